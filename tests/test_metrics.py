@@ -1,0 +1,176 @@
+"""Scores: values by hand, properties, and two other implementations on the same predictions."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from fashionlib import metrics
+from fashionlib.classes import CLASS_SETS, CLASSES, IGNORE
+
+TRUTH = np.array([[0, 0, 1], [1, 1, 2]], np.uint8)
+PRED = np.array([[0, 1, 1], [1, 0, 0]], np.uint8)
+MATRIX = np.array([[1, 1, 0], [1, 2, 0], [1, 0, 0]])  # rows = truth
+
+label_maps = hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 4))
+
+
+def random_maps(shape=(40, 50), classes=6, ignored=0.1, seed=0):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, classes - 1, shape).astype(np.uint8)  # the last class is only ever predicted
+    pred = np.where(rng.random(shape) < 0.6, truth, rng.integers(0, classes, shape)).astype(np.uint8)
+    truth[rng.random(shape) < ignored] = IGNORE
+    return pred, truth
+
+
+def test_matrix_by_hand():
+    cm = metrics.confusion_matrix(PRED, TRUTH, 3)
+    assert cm.dtype == np.int64
+    np.testing.assert_array_equal(cm, MATRIX)
+
+
+def test_scores_by_hand():
+    assert metrics.aacc(MATRIX) == 3 / 6
+    np.testing.assert_allclose(metrics.iou(MATRIX), [1 / 4, 2 / 4, 0])
+    np.testing.assert_allclose(metrics.accuracy(MATRIX), [1 / 2, 2 / 3, 0])
+    np.testing.assert_allclose(metrics.precision(MATRIX), [1 / 3, 2 / 3, np.nan])
+    np.testing.assert_allclose(metrics.f1(MATRIX), [2 / 5, 4 / 6, 0])
+    assert metrics.miou(MATRIX) == 0.25 == metrics.miou(MATRIX, background=False)
+    # equation 1 by hand: right about class 0, 1, 2 on 3, 4 and 5 of 6 pixels
+    assert math.isclose(metrics.eq1_accuracy(MATRIX), (3 + 4 + 5) / 18)
+
+
+def test_absent_class_is_nan_and_left_out():
+    cm = np.pad(MATRIX, (0, 2))
+    np.testing.assert_array_equal(np.isnan(metrics.iou(cm)), [False, False, False, True, True])
+    assert metrics.miou(cm) == metrics.miou(MATRIX)
+    assert metrics.n_classes(cm) == 3
+    assert math.isnan(metrics.miou(np.zeros((3, 3), int))) and math.isnan(metrics.aacc(np.zeros((3, 3), int)))
+
+
+def test_ignored_pixels_are_not_counted():
+    cm = metrics.confusion_matrix(np.array([0, 1, 1]), np.array([0, IGNORE, 1]), 2)
+    np.testing.assert_array_equal(cm, [[1, 0], [0, 1]])
+    assert metrics.confusion_matrix(np.array([0, 1]), np.array([0, 1]), 2, ignore_index=0).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("pred", "target", "sentence"),
+    [
+        ([[0]], [[0, 1]], r"\(1, 1\).*\(1, 2\)"),
+        ([3], [0], "prediction has 1 pixels of value 3, but the 3 classes are 0 … 2"),
+        ([0, 0], [7, 7], r"label map has 2 pixels of value 7, .*255: ignored"),
+        ([0], [-1], "values -1 … -1"),
+        ([300], [0], "values 300 … 300"),
+        ([0.5], [0], "float64: give whole class numbers"),
+    ],
+)
+def test_bad_values_are_named(pred, target, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        metrics.confusion_matrix(np.array(pred), np.array(target), 3)
+
+
+@given(label_maps, st.integers(0, 2**32 - 1))
+def test_identity_of_equation_1(target, seed):
+    pred = np.random.default_rng(seed).integers(0, 5, target.shape)
+    cm = metrics.confusion_matrix(pred, target, 5)
+    assert cm.sum() == target.size
+    assert math.isclose(metrics.eq1_accuracy(cm), 1 - 2 * (1 - metrics.aacc(cm)) / 5, abs_tol=1e-12)
+
+
+@given(label_maps, label_maps)
+def test_matrices_add_up_and_transpose(a, b):
+    a, b = a.ravel()[: b.size], b.ravel()[: a.size]
+    whole = metrics.confusion_matrix(a, b, 5)
+    half = len(a) // 2
+    halves = metrics.confusion_matrix(a[:half], b[:half], 5) + metrics.confusion_matrix(a[half:], b[half:], 5)
+    np.testing.assert_array_equal(whole, halves)
+    np.testing.assert_array_equal(whole.T, metrics.confusion_matrix(b, a, 5))
+    np.testing.assert_array_equal(metrics.iou(whole), metrics.iou(whole.T))
+
+
+@given(label_maps)
+def test_perfect_prediction(target):
+    cm = metrics.confusion_matrix(target, target, 5)
+    assert metrics.aacc(cm) == metrics.miou(cm) == metrics.eq1_accuracy(cm) == 1
+
+
+def test_shifted_square_has_known_iou():
+    target = np.zeros((40, 40), np.uint8)
+    target[10:20, 10:20] = 1
+    iou = metrics.iou(metrics.confusion_matrix(np.roll(target, 5, axis=1), target, 2))[1]
+    assert iou == 50 / 150
+
+
+def test_exact_on_24_megapixels():
+    """More pixels of one class than float32 can count (2^24)."""
+    target = np.zeros((4000, 6000), np.uint8)
+    pred = target.copy()
+    pred[0, :7] = 1
+    cm = metrics.confusion_matrix(pred, target, 28)
+    assert cm[0, 0] == 24_000_000 - 7 and cm[0, 1] == 7 and cm.sum() == target.size
+
+
+def test_agrees_with_mmsegmentation():
+    torch = pytest.importorskip("torch")
+    IoUMetric = pytest.importorskip("mmseg.evaluation.metrics.iou_metric").IoUMetric
+    pred, target = random_maps()
+    intersect, union, predicted, truth = (
+        area.numpy().astype(float)
+        for area in IoUMetric.intersect_and_union(torch.tensor(pred), torch.tensor(target), 6, IGNORE)
+    )
+    cm = metrics.confusion_matrix(pred, target, 6)
+    np.testing.assert_array_equal(metrics.areas(cm), [intersect, truth, predicted])
+    np.testing.assert_allclose(metrics.iou(cm), intersect / union, atol=1e-6)
+    assert abs(metrics.aacc(cm) - intersect.sum() / truth.sum()) < 1e-6
+    assert abs(metrics.miou(cm) - np.mean(intersect / union)) < 1e-6
+
+
+def test_agrees_with_torchmetrics():
+    torch = pytest.importorskip("torch")
+    torchmetrics = pytest.importorskip("torchmetrics.functional.classification")
+    pred, target = random_maps(classes=5, seed=1)
+    both = torch.tensor(pred).long(), torch.tensor(target).long()
+    cm = metrics.confusion_matrix(pred, target, 5)
+    options = dict(num_classes=5, ignore_index=IGNORE)
+    np.testing.assert_array_equal(cm, torchmetrics.multiclass_confusion_matrix(*both, **options))
+    iou = torchmetrics.multiclass_jaccard_index(*both, average=None, **options)
+    np.testing.assert_allclose(metrics.iou(cm), iou, atol=1e-6)
+    assert abs(metrics.miou(cm) - float(iou.mean())) < 1e-6
+    micro = torchmetrics.multiclass_accuracy(*both, average="micro", **options)
+    assert abs(metrics.aacc(cm) - float(micro)) < 1e-6
+    f1 = torchmetrics.multiclass_f1_score(*both, average=None, **options)
+    np.testing.assert_allclose(metrics.f1(cm), f1, atol=1e-6)
+
+
+def test_unions_of_classes():
+    names = CLASS_SETS["person"]
+    dress, shoe, hair = (names.index(name) for name in ("dress", "shoe", "hair"))
+    target = np.array([0, 0, dress, dress, shoe, hair])
+    pred = np.array([0, dress, shoe, hair, shoe, 0])
+    cm = metrics.confusion_matrix(pred, target, len(names))
+    assert metrics.apparel_iou(cm, names) == 2 / 4  # dress taken for shoe is apparel all the same
+    assert metrics.person_iou(cm, names) == 3 / 5
+    assert math.isnan(metrics.person_iou(cm[:28, :28], CLASSES))
+    assert metrics.binary_iou(cm, [dress]) == metrics.iou(cm)[dress]
+
+
+def test_background_everywhere():
+    floor = metrics.background_everywhere(MATRIX)
+    assert metrics.aacc(floor) == 2 / 6
+    assert metrics.miou(floor) == (2 / 6 + 0 + 0) / 3
+
+
+def test_bootstrap_interval():
+    photos = [metrics.confusion_matrix(*random_maps((12, 12), seed=s), 6) for s in range(30)]
+    areas = np.stack([metrics.areas(cm) for cm in photos])
+    low, high = metrics.bootstrap_miou(areas, seed=3)
+    assert (low, high) == metrics.bootstrap_miou(areas, seed=3)
+    assert low < metrics.miou(sum(photos)) < high
+    narrow = metrics.bootstrap_miou(areas, level=0.5, seed=3)
+    assert low < narrow[0] < narrow[1] < high
+    # redrawing the same photo again and again changes nothing
+    assert metrics.bootstrap_miou(areas[:1]) == pytest.approx([metrics.miou(photos[0])] * 2)
