@@ -8,7 +8,8 @@ The release, as unpacked::
     photos/<id>.jpg
 
 A label map has no instances: each of the 59 labels that occurs in a photo becomes one (a pair of
-shoes is one instance, a shirt over a t-shirt two). They cannot overlap.
+shoes is one instance, a shirt over a t-shirt two). They cannot overlap. A photo whose label map is
+empty (0536) gets no row.
 
 W. Yang, P. Luo, L. Lin: Clothing Co-Parsing by Joint Image Segmentation and Labeling, CVPR 2014.
 """
@@ -24,6 +25,7 @@ import scipy.io
 from fashionlib import classes, raw, rle
 from fashionlib.sources import photos
 
+SOURCE, URL = "Clothing Co-Parsing", "https://github.com/bearpaw/clothing-co-parsing"
 # category -> the names that Clothing Co-Parsing has for it
 _CATEGORY_NAMES = {
     "shirt, blouse": ("shirt", "blouse"),
@@ -85,7 +87,7 @@ def convert(src: str | Path, out: str | Path, workers: int | None = None, progre
     for photo in sorted((src / "photos").glob("*.jpg")):
         if photo.stem not in ids:
             shutil.copyfile(photo, out / "test" / photo.name)
-    raw.write(out, instances, source="ccp", info={"url": "https://github.com/bearpaw/clothing-co-parsing"})
+    raw.write(out, instances, SOURCE, {"url": URL, "licence": "Apache-2.0 (labels and release)"})
     return out
 
 
