@@ -30,7 +30,7 @@ def confusion_matrix(pred, target, num_classes: int, ignore_index: int = IGNORE)
     pred, target = np.asarray(pred), np.asarray(target)
     if pred.shape != target.shape:
         raise ValueError(
-            f"The prediction is {pred.shape} and the label map {target.shape}: predict at the photo's own size."
+            f"The prediction is {pred.shape} and the label map {target.shape}: predict at the photo's size."
         )
     pair = _bytes(target, "The label map").astype(np.uint16) << 8 | _bytes(pred, "The prediction")
     counts = np.bincount(pair.ravel(), minlength=1 << 16).reshape(256, 256)
@@ -139,7 +139,9 @@ def person_iou(cm: np.ndarray, classes) -> float:
     return binary_iou(cm, range(1, len(classes)))
 
 
-def bootstrap_miou(photos: np.ndarray, n: int = 1000, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
+def bootstrap_miou(
+    photos: np.ndarray, n: int = 1000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
     """Percentile interval (low, high) of the mIoU under redrawing the photos with replacement.
 
     Args:
