@@ -1,0 +1,100 @@
+"""Weight files: fetched whole or not at all, and never allowed to run code."""
+
+import hashlib
+import http.client
+import pickle
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import torch
+from mmengine.logging import HistoryBuffer
+from safetensors.torch import load_file
+from tqdm import tqdm
+
+from fashionlib.files import whole
+
+# Beside tensors and plain Python values, what MMEngine puts into its checkpoints (message hub,
+# metadata). All are plain data: nothing here can look up, import or call anything else.
+SAFE_TYPES = [
+    HistoryBuffer,
+    np.ndarray,
+    np.dtype,
+    np._core.multiarray._reconstruct,
+    np._core.multiarray.scalar,
+    *(type(np.dtype(name)) for name in ("bool", "int32", "int64", "uint8", "uint32", "float32", "float64")),
+]
+_TIMEOUT = 20  # seconds without an answer before a server counts as out of reach
+
+
+class WeightsError(ValueError):
+    """Weights that can't be had or don't fit; the message says which and what to do."""
+
+
+class Unreachable(WeightsError):
+    """The server of a weight file can't be reached."""
+
+
+def safe_load(path: str | Path) -> dict:
+    """What a ``.safetensors`` or torch file holds, on the CPU, without running anything from it.
+
+    MMEngine's own loader falls back to full unpickling, where a hostile file runs code; this one
+    unpickles tensors, plain values and `SAFE_TYPES` only. Raises WeightsError otherwise.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weight file.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(SAFE_TYPES):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError) as error:
+        wants = re.search(r"GLOBAL (\S+)", str(error))
+        why = f"it wants to call {wants[1]}" if wants else "it is no complete weight file"
+        raise WeightsError(f"{path} can't be loaded safely ({why}): use a file that holds tensors only.") from None
+    if not isinstance(loaded, dict):
+        raise WeightsError(f"{path} holds a {type(loaded).__name__}, not named tensors: save a state dict instead.")
+    return loaded
+
+
+def fetch(url: str, folder: Path, sha256: str = "") -> Path:
+    """The file of `url` in `folder`, downloaded if it is not there yet; `sha256` is its hash or a prefix.
+
+    The file gets its name only when it is complete and its hash right. Raises Unreachable without a
+    network and WeightsError for another content.
+    """
+    path = folder / url.rsplit("/", 1)[1]
+    if not path.exists():
+        with whole(path) as part:
+            _download(url, part, path)
+    found = file_hash(path) if sha256 else ""
+    if not found.startswith(sha256):
+        path.unlink()
+        raise WeightsError(f"{url}: sha256 begins {found[:8]}, not {sha256[:8]}; the file was removed, try again.")
+    return path
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(url: str, part: Path, path: Path) -> None:
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, open(part, "wb") as file:
+            size = int(answer.headers.get("Content-Length", 0))
+            with tqdm(desc=path.name, total=size, unit="B", unit_scale=True, mininterval=1) as bar:
+                while block := answer.read(1 << 20):
+                    bar.update(file.write(block))
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        raise Unreachable(
+            f"Can't reach {url} ({reason}): fetch it where there is a network and put it at {path}."
+        ) from None
+    if part.stat().st_size < size:
+        raise Unreachable(f"{url}: the download ended after {part.stat().st_size} of {size} bytes; try again.")
