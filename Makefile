@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh machine: `make reproduce` and `make test`. `make help` lists the others.
+
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
+VENV ?= .venv
+READY := $(VENV)/.ready
+HOME_FOLDER := $(or $(FASHION_HOME),.)
+SAMPLE := $(HOME_FOLDER)/data/sample/dataset.json
+FASHIONLIB := $(VENV)/bin/fashionlib
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help reproduce test publish lab doctor lint setup clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
+
+reproduce: $(READY) $(SAMPLE)  ## from raw photos to Table I, figures and cut-outs on the drawn sample, then compare
+	$(FASHIONLIB) reproduce --data sample
+	$(FASHIONLIB) publish --check sample
+
+# Two processes with a thread each: on two cores torch's own threads would only get into their way.
+test: $(READY) $(SAMPLE)  ## the test suite
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --durations 10
+
+publish: $(READY)  ## copy the sample's tables and figures from runs/ to results/ and figures/
+	$(FASHIONLIB) publish sample
+
+lab: $(READY) $(SAMPLE)  ## JupyterLab, with the notebooks open in it
+	$(VENV)/bin/python -m jupyterlab --notebook-dir . --preferred-dir notebooks $(AS_ROOT)
+
+doctor:  ## versions, libraries, disk and GPU, and what to do about a bad one
+	@"$$(test -x $(VENV)/bin/python && echo $(VENV)/bin/python || echo $(PYTHON))" -m fashionlib.doctor
+
+lint: $(READY)  ## ruff over code and notebooks
+	$(VENV)/bin/python -m ruff check .
+
+setup: $(READY)  ## the environment alone
+
+clean:  ## forget the environment, the sample and its runs: all that make can make again
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(addprefix $(HOME_FOLDER)/,raw/sample data/sample runs/sample)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(VENV)/bin/python -m ipykernel install --sys-prefix --display-name "Python 3 (fashionlib)"
+	touch $@
+
+$(SAMPLE): $(wildcard fashionlib/sources/sample/*.py) | $(READY)
+	$(FASHIONLIB) sample
+	touch $@
