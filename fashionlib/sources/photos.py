@@ -1,8 +1,8 @@
-"""What every source does with photos: put them into the raw folder, and use all cores on the way."""
+"""What every source does with photos: make room in the raw folder, read sizes, use all cores."""
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -12,23 +12,31 @@ from tqdm import tqdm
 from fashionlib import raw
 
 SUBFOLDERS = ("train", "test")
+CSV_BYTES = 5  # a photo's rows seldom exceed a fifth of its file
 
 
-def new_folder(out: str | Path) -> Path:
-    """`out` with empty ``train/`` and ``test/``, once what an interrupted conversion left there is gone.
+def new_folder(out: str | Path, photos: Iterable[Path]) -> Path:
+    """`out` with empty ``train/`` and ``test/`` and room for copies of `photos`.
 
-    A folder that has its ``train.csv`` is complete, since every source writes that file last: it is
-    refused, for raw data is never changed.
+    What an interrupted conversion left in the two is removed. A folder that has its ``train.csv`` is
+    complete, since every source writes that file last, and refused: raw data is never changed.
     """
     out = Path(out)
-    if (out / "train.csv").exists():
-        raise FileExistsError(f"{out} already holds converted data: delete it or choose another folder.")
-    foreign = sorted(p.name for p in out.glob("*") if p.name not in SUBFOLDERS) if out.exists() else []
+    if (out / raw.CSV).exists():
+        raise raw.RawError(f"{out} already holds converted data: delete it or choose another folder.")
+    known = {*SUBFOLDERS, raw.DESCRIPTIONS, "official_val.txt", "left_out.csv"}
+    foreign = sorted(path.name for path in out.glob("*") if path.name not in known)
     if foreign:
-        raise FileExistsError(f"{out} is not empty (it holds {foreign[0]}): choose another folder.")
+        raise raw.RawError(f"{out} holds {foreign[0]!r}, which no conversion wrote: choose another folder.")
     for name in SUBFOLDERS:
         shutil.rmtree(out / name, ignore_errors=True)
         (out / name).mkdir(parents=True)
+    needed = sum(photo.stat().st_size for photo in photos) * (CSV_BYTES + 1) // CSV_BYTES
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise raw.RawError(
+            f"{out} needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: choose another disk."
+        )
     return out
 
 
@@ -40,7 +48,7 @@ def size(photo: Path) -> tuple[int, int]:
     except FileNotFoundError:
         raise raw.RawError(f"The photo {photo} is missing.") from None
     except (OSError, Image.DecompressionBombError) as error:
-        raise raw.RawError(f"The photo {photo} can't be read: {error}.") from None
+        raise raw.RawError(f"The photo {photo} can't be read ({error}).") from None
 
 
 def in_parallel(
