@@ -1,0 +1,83 @@
+"""One photo and its label map: what `prepare` writes of them, a job that runs in many processes."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from fashionlib import classes, rle
+from fashionlib.raw import image_path, whole
+
+
+class Photo(NamedTuple):
+    """What a worker needs of a photo; only the instances to paint."""
+
+    id: str
+    row: int  # of its first instance in the CSV
+    height: int
+    width: int
+    codes: tuple[str, ...]
+    values: tuple[int, ...]  # label values
+
+
+class Written(NamedTuple):
+    """What a worker says about a photo: `pixels` of each label value (256,) or the `problem`."""
+
+    pixels: np.ndarray | None = None
+    exif_turned: bool = False
+    problem: str = ""
+
+
+def write(photo: Photo, raw: Path, out: Path, max_side: int | None, order: str) -> Written:
+    """Write a photo and then its label map, whose presence means that both are there."""
+    source, target = image_path(raw, photo.id), out / "images" / f"{photo.id}.jpg"
+    label_path = out / "labels" / f"{photo.id}.png"
+    h, w = size = size_of(photo, max_side)
+    shrunk = size != (photo.height, photo.width)
+    done = label_path.exists()
+    try:
+        with Image.open(source) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            if not done:
+                # JPEG decodes cheaply at 1/2, 1/4 or 1/8; what isn't shrunk is read at 1/8 to find damage.
+                image.draft(None, (2 * w, 2 * h) if shrunk else (1, 1))
+                image.load()
+                small = image.convert("RGB").resize((w, h), Image.Resampling.LANCZOS) if shrunk else None
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
+        return Written(problem=f"the photo {source} is damaged ({error})")
+    if done:
+        label = np.asarray(Image.open(label_path))
+    else:
+        with whole(target) as path:
+            small.save(path, "JPEG", quality=95) if shrunk else _link(source, path)
+        class_ids = [value - 1 for value in photo.values]
+        label = rle.label_map(photo.codes, class_ids, photo.height, photo.width, size, order)
+        with whole(label_path) as path:
+            _palette_image(label).save(path, "PNG")
+    return Written(np.bincount(label.ravel(), minlength=256), turned)
+
+
+def size_of(photo: Photo, max_side: int | None) -> tuple[int, int]:
+    """(height, width) that the photo gets: its own, or with `max_side` as the longer side."""
+    scale = min(1, (max_side or np.inf) / max(photo.height, photo.width))
+    return max(1, round(photo.height * scale)), max(1, round(photo.width * scale))
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link costs nothing; where there can be none (another disk), a copy."""
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _palette_image(label: np.ndarray) -> Image.Image:
+    """The label map as a palette image; all 256 entries, or Pillow would store fewer bits a pixel."""
+    palette = np.full((256, 3), 255, np.uint8)  # 255 (ignore) is white
+    palette[: len(classes.FULL_PALETTE)] = classes.FULL_PALETTE
+    image = Image.fromarray(np.ascontiguousarray(label))
+    image.putpalette(palette.tobytes())
+    return image

@@ -1,0 +1,265 @@
+"""Raw layout -> photos, label maps and splits as MMSegmentation expects them.
+
+    data/<data>/images/<id>.jpg      hard links to (or copies of) the raw photos; shrunk ones if asked for
+    data/<data>/labels/<id>.png      8-bit palette PNG: number in the class set, 0 = background, 255 = ignore
+    data/<data>/splits/<split>.txt   one id a line: train, val, test (and official_val, if the source has one)
+    data/<data>/dataset.json         written last: source, options, counts, fingerprint of the inputs
+    data/<data>/left_out.csv         ImageId, row, reason (bad, part_only, unlabelled), problem
+
+`prepare` goes on where an interrupted one stopped, and does nothing when the fingerprint is unchanged.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from fashionlib import classes, labels, rle
+from fashionlib.labels import Photo, Written
+from fashionlib.raw import CSV, DESCRIPTIONS, RawError, check, descriptions, image_path, whole
+from fashionlib.splits import split
+
+PART_ONLY = ("leave_out", "ignore", "keep")
+OFFICIAL_VAL = "official_val"  # .txt beside train.csv: photos that another split than ours is made of
+_VERSION = 1  # raise it when the same input and options give other files
+_MARK = ".preparing"  # the fingerprint of the files that are being written
+_LABEL_BYTES = 0.05  # of PNG a pixel, generously: Clothing Co-Parsing's label maps take 0.01
+
+
+def prepare(
+    raw: str | Path,
+    out: str | Path,
+    class_set: str = "main",
+    part_only: str = "leave_out",
+    fractions: tuple[float, float, float] = (0.7, 0.2, 0.1),
+    seed: int = 0,
+    stratify: bool = False,
+    max_side: int | None = None,
+    order: str = "area",
+    max_bad: float = 0.01,
+    workers: int | None = None,
+    progress: bool = True,
+) -> dict:
+    """Prepare the raw folder `raw` in the folder `out` and return the contents of its dataset.json.
+
+    Parameters
+    ----------
+    class_set
+        ``"main"`` (the paper's 28), ``"person"`` (with hair and skin) or ``"all"`` (with the garment parts).
+    part_only
+        What to do with photos that carry garment parts but no class of the set, so that the garment itself
+        would be labelled background: ``"leave_out"``, ``"ignore"`` (the parts' pixels get 255) or ``"keep"``.
+    fractions, seed, stratify
+        Shares of train, val and test, how photos are drawn, whether rare classes are spread: `splits.split`.
+    max_side
+        Shrink photos whose longer side has more pixels, and their label maps with them. None: no shrinking.
+    order
+        Painting order of overlapping instances: see `rle.label_map`.
+    max_bad
+        Share of the photos that may be unusable; they are left out and listed. Part-only photos are not bad.
+    workers
+        Processes: None takes all cores, 1 works in this one.
+
+    Raises RawError if more than `max_bad` of the photos are unusable, ValueError for a bad option,
+    FileExistsError if `out` holds something else, OSError if the disk has too little room.
+    """
+    raw, out = Path(raw), Path(out)
+    options = {
+        "class_set": classes.check_name(class_set, classes.CLASS_SETS, "class set"),
+        "part_only": classes.check_name(part_only, PART_ONLY, "treatment of part-only photos"),
+        "fractions": [float(fraction) for fraction in fractions],
+        "seed": int(seed),
+        "stratify": bool(stratify),
+        "max_side": max_side,
+        "order": classes.check_name(order, rle.ORDERS, "painting order"),
+    }
+    if max_side is not None and max_side < 1:
+        raise ValueError(f"max_side={max_side} must be a number of pixels, or None to keep the photos' size.")
+    fingerprint = _fingerprint(raw, options)
+    done = _finished(out)
+    if done and done["fingerprint"] == fingerprint:
+        return done
+
+    photos, left_out = _choose(raw, class_set, part_only)
+    n_photos = len(photos) + left_out.ImageId.nunique()
+    _refuse_if_bad(left_out, n_photos, max_bad)
+    _split(raw, photos, options)  # before the work, for what it refuses
+    _check_room(raw, out, photos, max_side)
+
+    _start(out, fingerprint)
+    work = functools.partial(labels.write, raw=raw, out=out, max_side=max_side, order=order)
+    written = {photo.id: result for photo, result in _in_parallel(work, photos, workers, progress)}
+    damaged = [(p.id, p.row, "bad", written[p.id].problem) for p in photos if written[p.id].problem]
+    left_out = pd.concat([left_out, pd.DataFrame(damaged, columns=left_out.columns)]).sort_values("row")
+    with whole(out / "left_out.csv") as path:
+        left_out.to_csv(path, index=False)
+    _refuse_if_bad(left_out, n_photos, max_bad)
+
+    splits = _split(raw, [photo for photo in photos if not written[photo.id].problem], options)
+    for name, ids in splits.items():
+        with whole(out / "splits" / f"{name}.txt") as path:
+            path.write_text("".join(f"{i}\n" for i in ids), encoding="utf-8")
+    names = classes.CLASS_SETS[class_set]
+    summary = {
+        "data": out.resolve().name,
+        "source": descriptions(raw).get("info", {}).get("source", raw.resolve().name),
+        "class_set": class_set,
+        "classes": list(names),
+        "fingerprint": fingerprint,
+        "options": options,
+        "counts": _counts(photos, written, splits, names),
+        "left_out": {reason: int(n) for reason, n in left_out.groupby("reason").ImageId.nunique().items()},
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with whole(out / "dataset.json") as path:
+        path.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / _MARK).unlink()
+    return summary
+
+
+def _fingerprint(raw: Path, options: dict) -> str:
+    """A hash of the raw text files' bytes, the photos' names and sizes, and the options; reads no photo."""
+    total = hashlib.sha256(json.dumps([_VERSION, options]).encode())
+    for path in (raw / CSV, raw / DESCRIPTIONS, raw / f"{OFFICIAL_VAL}.txt"):
+        if path.exists():
+            with path.open("rb") as file:
+                total.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+    if (raw / "train").is_dir():
+        with os.scandir(raw / "train") as entries:
+            total.update(repr(sorted((entry.name, entry.stat().st_size) for entry in entries)).encode())
+    return total.hexdigest()[:16]
+
+
+def _finished(out: Path) -> dict | None:
+    """The dataset.json of a finished `prepare`, if there is one."""
+    path = out / "dataset.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _choose(raw: Path, class_set: str, part_only: str) -> tuple[list[Photo], pd.DataFrame]:
+    """The photos to prepare, in the CSV's order, and those left out: ImageId, row, reason, problem."""
+    instances, problems = check(raw)
+    left_out = problems.assign(reason="bad")[["ImageId", "row", "reason", "problem"]]
+    listed = {*instances.ImageId, *problems.ImageId}
+    unlabelled = sorted({path.stem for path in (raw / "train").glob("*.jpg")} - listed)
+    unlabelled = [(i, 0, "unlabelled", f"{CSV} has no row for this photo") for i in unlabelled]
+    left_out = pd.concat([left_out, pd.DataFrame(unlabelled, columns=left_out.columns)])
+    value = instances.ClassId.map(classes.label_values(class_set)).fillna(0).astype(int)
+    is_part = instances.ClassId.between(classes.MAIN, len(classes.CATEGORIES) - 1)
+    photo = instances.ImageId
+    parts_only = is_part.groupby(photo).transform("any") & (value == 0).groupby(photo).transform("all")
+    if part_only == "ignore":
+        value[parts_only & is_part] = classes.IGNORE
+    instances = instances.assign(value=value)
+    if part_only == "leave_out":
+        dropped = instances[parts_only].drop_duplicates("ImageId")[["ImageId", "row"]]
+        dropped = dropped.assign(reason="part_only", problem=f"no class of {class_set!r}, only garment parts")
+        left_out = pd.concat([left_out, dropped])
+        instances = instances[~parts_only]
+    photos = []
+    for image_id, rows in instances.groupby("ImageId", sort=False):
+        first, painted = rows.iloc[0], rows[rows.value > 0]
+        codes, values = tuple(painted.EncodedPixels), tuple(painted.value)
+        photos.append(Photo(image_id, int(first.row), int(first.Height), int(first.Width), codes, values))
+    return photos, left_out
+
+
+def _refuse_if_bad(left_out: pd.DataFrame, n_photos: int, max_bad: float) -> None:
+    """Raise RawError if more than `max_bad` of `n_photos` are bad (part-only photos are not)."""
+    bad = left_out[left_out.reason == "bad"]
+    n, first = bad.ImageId.nunique(), bad[:5].itertuples()
+    if n > max_bad * n_photos:
+        listed = "; ".join(f"row {line.row} ({line.ImageId!r}): {line.problem}" for line in first)
+        raise RawError(
+            f"{n} of {n_photos} photos ({n / n_photos:.1%}) are bad, more than max_bad={max_bad:.1%} allows: "
+            f"{listed}{'; ...' if len(bad) > 5 else ''}. Repair them, or raise max_bad to go on without them."
+        )
+
+
+def _split(raw: Path, photos: list[Photo], options: dict) -> dict[str, list[str]]:
+    """The ids of each split; photos that the source set aside in official_val.txt form one of their own."""
+    listed = raw / f"{OFFICIAL_VAL}.txt"
+    aside = set(listed.read_text(encoding="utf-8").split("\n")) if listed.exists() else set()
+    ours = {photo.id: set(photo.values) - {classes.IGNORE} for photo in photos if photo.id not in aside}
+    splits = split(ours, options["fractions"], options["seed"], ours if options["stratify"] else None)
+    official = sorted(photo.id for photo in photos if photo.id in aside)
+    return splits | ({OFFICIAL_VAL: official} if official else {})
+
+
+def _check_room(raw: Path, out: Path, photos: list[Photo], max_side: int | None) -> None:
+    """Raise OSError if `out`'s disk has fewer free bytes than label maps and (unless linked) photos need."""
+    disk = next(path for path in (out, *out.resolve().parents) if path.exists())
+    needed = sum(_LABEL_BYTES * np.prod(labels.size_of(photo, max_side)) for photo in photos)
+    if max_side or disk.stat().st_dev != (raw / "train").stat().st_dev:
+        needed += sum(image_path(raw, photo.id).stat().st_size for photo in photos)
+    free = shutil.disk_usage(disk).free
+    if needed > free:
+        raise OSError(
+            f"{out} needs about {needed / 1e9:.1f} GB but its disk has {free / 1e9:.1f} GB free: "
+            "make room, set FASHION_HOME to another disk, or shrink the photos with max_side."
+        )
+
+
+def _start(out: Path, fingerprint: str) -> None:
+    """Make `out`'s folders and mark them as unfinished; files of other inputs or options are removed."""
+    folders = [out / name for name in ("images", "labels", "splits")]
+    mark, summary = out / _MARK, out / "dataset.json"
+    if any(folder.exists() for folder in folders) and not (mark.exists() or summary.exists()):
+        raise FileExistsError(
+            f"{out} has images/, labels/ or splits/ of someone else: choose another folder."
+        )
+    if not mark.exists() or mark.read_text() != fingerprint:
+        out.mkdir(parents=True, exist_ok=True)
+        mark.write_text("stale")  # whatever happens now, no old file is taken for a finished or new one
+        summary.unlink(missing_ok=True)
+        for folder in filter(Path.exists, folders):
+            shutil.rmtree(folder)
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+    mark.write_text(fingerprint)
+
+
+def _in_parallel(
+    work: Callable[[Photo], Written], photos: list[Photo], workers: int | None, progress: bool
+) -> Iterator[tuple[Photo, Written]]:
+    """Every photo with `work`'s result, in order, under a progress bar."""
+    interval = 0.5 if sys.stderr.isatty() else 10  # seconds; a log file gets few lines
+    bar = tqdm(photos, desc="prepare", unit="photo", mininterval=interval, disable=not progress)
+    if workers == 1:
+        yield from ((photo, work(photo)) for photo in bar)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        try:
+            results = pool.map(work, photos, chunksize=8)
+            yield from ((photo, next(results)) for photo in bar)
+        except BaseException:  # the stop button too: don't work through the queue first
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _counts(photos: list[Photo], written: dict[str, Written], splits: dict, names: tuple[str, ...]) -> dict:
+    """dataset.json's counts: photos, photos of each split, instances, photos and pixels of each class."""
+    tables = {part: np.array([written[i].pixels for i in ids]) for part, ids in splits.items() if ids}
+    kept = {i for ids in splits.values() for i in ids}
+    per_class = {}
+    for value, name in enumerate(names):
+        in_split = {part: int((table[:, value] > 0).sum()) for part, table in tables.items()}
+        pixels = sum(int(table[:, value].sum()) for table in tables.values())
+        per_class[name] = {"photos": sum(in_split.values()), "pixels": pixels, **in_split}
+    return {
+        "photos": len(kept),
+        **{part: len(ids) for part, ids in splits.items()},
+        "instances": sum(len(photo.values) for photo in photos if photo.id in kept),
+        "exif_turned": sum(written[i].exif_turned for i in kept),
+        "per_class": per_class,
+    }

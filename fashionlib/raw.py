@@ -1,0 +1,205 @@
+"""The one reader of raw data: the layout of Kaggle's iMaterialist (Fashion) 2020.
+
+    raw/<data>/train.csv                 one row an instance; its columns are COLUMNS
+    raw/<data>/label_descriptions.json   info, categories (id, name, supercategory, level), attributes
+    raw/<data>/train/<ImageId>.jpg       annotated photos
+    raw/<data>/test/<ImageId>.jpg        photos outside the data set
+
+`read` stops at the first bad thing; `check` collects bad rows and photos, for `prepare` to leave them out.
+2019's files are read too: there ImageId ends in ``.jpg``, ClassId is ``6_1_20`` (class, then attributes) and
+AttributesIds does not exist.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from fashionlib import classes, rle
+
+COLUMNS = ("ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds")
+CSV, DESCRIPTIONS = "train.csv", "label_descriptions.json"
+
+
+class RawError(ValueError):
+    """Raw data that can't be used; the message is one sentence that names file, row or value."""
+
+
+def read(folder: str | Path) -> pd.DataFrame:
+    """All instances of a raw folder, checked: the CSV's columns and `row`, the line number in the file.
+
+    ImageId, EncodedPixels and AttributesIds ("" for none) are strings; Height, Width, ClassId and row are
+    int64. Raises RawError at the first bad row or photo. Photos are opened for their size, not decoded.
+    """
+    instances, problems = check(folder)
+    if len(problems):
+        first, more = problems.iloc[0], len(problems) - 1
+        raise RawError(
+            f"{Path(folder) / CSV}, row {first.row} (photo {first.ImageId!r}): {first.problem}"
+            + (f" ({more} more such rows; `fashionlib prepare` lists them all)." if more else ".")
+        )
+    return instances
+
+
+def check(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(instances of the good photos, problems), sorted by row; columns of the former as in `read`.
+
+    problems has the columns ImageId, row and problem (half a sentence); one bad row makes its whole photo
+    bad, because a label map without one of its instances would be wrong. What concerns the whole file
+    (missing, unreadable, without rows, a missing column) raises RawError.
+    """
+    folder = Path(folder)
+    table = _table(folder / CSV)
+    found = _row_problems(table, _class_ids(folder))
+    found |= _photo_problems(folder, table.drop(index=list(found)))
+    rows = sorted(found)
+    problems = table.loc[rows, ["ImageId", "row"]].reset_index(drop=True)
+    problems["problem"] = [found[i] for i in rows]
+    good = table[~table.ImageId.isin(problems.ImageId)].reset_index(drop=True)
+    return good.astype({"Height": int, "Width": int, "ClassId": int}), problems
+
+
+def write(folder: str | Path, instances: pd.DataFrame, source: str, info: dict | None = None) -> None:
+    """Write a raw folder's train.csv and label_descriptions.json, each whole or not at all, the CSV last.
+
+    `instances` has the columns ImageId, EncodedPixels, Height, Width, ClassId (and AttributesIds, if any);
+    `source` says where the data is from and goes, with `info`, into the JSON's "info". Writes no photos.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    occurring = set(instances.ClassId)
+    names = [*enumerate(classes.CATEGORIES), *((i, n) for i, n in classes.PERSON.items() if i in occurring)]
+    categories = [
+        {"id": i, "name": name, "supercategory": classes.supercategory(i), "level": 2} for i, name in names
+    ]
+    text = {"info": {"source": source, **(info or {})}, "categories": categories, "attributes": []}
+    with whole(folder / DESCRIPTIONS) as path:
+        path.write_text(json.dumps(text, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with whole(folder / CSV) as path:
+        instances.reindex(columns=COLUMNS).to_csv(path, index=False, lineterminator="\n")
+
+
+def descriptions(folder: str | Path) -> dict:
+    """label_descriptions.json as a dict, {} where the file is missing. Raises RawError if unreadable."""
+    path = Path(folder) / DESCRIPTIONS
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RawError(f"{path} is not valid JSON ({error}): fetch or convert it again.") from None
+    if not isinstance(found, dict):
+        raise RawError(f"{path} holds no JSON object: fetch or convert it again.")
+    return found
+
+
+def image_path(folder: str | Path, image_id: str, part: str = "train") -> Path:
+    """``<folder>/<part>/<image_id>.jpg``. Raises RawError for an id that is no plain file name (``../x``)."""
+    if not _is_file_name(image_id):
+        raise RawError(f"The image id {image_id!r} is not a plain file name: it could lead out of {part}/.")
+    return Path(folder) / part / f"{image_id}.jpg"
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it takes the name `path` only if the block succeeds."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _table(csv: Path) -> pd.DataFrame:
+    """The CSV as strings, with `row` numbers (the header is row 1), 2019's form turned into 2020's."""
+    try:
+        # As strings: ids such as "0012" and "NA" stay what they are, and bad numbers can be named.
+        table = pd.read_csv(csv, dtype=str, keep_default_na=False, skip_blank_lines=False)
+    except FileNotFoundError:
+        raise RawError(f"{csv} does not exist: is {csv.parent} a raw folder?") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise RawError(f"{csv} can't be read as CSV: {str(error).strip()}.") from None
+    missing = [name for name in COLUMNS[:-1] if name not in table]
+    if missing:
+        raise RawError(
+            f"{csv} has no column {', '.join(map(repr, missing))}: "
+            f"its first row must name {', '.join(COLUMNS)}, and names {', '.join(map(str, table.columns))}."
+        )
+    table = table.reindex(columns=COLUMNS, fill_value="").fillna("")
+    table["row"] = np.arange(len(table)) + 2
+    table = table[(table[list(COLUMNS)] != "").any(axis=1)].reset_index(drop=True)  # blank lines
+    if table.empty:
+        raise RawError(f"{csv} has no rows below its header.")
+    table["ImageId"] = table.ImageId.str.removesuffix(".jpg")
+    table["ClassId"] = table.ClassId.str.partition("_")[0]
+    return table
+
+
+def _class_ids(folder: Path) -> list[int]:
+    """The class ids that may occur: 0-45, and our hair and skin where label_descriptions.json lists them."""
+    listed = {entry.get("id") for entry in descriptions(folder).get("categories", [])}
+    return [*range(len(classes.CATEGORIES)), *(i for i in classes.PERSON if i in listed)]
+
+
+def _row_problems(table: pd.DataFrame, class_ids: list[int]) -> dict[int, str]:
+    """What is wrong with a row, by its index in `table`; turns Height, Width and ClassId into numbers."""
+    found: dict[int, str] = {}
+
+    def flag(bad, sentence: str) -> None:
+        for i in table.index[bad]:
+            found.setdefault(i, sentence.format(**table.loc[i]))
+
+    names = {name: _is_file_name(name) for name in table.ImageId.unique()}
+    flag(~table.ImageId.map(names), "ImageId {ImageId!r} is no plain file name: it could lead out of train/")
+    for column in ("Height", "Width", "ClassId"):
+        number = pd.to_numeric(table[column], errors="coerce")
+        integer = (number % 1 == 0) & (number.abs() < 2**31)
+        flag(~integer, column + " {" + column + "!r} is not a whole number")
+        table[column] = number.where(integer, -1).astype(np.int64)
+    for column in ("Height", "Width"):
+        flag(table[column] < 1, column + " {" + column + "} is not positive")
+        first = table.groupby("ImageId")[column].transform("first")
+        flag(table[column] != first, column + " {" + column + "} differs from the photo's first row")
+    hint = "0-45" + "".join(f", {i}" for i in class_ids if i in classes.PERSON)
+    flag(~table.ClassId.isin(class_ids), "ClassId {ClassId} is not one of the known ids (" + hint + ")")
+    flag(table.EncodedPixels.str.strip() == "", "EncodedPixels is empty")
+    pixels = table.Height * table.Width
+    for i, code, n in zip(table.index, table.EncodedPixels, pixels, strict=True):
+        try:
+            rle.runs(code, n)
+        except ValueError as error:
+            found.setdefault(i, str(error))
+    return found
+
+
+def _photo_problems(folder: Path, table: pd.DataFrame) -> dict[int, str]:
+    """What is wrong with a photo's file, by the index of the photo's first row in `table`."""
+    found = {}
+    for i, photo in table.drop_duplicates("ImageId").iterrows():
+        path = image_path(folder, photo.ImageId)
+        try:
+            with Image.open(path) as image:
+                width, height = image.size  # as stored: masks follow the file's pixels, whatever EXIF says
+        except FileNotFoundError:
+            found[i] = f"the photo {path} does not exist"
+        except (OSError, Image.DecompressionBombError) as error:
+            found[i] = f"the photo {path} can't be opened ({error})"
+        else:
+            if (height, width) != (photo.Height, photo.Width):
+                found[i] = (
+                    f"Height x Width {photo.Height} x {photo.Width} differ from the photo {path}, "
+                    f"which is {height} x {width}"
+                )
+    return found
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether `name` can name a file in a folder and a line in a list of ids."""
+    plain = name.isprintable() and name == name.strip() and not set(name) & set("/\\:")
+    return plain and name not in ("", ".", "..")
