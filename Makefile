@@ -27,7 +27,7 @@ publish: $(READY)  ## copy the sample's tables and figures from runs/ to results
 	$(FASHIONLIB) publish sample
 
 lab: $(READY) $(SAMPLE)  ## JupyterLab, with the notebooks open in it
-	$(VENV)/bin/python -m jupyterlab --notebook-dir . --preferred-dir notebooks $(AS_ROOT)
+	$(VENV)/bin/python -m jupyterlab --notebook-dir . --FileContentsManager.preferred_dir=notebooks $(AS_ROOT)
 
 doctor:  ## versions, libraries, disk and GPU, and what to do about a bad one
 	@"$$(test -x $(VENV)/bin/python && echo $(VENV)/bin/python || echo $(PYTHON))" -m fashionlib.doctor
