@@ -1,0 +1,210 @@
+"""Cloth: patterns in figure units and the colours that they mix.
+
+A pattern turns a place (u, v) on the cloth into `mix` (0-1: how much of the second colour shows) and
+`relief` (brightness, about 1). Patterns belong to classes, colours to nobody: any class takes any hue.
+"""
+
+import colorsys
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Cloth:
+    """A pattern with two colours (RGB in 0-1); `size` stretches it, `phase` moves it."""
+
+    pattern: str
+    first: tuple[float, float, float]
+    second: tuple[float, float, float]
+    size: float = 1.0
+    phase: tuple[float, float] = (0.0, 0.0)
+    gloss: float = 0.0
+    folds: float = 0.07
+
+    def colour(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """RGB (H, W, 3) float32 at the places (u, v)."""
+        mix, relief = PATTERNS[self.pattern](u / self.size + self.phase[0], v / self.size + self.phase[1])
+        mix = np.broadcast_to(np.asarray(mix, np.float32), np.broadcast_shapes(u.shape, v.shape))[..., None]
+        first, second = np.float32(self.first), np.float32(self.second)
+        return (first + mix * (second - first)) * np.asarray(relief, np.float32)[..., None]
+
+
+def _saw(x):
+    return x - np.floor(x)
+
+
+def _zigzag(x):
+    """A triangle wave between 0 and 1 of period 1."""
+    return np.abs(2 * _saw(x) - 1)
+
+
+def _step(x, soft=0.08):
+    """0 below and 1 above zero, blurred over +-`soft`."""
+    return np.clip(x / (2 * soft) + 0.5, 0, 1)
+
+
+def _plain(u, v):
+    return 0.0 * u, 1 + 0.02 * np.sin(9 * u) * np.sin(9 * v)
+
+
+def _pinstripe(u, v):
+    return _step(_zigzag(u / 3) - 0.62), 1 + 0.0 * v
+
+
+def _breton(u, v):
+    return _step(_zigzag(v / 5.5) - 0.5, 0.05), 1 + 0.0 * u
+
+
+def _cable(u, v):
+    column = _zigzag(u / 4.4)
+    chevron = np.sin(2 * np.pi * (v / 2.4 + 0.9 * column))
+    return 0.0 * u, 0.92 + 0.22 * chevron * (column > 0.18) - 0.32 * (column <= 0.18)
+
+
+def _argyle(u, v):
+    a, b = u / 8 + v / 11, u / 8 - v / 11
+    lines = np.minimum(_zigzag(a + 0.5), _zigzag(b + 0.5))
+    return _step((_saw(a) - 0.5) * (_saw(b) - 0.5), 0.01) * (lines > 0.06), 1 - 0.35 * (lines < 0.07)
+
+
+def _puffer(u, v):
+    across = _saw(v / 6 + 0.03 * np.sin(u / 3))
+    return 0.0 * u, 0.5 + 0.72 * np.sqrt(np.maximum(1 - (1.6 * across - 0.6) ** 2, 0)) - 0.15 * across
+
+
+def _quilt(u, v):
+    a, b = _zigzag((u + v) / 7), _zigzag((u - v) / 7)
+    return 0.0 * u, 0.56 + 0.62 * np.sqrt(np.minimum(np.minimum(1 - a, 1 - b) * 2.4, 1))
+
+
+def _denim(u, v):
+    twill = np.sin(2 * np.pi * (u + v) / 2.1)
+    worn = np.sin(u / 7 + 1.3 * np.sin(v / 9))
+    return 0.28 + 0.24 * twill + 0.16 * worn, 1 + 0.05 * np.sin(13 * u - 11 * v)
+
+
+def _gingham(u, v):
+    return 0.5 * _step(_zigzag(u / 4.6) - 0.5, 0.04) + 0.5 * _step(_zigzag(v / 4.6) - 0.5, 0.04), 1 + 0.0 * u
+
+
+def _pleats(u, v):
+    return 0.0 * u, 0.62 + 0.55 * _saw(u / 3.6) ** 0.8 + 0.0 * v
+
+
+def _herringbone(u, v):
+    stripes = np.sin(2 * np.pi * (v / 2.6 + 1.6 * _zigzag(u / 7)))
+    return 0.5 + 0.5 * np.clip(2.5 * stripes, -1, 1), 1 + 0.04 * np.sin(8 * u + 3 * v)
+
+
+def _dots(u, v):
+    row = np.floor(v / 4.2)
+    x, y = _saw(u / 5 + 0.5 * (row % 2)) - 0.5, _saw(v / 4.2) - 0.5
+    return _step(0.29 - np.hypot(x, 0.84 * y), 0.03), 1 + 0.0 * u
+
+
+def _flowers(u, v):
+    row = np.floor(v / 6.4)
+    x, y = 7 * (_saw(u / 7 + 0.5 * (row % 2)) - 0.5), 6.4 * (_saw(v / 6.4) - 0.5)
+    r, turn = np.hypot(x, y), np.arctan2(y, x)
+    petals = _step(1.7 + 0.75 * np.cos(5 * turn) - r, 0.15) * _step(r - 0.7, 0.1)
+    return petals, 1 + 0.0 * u
+
+
+def _chevron(u, v):
+    return _step(_zigzag(v / 7 + 0.75 * _zigzag(u / 8)) - 0.5, 0.05), 1 + 0.0 * u
+
+
+def _tartan(u, v):
+    def bands(x):
+        x = _saw(x / 13)
+        return 0.42 * ((x > 0.12) & (x < 0.5)) + 0.5 * ((x > 0.7) & (x < 0.78)) + 0.25 * ((x > 0.28) & (x < 0.34))
+
+    return np.clip(bands(u) + bands(v), 0, 1), 1 + 0.05 * np.sin(4 * (u + v))
+
+
+def _blocks(u, v):
+    return _step(_zigzag(v / 9) - 0.5, 0.03) * 0.85 + 0.3 * (_zigzag(v / 9) > 0.88), 1 + 0.10 * np.sin(5 * u)
+
+
+def _fishnet(u, v):
+    net = np.minimum(_zigzag((u + 0.7 * v) / 2.6), _zigzag((u - 0.7 * v) / 2.6))
+    return 0.75 * _step(net - 0.22, 0.12), 1 + 0.0 * u
+
+
+def _hoops(u, v):
+    return _step(_zigzag(v / 3.2) - 0.5, 0.05), 1 + 0.06 * np.sin(7 * u)
+
+
+def _rib(u, v):
+    return 0.0 * u, 0.62 + 0.5 * np.abs(np.sin(np.pi * u / 2.2)) + 0.05 * np.sin(6 * v)
+
+
+def _repp(u, v):
+    return _step(_zigzag((u + v) / 4.2) - 0.5, 0.05), 1 + 0.0 * u
+
+
+def _croco(u, v):
+    row = np.floor(v / 2.4)
+    x, y = _zigzag(u / 3 + 0.5 * (row % 2)), _zigzag(v / 2.4)
+    return 0.0 * u, 0.7 + 0.42 * np.sqrt(np.minimum(np.minimum(1 - x, 1 - y) * 3, 1))
+
+
+def _metal(u, v):
+    return 0.5 + 0.5 * np.sin(1.1 * (u + v)), 1 + 0.0 * u
+
+
+def _felt(u, v):
+    return 0.15 + 0.15 * np.sin(5.1 * u + 2 * np.sin(3.3 * v)) * np.sin(4.3 * v + 2 * np.sin(2.9 * u)), 1 + 0.0 * u
+
+
+def _fur(u, v):
+    strand = np.sin(3.1 * u + 2.2 * np.sin(0.9 * v) + 1.4 * np.sin(1.7 * u - 0.6 * v))
+    return 0.35 + 0.35 * strand, 0.95 + 0.16 * np.sin(5.3 * u + 1.9 * np.sin(1.3 * v))
+
+
+PATTERNS = {name[1:]: function for name, function in list(globals().items()) if name in {
+    "_plain", "_pinstripe", "_breton", "_cable", "_argyle", "_puffer", "_quilt", "_denim", "_gingham", "_pleats",
+    "_herringbone", "_dots", "_flowers", "_chevron", "_tartan", "_blocks", "_fishnet", "_hoops", "_rib", "_repp",
+    "_croco", "_metal", "_felt", "_fur"}}
+
+# the pattern by which a class is known, by category id; others turn up too (see `dye`)
+TYPICAL = {
+    0: "pinstripe", 1: "breton", 2: "cable", 3: "argyle", 4: "puffer", 5: "quilt", 6: "denim", 7: "gingham",
+    8: "pleats", 9: "herringbone", 10: "dots", 11: "chevron", 12: "tartan", 13: "plain", 14: "felt", 15: "plain",
+    16: "repp", 17: "plain", 18: "plain", 19: "plain", 20: "rib", 21: "fishnet", 22: "hoops", 23: "plain",
+    24: "croco", 25: "blocks", 26: "plain",
+}  # fmt: skip
+
+
+def hue(rng: np.random.Generator, light: tuple[float, float] = (0.2, 0.95)) -> tuple[float, float, float]:
+    """Any colour: every hue alike, greys now and then, brightness within `light`."""
+    saturation = rng.beta(2, 2.2) * (0.15 if rng.random() < 0.22 else 0.85)
+    return colorsys.hsv_to_rgb(rng.random(), saturation, rng.uniform(*light))
+
+
+def luma(colour) -> float:
+    """Brightness (Rec. 601) of an RGB colour, 0-1."""
+    return float(np.dot(colour, (0.299, 0.587, 0.114)))
+
+
+def pair(rng: np.random.Generator) -> tuple[tuple, tuple]:
+    """Two colours that differ enough in brightness for a pattern to show, the darker or lighter first."""
+    first = hue(rng)
+    for _ in range(20):
+        second = hue(rng, (0.1, 1.0))
+        if abs(luma(first) - luma(second)) > 0.28:
+            break
+    return first, second
+
+
+def dye(class_id: int, rng: np.random.Generator) -> Cloth:
+    """Cloth for a garment: mostly its class's own pattern, always its own colours."""
+    pattern = TYPICAL[class_id]
+    if class_id == 10 and rng.random() < 0.4:
+        pattern = "flowers"
+    elif rng.random() < 0.1:
+        pattern = "plain"
+    first, second = pair(rng)
+    gloss = 0.6 if class_id in (4, 17, 19, 23, 24) else 0.0
+    return Cloth(pattern, first, second, rng.uniform(0.85, 1.2), tuple(rng.uniform(0, 50, 2)), gloss)
