@@ -78,13 +78,14 @@ def convert(src: str | Path, out: str | Path, workers: int | None = None, progre
     labelled = sorted((src / "annotations" / "pixel-level").glob("*.mat"))
     if not labelled:
         raise raw.RawError(f"{src} holds no annotations/pixel-level/*.mat: give the unpacked archive.")
-    out = photos.new_folder(out)
+    all_photos = sorted((src / "photos").glob("*.jpg"))
+    out = photos.new_folder(out, all_photos)
     rows = photos.in_parallel(
         partial(_convert_photo, src, out, category_ids), labelled, workers, progress, "Clothing Co-Parsing"
     )
     instances = pd.DataFrame([row for photo_rows in rows for row in photo_rows], columns=list(raw.COLUMNS))
     ids = {path.stem for path in labelled}
-    for photo in sorted((src / "photos").glob("*.jpg")):
+    for photo in all_photos:
         if photo.stem not in ids:
             shutil.copyfile(photo, out / "test" / photo.name)
     raw.write(out, instances, SOURCE, {"url": URL, "licence": "Apache-2.0 (labels and release)"})
