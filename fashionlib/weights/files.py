@@ -17,16 +17,16 @@ from tqdm import tqdm
 
 from fashionlib.files import whole
 
-# Beside tensors and plain Python values, what MMEngine puts into its checkpoints (message hub,
-# metadata). All are plain data: nothing here can look up, import or call anything else.
-SAFE_TYPES = [
+# Beside tensors and plain Python values: what MMEngine puts into its checkpoints (message hub,
+# metadata). All are plain data: none can look up, import or call anything else, as `getattr` could.
+SAFE_TYPES = (
     HistoryBuffer,
     np.ndarray,
     np.dtype,
     np._core.multiarray._reconstruct,
     np._core.multiarray.scalar,
-    *(type(np.dtype(name)) for name in ("bool", "int32", "int64", "uint8", "uint32", "float32", "float64")),
-]
+    *(type(np.dtype(name)) for name in ("bool", "uint8", "int32", "uint32", "int64", "float32", "float64")),
+)
 _TIMEOUT = 20  # seconds without an answer before a server counts as out of reach
 
 
@@ -42,39 +42,41 @@ def safe_load(path: str | Path) -> dict:
     """What a ``.safetensors`` or torch file holds, on the CPU, without running anything from it.
 
     MMEngine's own loader falls back to full unpickling, where a hostile file runs code; this one
-    unpickles tensors, plain values and `SAFE_TYPES` only. Raises WeightsError otherwise.
+    unpickles tensors, plain values and `SAFE_TYPES` only. Raises WeightsError for anything else.
     """
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"{path}: no such weight file.")
+        raise WeightsError(f"{path}: there is no such weight file.")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with torch.serialization.safe_globals(SAFE_TYPES):
+        with torch.serialization.safe_globals(list(SAFE_TYPES)):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError) as error:
-        wants = re.search(r"GLOBAL (\S+)", str(error))
-        why = f"it wants to call {wants[1]}" if wants else "it is no complete weight file"
-        raise WeightsError(f"{path} can't be loaded safely ({why}): use a file that holds tensors only.") from None
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        why = f"it asks for {found[1]}" if found else "it is damaged or no weight file"
+        raise WeightsError(f"{path} can't be loaded safely ({why}): use one of tensors only.") from None
     if not isinstance(loaded, dict):
-        raise WeightsError(f"{path} holds a {type(loaded).__name__}, not named tensors: save a state dict instead.")
+        raise WeightsError(f"{path} holds a {type(loaded).__name__}: save a state dict (names to tensors).")
     return loaded
 
 
 def fetch(url: str, folder: Path, sha256: str = "") -> Path:
     """The file of `url` in `folder`, downloaded if it is not there yet; `sha256` is its hash or a prefix.
 
-    The file gets its name only when it is complete and its hash right. Raises Unreachable without a
-    network and WeightsError for another content.
+    The file gets its name when it is complete, and keeps it if its hash is right. Raises Unreachable
+    without a network and WeightsError for another content.
     """
     path = folder / url.rsplit("/", 1)[1]
     if not path.exists():
         with whole(path) as part:
             _download(url, part, path)
-    found = file_hash(path) if sha256 else ""
+    found = file_hash(path)
     if not found.startswith(sha256):
         path.unlink()
-        raise WeightsError(f"{url}: sha256 begins {found[:8]}, not {sha256[:8]}; the file was removed, try again.")
+        raise WeightsError(
+            f"{path} was removed, its sha256 begins {found[:8]}, not {sha256[:8]}: fetch {url} again."
+        )
     return path
 
 
@@ -85,6 +87,7 @@ def file_hash(path: Path) -> str:
 
 
 def _download(url: str, part: Path, path: Path) -> None:
+    """`url` into `part`, with a progress bar; `path` is where a person may put the file instead."""
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, open(part, "wb") as file:
             size = int(answer.headers.get("Content-Length", 0))
@@ -96,5 +99,5 @@ def _download(url: str, part: Path, path: Path) -> None:
         raise Unreachable(
             f"Can't reach {url} ({reason}): fetch it where there is a network and put it at {path}."
         ) from None
-    if part.stat().st_size < size:
-        raise Unreachable(f"{url}: the download ended after {part.stat().st_size} of {size} bytes; try again.")
+    if (got := part.stat().st_size) < size:
+        raise Unreachable(f"{url}: the download ended after {got:,} of {size:,} bytes; try again.")
