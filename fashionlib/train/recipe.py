@@ -1,0 +1,190 @@
+"""A recipe: every number of a training run, resolved, in one frozen record.
+
+The numbers live in three places, each once: the paper's in its text, MMSegmentation's in the
+configs it ships (`fashionlib.models.config`), ours in `PRESETS`. A recipe is the model's shipped
+config, changed by a preset, changed by the caller; it remembers where each value came from.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from fashionlib import models, paths
+from fashionlib.classes import check_name
+
+PAPER, CONFIG, OURS, CALLER = "paper", "MMSegmentation config", "ours", "given"
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # the paper's recipe for its four models; for the other rows their own config's
+    "paper": dict(epochs=15),
+    # from scratch on the drawn sample, minutes on a laptop: SGD at 0.001 is made for fine-tuning
+    "quick": dict(
+        epochs=15, batch=8, optimizer="AdamW", lr=1e-3, weight_decay=0.05, head_lr_mult=1.0,
+        schedule="cosine", min_lr=1e-5, warmup=0.1, clip_grad=1.0, resize_range=(0.75, 1.5), photometric=False,
+    ),
+    # a pretrained encoder on a small data set: gentle below, brisk above
+    "finetune": dict(
+        epochs=15, batch=8, optimizer="AdamW", lr=1e-4, weight_decay=0.05, head_lr_mult=10.0, layer_decay=0.8,
+        schedule="cosine", min_lr=1e-6, warmup=0.05, clip_grad=1.0, resize_range=(0.75, 1.5), test_mode="whole",
+    ),
+}
+
+# what the paper states (§IV), for its four models; anything else in a recipe is not its doing
+_STATED = dict(epochs=15, optimizer="SGD", lr=1e-3, momentum=0.9, schedule="poly", resize_range=(0.5, 2.0),
+               crop=(512, 512), flip=0.5)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights of a run, and how it is run. Make one with `from_preset`.
+
+    Sizes are (height, width) in pixels, `resize_base` and `test_resize` (long, short) as
+    MMSegmentation has them; `batch` counts photos an optimiser step sees, over all GPUs and
+    accumulated steps; `warmup` is a fraction of all iterations; `lr` is the encoder's.
+    """
+
+    model: str
+    data: str
+    preset: str
+    scale: str
+    init: str
+    variant: str
+    # schedule
+    epochs: int
+    batch: int
+    batch_is: str  # "total", or "per_gpu": the paper does not say which it means
+    accumulate: int
+    optimizer: str
+    lr: float
+    momentum: float
+    weight_decay: float
+    head_lr_mult: float
+    layer_decay: float | None
+    schedule: str
+    power: float
+    min_lr: float
+    warmup: float
+    clip_grad: float | None
+    # photos
+    photos: int | None
+    crop: tuple[int, int]
+    resize_base: tuple[int, int]
+    resize_range: tuple[float, float]
+    cat_max_ratio: float
+    flip: float
+    photometric: bool
+    # testing
+    test_mode: str
+    test_resize: tuple[int, int]
+    # machine
+    seed: int
+    gpus: int
+    workers: int
+    memory: str
+    precision: str
+    origin: dict[str, str] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def from_preset(cls, preset: str, *, model: str, data: str, **overrides) -> "Recipe":
+        """The recipe of `preset` for `model` on `data`; an override of None means the preset's value.
+
+        Raises:
+            ValueError: a name or value that can't be, with what is allowed.
+        """
+        check_name(preset, PRESETS, "preset")
+        check_name(model, models.MODELS, "model")
+        for name in overrides:
+            check_name(name, _SETTINGS, "setting")
+        given = {name: _plain(value) for name, value in overrides.items() if value is not None}
+        scale = given.get("scale", "full")
+        values = _defaults(model) | _from_config(model, scale, given.get("crop"))
+        values |= PRESETS[preset] | given
+        values |= dict(model=model, data=data, preset=preset)
+        origin = {name: _origin(name, values[name], preset, model, given) for name in _SETTINGS}
+        if given.get("photos") and "variant" not in given:
+            values["variant"] = f"{given['photos']}photos"
+        recipe = cls(**values, origin=origin)
+        recipe.check()
+        return recipe
+
+    @property
+    def name(self) -> str:
+        """The run's key in runs/, history/ and every table."""
+        return paths.run_name(self.model, self.scale, self.init, self.variant)
+
+    @property
+    def photos_per_step(self) -> int:
+        """Photos one process holds at once: the micro-batch that memory must hold."""
+        share = 1 if self.batch_is == "per_gpu" else self.gpus
+        return self.batch // (share * self.accumulate)
+
+    def check(self) -> None:
+        """ValueError in one sentence for the first setting that can't be."""
+        positive = ("epochs", "batch", "accumulate", "lr", "gpus")
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be above 0.")
+        for name, allowed in (("scale", models.SCALES), ("batch_is", ("total", "per_gpu")), ("optimizer", ("SGD", "AdamW")),
+                              ("schedule", ("poly", "cosine")), ("memory", ("auto", "lean")),
+                              ("test_mode", ("slide", "whole")), ("precision", ("auto", "fp32", "bf16"))):
+            check_name(getattr(self, name), allowed, name)
+        share = (1 if self.batch_is == "per_gpu" else self.gpus) * self.accumulate
+        if self.batch % share:
+            raise ValueError(f"batch={self.batch} can't be shared by gpus={self.gpus} x accumulate={self.accumulate}: "
+                             f"make it a multiple of {share}.")
+        patch = models.patch_size(self.model, self.scale)
+        if patch and any(side % patch for side in self.crop):
+            raise ValueError(f"crop={self.crop}: both sides must be multiples of the patch size {patch} of {self.model}.")
+
+    def to_dict(self) -> dict:
+        """JSON-ready, without `origin`."""
+        values = asdict(self)
+        del values["origin"]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Recipe":
+        return cls(**{name: _plain(value) for name, value in values.items()})
+
+
+_SETTINGS = tuple(f.name for f in fields(Recipe) if f.name not in ("model", "data", "preset", "origin"))
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _defaults(model: str) -> dict[str, Any]:
+    return dict(
+        scale="full", init="none", variant="", epochs=15, batch=models.MODELS[model].paper_batch or 8, batch_is="total",
+        accumulate=1, layer_decay=None, warmup=0.0, clip_grad=None, photos=None, seed=0, gpus=1, workers=2,
+        memory="auto", precision="auto",
+    )
+
+
+def _from_config(model: str, scale: str, crop: tuple[int, int] | None) -> dict[str, Any]:
+    """The settings that the row's shipped MMSegmentation config fixes."""
+    cfg = models.config(model, scale=scale, crop=crop)
+    wrapper, poly = cfg.optim_wrapper, cfg.param_scheduler[0]
+    transforms = {t["type"]: t for t in cfg.train_pipeline}
+    head = wrapper.get("paramwise_cfg", {}).get("custom_keys", {}).get("head", {})
+    size = tuple(cfg.model.data_preprocessor.size)
+    resize = models.test_resize(cfg, scale, crop)
+    return dict(
+        optimizer=wrapper.optimizer.type, lr=wrapper.optimizer.lr, momentum=wrapper.optimizer.momentum,
+        weight_decay=wrapper.optimizer.weight_decay, head_lr_mult=head.get("lr_mult", 1.0), schedule="poly",
+        power=poly.power, min_lr=poly.eta_min, crop=size, resize_base=resize,
+        resize_range=tuple(transforms["RandomResize"]["ratio_range"]),
+        cat_max_ratio=transforms["RandomCrop"]["cat_max_ratio"], flip=transforms["RandomFlip"]["prob"],
+        photometric="PhotoMetricDistortion" in transforms, test_mode=cfg.model.test_cfg.mode, test_resize=resize,
+    )
+
+
+def _origin(name: str, value: Any, preset: str, model: str, given: dict) -> str:
+    if name in given:
+        return CALLER
+    paper_row = models.MODELS[model].paper_batch
+    if preset == "paper" and paper_row and (name == "batch" or _STATED.get(name) == value):
+        return PAPER
+    if name in PRESETS[preset] or name in _defaults(model):
+        return OURS
+    return CONFIG if value == _from_config(model, "full", models.shipped_crop(model))[name] else OURS

@@ -1,0 +1,199 @@
+"""MMEngine's Runner with an epoch loop that can start in the middle of an epoch.
+
+MMEngine does the training. Ours is only what it lacks: a resume that replays the sampler's
+position, weight-only epoch files, a history line for every iteration and a checksummed state.
+"""
+
+import csv
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import torch
+from mmengine.dist import broadcast, get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.registry import LOOPS, OPTIM_WRAPPERS
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from fashionlib import models
+from fashionlib.train import state
+
+HISTORY = ("epoch", "iter", "loss", "loss_decode", "acc", "lr", "seconds", "memory_mb")
+
+
+@LOOPS.register_module()
+class ResumableEpochLoop(EpochBasedTrainLoop):
+    """MMEngine's epoch loop, begun at `self._iter` even where that lies inside an epoch."""
+
+    def run_epoch(self) -> None:
+        self.runner.call_hook("before_train_epoch")
+        self.runner.model.train()
+        sampler = self.dataloader.sampler
+        done = self._iter - self._epoch * len(self.dataloader)
+        sampler.skip = done * sampler.batch_size
+        for index, batch in enumerate(self.dataloader, start=done):
+            self.run_iter(index, batch)
+        sampler.skip = 0
+        self.runner.call_hook("after_train_epoch")
+        self._epoch += 1
+
+
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(OptimWrapper):
+    """Forward and loss under bf16 autocast, on a CPU too (MMEngine's AmpOptimWrapper is GPU only).
+
+    bf16 has fp32's range, so there is no loss scaling.
+    """
+
+    def __init__(self, precision: str = "auto", **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.precision = precision
+
+    def optim_context(self, model):
+        device = next(model.parameters()).device
+        outer = super().optim_context(model)
+        return _Both(outer, models.autocast(device, self.precision))
+
+
+class _Both:
+    """Two contexts as one."""
+
+    def __init__(self, *contexts) -> None:
+        self.contexts = contexts
+
+    def __enter__(self) -> None:
+        for context in self.contexts:
+            context.__enter__()
+
+    def __exit__(self, *error) -> None:
+        for context in reversed(self.contexts):
+            context.__exit__(*error)
+
+
+class FashionRunner(Runner):
+    """MMEngine's Runner that takes up our own state file instead of a MMEngine checkpoint."""
+
+    state_folder: Path | None = None
+
+    def load_or_resume(self) -> None:
+        if self.state_folder is not None:
+            state.restore(self, self.state_folder)
+
+
+class HistoryHook(Hook):
+    """A line for every iteration to ``history.csv``; `on_iteration` gets the same row as a dict.
+
+    `seconds` is the wall clock of the iteration, loading included; `memory_mb` the GPU's peak or,
+    on a CPU, the resident memory of this process.
+    """
+
+    priority = "BELOW_NORMAL"  # before the scheduler steps: the line holds the rate that was used
+
+    def __init__(self, path: Path, on_iteration: Callable[[dict], None] | None = None) -> None:
+        self.path, self.on_iteration = path, on_iteration
+
+    def before_train(self, runner) -> None:
+        if is_main_process():
+            _keep_until(self.path, runner.iter)
+            self.file = self.path.open("a", newline="")
+            self.writer = csv.DictWriter(self.file, HISTORY)
+            if self.path.stat().st_size == 0:
+                self.writer.writeheader()
+        self.clock = time.perf_counter()
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if not is_main_process():
+            return
+        now = time.perf_counter()
+        row = dict(
+            epoch=runner.epoch + 1, iter=runner.iter + 1, loss=_short(outputs["loss"]),
+            loss_decode=_short(outputs["decode.loss_ce"]), acc=_short(outputs["decode.acc_seg"]),
+            lr=_short(runner.optim_wrapper.get_lr()["lr"][0]), seconds=round(now - self.clock, 4),
+            memory_mb=round(memory_mb()),
+        )
+        self.clock = now
+        self.writer.writerow(row)
+        self.file.flush()
+        if self.on_iteration:
+            self.on_iteration(row)
+
+    def close(self) -> None:
+        if file := getattr(self, "file", None):
+            file.close()
+
+
+class StateHook(Hook):
+    """Weights of every epoch for the table, the whole state for going on after a stop.
+
+    A stop asked for by `stop` (a callable) is answered after the iteration, never inside one, so
+    that the state is always that of a whole optimiser step.
+    """
+
+    priority = "LOWEST"  # after the scheduler has stepped, and after the history line
+
+    def __init__(self, folder: Path, info: dict, accumulate: int, stop: Callable[[], bool],
+                 every_seconds: float = 600) -> None:
+        self.folder, self.info, self.accumulate, self.stop, self.every = folder, info, accumulate, stop, every_seconds
+
+    def before_train(self, runner) -> None:
+        self.saved = time.monotonic()
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        done = runner.iter + 1
+        if done % self.accumulate:  # gradients of a half-accumulated step are not kept
+            return
+        stop = _agreed(self.stop())
+        if (stop or _agreed(time.monotonic() - self.saved > self.every)) and done % len(runner.train_dataloader):
+            self.save(runner, runner.epoch, done)
+        if stop:
+            raise KeyboardInterrupt
+
+    def after_train_epoch(self, runner) -> None:
+        if is_main_process():
+            epoch = runner.epoch + 1
+            path = self.folder / f"epoch_{epoch}.safetensors"
+            models.save(_bare(runner.model), path, self.info | dict(epoch=epoch))
+        self.save(runner, runner.epoch + 1, runner.iter)
+
+    def save(self, runner, epoch: int, iteration: int) -> None:
+        """Every process takes part (their generators differ); the first one writes."""
+        state.save(runner, self.folder, epoch, iteration)
+        self.saved = time.monotonic()
+
+
+def memory_mb() -> float:
+    """Peak GPU memory allocated in MB or, without a GPU, this process's resident memory."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return psutil.Process().memory_info().rss / 2**20
+
+
+def _agreed(mine: bool) -> bool:
+    """The first process's answer, in every process: saving is something they do together."""
+    if get_world_size() == 1:
+        return mine
+    flag = torch.tensor([int(mine)])
+    broadcast(flag, src=0)
+    return bool(flag)
+
+
+def _bare(model):
+    return getattr(model, "module", model)
+
+
+def _short(value) -> float:
+    """Six digits that count: enough to draw, short enough to commit."""
+    return float(f"{float(value):.6g}")
+
+
+def _keep_until(path: Path, iteration: int) -> None:
+    """Drop the lines of iterations that a resumed run is about to do again, and a torn last line."""
+    if not path.is_file():
+        return
+    header, *lines = path.read_text().split("\n")
+    kept = [line for line in lines if line.count(",") == len(HISTORY) - 1 and int(line.split(",")[1]) <= iteration]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("\n".join([header, *kept, ""]) if header else "")
+    temporary.replace(path)

@@ -1,0 +1,105 @@
+"""Where a run stands: everything needed to go on as if it had never stopped.
+
+``last.pth`` holds model, optimiser, schedules and random generators; ``previous.pth`` the one
+before; ``state.sha256`` the digests of both. The digests are written first and a file counts only
+if its digest is listed, so whatever moment a process dies at, one whole state is left and a torn
+one is noticed.
+"""
+
+import hashlib
+import io
+import logging
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dist import collect_results, get_rank, get_world_size, is_main_process
+
+LAST, PREVIOUS, DIGESTS = "last.pth", "previous.pth", "state.sha256"
+_log = logging.getLogger(__name__)
+
+
+def save(runner, folder: Path, epoch: int, iteration: int) -> None:
+    """Write ``last.pth``: `epoch` whole epochs and `iteration` iterations are done."""
+    generators = collect_results([_generators()], get_world_size(), device="cpu") if get_world_size() > 1 else [_generators()]
+    if not is_main_process():
+        return
+    buffer = io.BytesIO()
+    model = getattr(runner.model, "module", runner.model)
+    torch.save(
+        dict(
+            epoch=epoch, iter=iteration, model=model.state_dict(), optimizer=runner.optim_wrapper.state_dict(),
+            schedulers=[scheduler.state_dict() for scheduler in runner.param_schedulers], generators=generators,
+        ),
+        buffer,
+    )
+    payload = buffer.getbuffer()
+    known = _digests(folder)
+    _write(folder / DIGESTS, "\n".join([hashlib.sha256(payload).hexdigest(), *known[:1]]).encode())
+    temporary = folder / f".{LAST}.tmp"
+    temporary.write_bytes(payload)
+    if (folder / LAST).exists():
+        (folder / LAST).replace(folder / PREVIOUS)
+    temporary.replace(folder / LAST)
+
+
+def restore(runner, folder: Path) -> None:
+    """Set `runner` to the newest whole state in `folder`; nothing happens if there is none."""
+    saved = newest(folder)
+    if saved is None:
+        return
+    model = getattr(runner.model, "module", runner.model)
+    model.load_state_dict(saved["model"])
+    runner.optim_wrapper.load_state_dict(saved["optimizer"])
+    for scheduler, values in zip(runner.param_schedulers, saved["schedulers"], strict=True):
+        scheduler.load_state_dict(values)
+    runner.train_loop._epoch, runner.train_loop._iter = saved["epoch"], saved["iter"]
+    if len(saved["generators"]) == get_world_size():
+        _set_generators(saved["generators"][get_rank()])
+
+
+def newest(folder: Path) -> dict | None:
+    """The newest whole state of a run folder: ``last.pth``, else ``previous.pth``, else None."""
+    known = _digests(folder)
+    for name in (LAST, PREVIOUS):
+        path = folder / name
+        if not path.is_file():
+            continue
+        payload = path.read_bytes()
+        if hashlib.sha256(payload).hexdigest() in known:
+            return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        _log.warning("%s is torn (its checksum is not in %s): using the state before it.", path, DIGESTS)
+    return None
+
+
+def _digests(folder: Path) -> list[str]:
+    path = folder / DIGESTS
+    return path.read_text().split() if path.is_file() else []
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _generators() -> dict:
+    """The random generators of this process, as tensors and plain numbers (``weights_only`` loads them)."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    version, internal, gauss_next = random.getstate()
+    return dict(
+        torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        numpy=[kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
+        python=[version, list(internal), gauss_next],
+    )
+
+
+def _set_generators(values: dict) -> None:
+    torch.set_rng_state(values["torch"])
+    if values["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(values["cuda"])
+    kind, keys, position, has_gauss, gauss = values["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    version, internal, gauss_next = values["python"]
+    random.setstate((version, tuple(internal), gauss_next))
