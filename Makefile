@@ -17,7 +17,7 @@ help:  ## this list
 
 reproduce: $(READY) $(SAMPLE)  ## from raw photos to Table I, figures and cut-outs on the drawn sample, then compare
 	$(FASHIONLIB) reproduce --data sample
-	$(FASHIONLIB) publish --check sample
+	$(FASHIONLIB) publish sample --check
 
 # Two processes with a thread each: on two cores torch's own threads would only get into their way.
 test: $(READY) $(SAMPLE)  ## the test suite
