@@ -127,9 +127,9 @@ def _check(annotation: Path, labels: np.ndarray, photo: Path, n_labels: int) -> 
 
 def _read_mat(path: Path, name: str) -> np.ndarray:
     """The array `name` of a MATLAB file; RawError where the file or the array can't be read."""
+    if not path.exists():
+        raise raw.RawError(f"{path} is missing: give the unpacked Clothing Co-Parsing archive.")
     try:
         return scipy.io.loadmat(path, variable_names=[name])[name]
-    except FileNotFoundError:
-        raise raw.RawError(f"{path} is missing: the Clothing Co-Parsing folder is incomplete.") from None
     except Exception as error:  # scipy raises many kinds on a damaged file
         raise raw.RawError(f"{path} holds no readable {name!r} ({error}): fetch it again.") from None
