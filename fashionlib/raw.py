@@ -125,6 +125,8 @@ def _table(csv: Path) -> pd.DataFrame:
         raise RawError(f"{csv} does not exist: is {csv.parent} a raw folder?") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise RawError(f"{csv} can't be read as CSV: {str(error).strip()}.") from None
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first fields for an index then
+        raise RawError(f"{csv} can't be read as CSV: its rows have more fields than its header names.")
     missing = [name for name in COLUMNS[:-1] if name not in table]
     if missing:
         raise RawError(

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from fashionlib import raw, rle
@@ -14,13 +15,16 @@ SHARED = PROJECT.parent / "shared"
 CCP = SHARED / "data" / "clothing-co-parsing"
 FASHIONPEDIA = SHARED / "data" / "fashionpedia-sample"
 
+settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
+settings.load_profile("no deadline")
+
 needs_ccp = pytest.mark.skipif(not CCP.is_dir(), reason=f"Clothing Co-Parsing is not at {CCP}")
 needs_fashionpedia = pytest.mark.skipif(not FASHIONPEDIA.is_dir(), reason=f"no sample at {FASHIONPEDIA}")
 
 
 @pytest.fixture
 def raw_folder(tmp_path):
-    """A function that writes a raw folder of `photos` noise photos, 32 wide and 24 high, and returns its path.
+    """A function that writes a raw folder of `photos` noise photos, 24 high and 32 wide; returns its path.
 
     Photo ``p0003`` carries a garment of class 3 (and so on, modulo 27), 10 wide and 12 high from column 4,
     row 6 on, and a belt (class 19) on its lowest 3 rows. `change` may edit the frame of instances first.

@@ -3,13 +3,15 @@ import json
 import numpy as np
 import pytest
 from conftest import CCP, FASHIONPEDIA, needs_ccp, needs_fashionpedia
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco
 from scipy.io import loadmat
 
 from fashionlib import rle
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools'
 
 # mask, code: the module's own example, then the corners
 DRAWN = [
@@ -150,9 +152,10 @@ def check_sizes(codes, ids, shape, size):
     np.testing.assert_array_equal(small, nearest(rle.label_map(codes, ids, *shape), *size))
 
 
+@settings(max_examples=50)
 @given(st.data())
 def test_straight_at_a_smaller_size(data):
-    stack = data.draw(arrays(bool, array_shapes(min_dims=3, max_dims=3, max_side=24)))
+    stack = data.draw(arrays(bool, array_shapes(min_dims=3, max_dims=3, max_side=16)))
     shape = stack.shape[1:]
     size = tuple(data.draw(st.integers(1, side)) for side in shape)
     check_sizes([rle.encode(mask) for mask in stack], range(len(stack)), shape, size)
@@ -172,7 +175,7 @@ def test_a_large_photo_never_fills_a_full_map():
 
 @needs_ccp
 def test_real_label_maps_of_clothing_co_parsing():
-    for path in sorted((CCP / "annotations" / "pixel-level").glob("*.mat"))[::180]:
+    for path in sorted((CCP / "annotations" / "pixel-level").glob("*.mat"))[::300]:
         labels = loadmat(path)["groundtruth"]
         values = np.unique(labels)
         for value in values:
