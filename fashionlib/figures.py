@@ -22,7 +22,6 @@ COLOURS = (  # seaborn's "colorblind", told apart under every common colour visi
 LINES = ("-", "--", "-.", ":")  # a second cue beside the colour, for greyscale print
 STYLE = {
     "figure.dpi": 150,
-    "figure.constrained_layout.use": True,
     "savefig.dpi": 300,
     "font.size": 8,
     "axes.titlesize": 8,
@@ -53,6 +52,12 @@ def use_style() -> None:
     plt.rcParams.update(STYLE)
 
 
+def panels(width: float, height: float, rows: int = 1, columns: int = 1, **options) -> tuple[Figure, np.ndarray]:
+    """A styled figure of `width` x `height` inches and its axes, (rows, columns)."""
+    use_style()
+    return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained", **options)
+
+
 def line_style(i: int) -> dict:
     """Colour and dash of the i-th run of a figure, the same in every figure of a data set."""
     return dict(color=COLOURS[i % len(COLOURS)], linestyle=LINES[i // 4 % len(LINES)])
@@ -60,8 +65,12 @@ def line_style(i: int) -> dict:
 
 def note(fig: Figure, text: str) -> None:
     """Small print under the figure: data, scale, initialisation, rule; wrapped to its width."""
-    letters = int(fig.get_figwidth() * 23)  # about 23 letters of 6 pt an inch
-    fig.supxlabel("\n".join(textwrap.wrap(text, letters)), fontsize=6, color="0.3", x=0.01, ha="left")
+    fig.supxlabel("\n".join(wrapped(text, fig.get_figwidth())), fontsize=6, color="0.3", x=0.01, ha="left")
+
+
+def wrapped(text: str, width: float) -> list[str]:
+    """`text` in lines that fit `width` inches at 6 pt (about 25 letters an inch)."""
+    return textwrap.wrap(text, int(width * 25))
 
 
 def colour_map(label_map: np.ndarray) -> np.ndarray:
@@ -71,15 +80,18 @@ def colour_map(label_map: np.ndarray) -> np.ndarray:
     return table[label_map]
 
 
-def overlay(photo: np.ndarray, label_map: np.ndarray, classes, alpha: float = 0.6) -> np.ndarray:
+def overlay(photo: np.ndarray, label_map: np.ndarray, classes, alpha: float = 0.65) -> np.ndarray:
     """`photo` with its classes in colour and background left as it is; uint8 RGB (H, W, 3).
 
-    Ignored pixels turn grey. ValueError if sizes differ or a value is none of `classes` (names).
+    Under a class the photo's greys alone remain, so that red cloth does not change the colour that
+    the legend shows. Ignored pixels turn grey. ValueError if sizes differ or a value is none of
+    `classes` (names).
     """
     if photo.shape[:2] != label_map.shape:
         raise ValueError(f"The photo is {photo.shape[:2]} but its label map {label_map.shape}.")
     _present(label_map, classes)
-    blended = (1 - alpha) * photo + alpha * colour_map(label_map)
+    greys = photo.mean(axis=2, keepdims=True)
+    blended = (1 - alpha) * greys + alpha * colour_map(label_map)
     return np.where(label_map[..., None] == 0, photo, blended.round().astype(np.uint8))
 
 
@@ -91,44 +103,55 @@ def checkerboard(rgba: np.ndarray, square: int = 16) -> np.ndarray:
     return (alpha * rgba[..., :3] + (1 - alpha) * board).round().astype(np.uint8)
 
 
-def legend(fig: Figure, label_maps, classes, columns: int = 4) -> None:
-    """Legend under the figure of the classes that occur in `label_maps`, in class order."""
-    present = sorted(set().union(*(_present(label_map, classes) for label_map in label_maps)))
-    handles = [Patch(color=np.array(FULL_PALETTE[v]) / 255, label=classes[v]) for v in present if v]
-    fig.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=1, fontsize=6)
-
-
-def triptych(photo: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes) -> Figure:
+def triptych(photo: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes, text: str = "") -> Figure:
     """Photo, ground truth and prediction side by side, with a legend of the classes present."""
     pictures = [photo, overlay(photo, truth, classes), overlay(photo, prediction, classes)]
-    fig = picture_grid([pictures], ["photo", "ground truth", "prediction"])
-    legend(fig, [truth, prediction], classes)
-    return fig
+    patches = legend([truth, prediction], classes)
+    return picture_grid([pictures], ["photo", "ground truth", "prediction"], patches=patches, text=text)
 
 
-def picture_grid(rows, titles=(), row_labels=(), width: float = COLUMN) -> Figure:
-    """Pictures in rows and columns, titles above the first row, labels left of the first column.
+def legend(label_maps, classes) -> list[Patch]:
+    """A patch for each class that occurs in `label_maps`, background left out, in class order."""
+    present = sorted(set().union(*(_present(label_map, classes) for label_map in label_maps)) - {0})
+    return [Patch(color=np.array(FULL_PALETTE[v]) / 255, label=classes[v]) for v in present]
+
+
+def picture_grid(rows, titles=(), row_labels=(), patches=(), text: str = "", width: float = COLUMN) -> Figure:
+    """Pictures in rows and columns at their own aspect ratio; beneath, a legend and small print.
 
     Args:
-        rows: list of rows of uint8 RGB pictures, each row equally long.
-        width: of the figure, in inches; its height follows from the pictures.
+        rows: list of rows of uint8 RGB pictures (H, W, 3), each row equally long.
+        titles, row_labels: above the columns, left of the rows.
+        patches: what `legend` returned.
+        text: the note under the figure.
+        width: of the figure, in inches; its height follows from what is in it.
     """
     use_style()
-    across = len(rows[0])
-    heights = [max(p.shape[0] / p.shape[1] for p in row) for row in rows]
-    side = width / across
-    fig, axes = plt.subplots(
-        len(rows), across, squeeze=False, figsize=(width, side * sum(heights) + 0.9), height_ratios=heights
-    )
-    for row, line in zip(axes, rows, strict=True):
-        for axis, picture in zip(row, line, strict=True):
-            axis.imshow(picture, interpolation="antialiased")
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-    for axis, title in zip(axes[0], titles, strict=False):
-        axis.set_title(title, fontsize=7)
-    for axis, label in zip(axes[:, 0], row_labels, strict=False):
-        axis.set_ylabel(label, fontsize=7)
+    gap, left, title = 0.04, 0.16 if row_labels else 0.0, 0.17 if titles else 0.0  # inches
+    side = (width - left) / len(rows[0]) - gap
+    heights = [side * max(picture.shape[0] / picture.shape[1] for picture in row) for row in rows]
+    columns = max(2, int(width / 1.15))
+    lines = wrapped(text, width)
+    bottom = 0.13 * -(-len(patches) // columns) + 0.1 * len(lines) + 0.06
+    total = title + sum(heights) + gap * len(rows) + bottom
+    fig = plt.figure(figsize=(width, total))
+    y = total - title
+    for r, (row, height) in enumerate(zip(rows, heights, strict=True)):
+        y -= height + gap
+        for c, picture in enumerate(row):
+            box = (left + c * (side + gap) + gap / 2, y, side, height)
+            axis = fig.add_axes([box[0] / width, box[1] / total, box[2] / width, box[3] / total])
+            axis.imshow(picture, interpolation="antialiased", interpolation_stage="rgba")
+            axis.set_axis_off()
+            if r == 0 and c < len(titles):
+                axis.set_title(titles[c], fontsize=7, pad=3)
+        if row_labels:
+            middle = (y + height / 2) / total
+            fig.text(left / 2 / width, middle, row_labels[r], rotation=90, fontsize=7, va="center", ha="center")
+    if patches:
+        fig.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, y / total), ncols=columns,
+                   handlelength=1, fontsize=6, borderpad=0.2, labelspacing=0.3)  # fmt: skip
+    fig.text(0.01, 0.03 / total, "\n".join(lines), fontsize=6, color="0.3", va="bottom")
     return fig
 
 

@@ -1,0 +1,95 @@
+"""The photos that checkpoints are scored on."""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fashionlib import paths
+from fashionlib.classes import check_name
+from fashionlib.runs import Run, read_dataset
+
+_KEPT_BYTES = 1 << 30  # decoded photos held from one checkpoint to the next
+_AHEAD = 4  # photos decoded while the model works on another
+
+
+@dataclass(frozen=True)
+class Split:
+    """One list of photos of a prepared data set."""
+
+    folder: Path
+    name: str
+    ids: tuple[str, ...]
+    dataset: dict  # dataset.json
+
+    @classmethod
+    def read(cls, data: str, name: str, home: str | Path | None = None) -> "Split":
+        """Split `name` of `data`; ValueError if there is no such list, or nothing in it."""
+        dataset, folder = read_dataset(data, home), paths.data_folder(data, home)
+        known = sorted(path.stem for path in (folder / "splits").glob("*.txt"))
+        path = folder / "splits" / f"{check_name(name, known, 'split')}.txt"
+        ids = path.read_text(encoding="utf-8").split()
+        if not ids:
+            raise ValueError(f"{path} is empty: there is nothing to score on.")
+        return cls(folder, name, tuple(ids), dataset)
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names; position = label value."""
+        return self.dataset["classes"]
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the preparation of the data and with the list of photos."""
+        return hashlib.sha256("\n".join([self.dataset["fingerprint"], *self.ids]).encode()).hexdigest()[:16]
+
+    def load(self, photo: str) -> tuple[np.ndarray, np.ndarray]:
+        """Photo, uint8 RGB (H, W, 3), and label map (H, W), as stored: masks know no EXIF turn."""
+        with Image.open(self.folder / "images" / f"{photo}.jpg") as image:
+            pixels = np.asarray(image.convert("RGB"))
+        with Image.open(self.folder / "labels" / f"{photo}.png") as labels:
+            return pixels, np.asarray(labels)
+
+    def check_run(self, run: Run) -> None:
+        """ValueError unless `run` was trained on this very preparation: else it may know these photos."""
+        theirs, ours = run.card["fingerprint"], self.dataset["fingerprint"]
+        if theirs != ours:
+            raise ValueError(
+                f"{run.name} was trained on another preparation of {self.dataset['data']} ({theirs}, now {ours}): "
+                "it may know these photos; train it again, or prepare the data as before."
+            )
+
+
+class Photos:
+    """Photos and label maps of a split, decoded ahead in threads; some stay decoded for the next pass."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+        self._kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._room = _KEPT_BYTES
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Every (photo, label map) in the split's order."""
+        ahead = deque()
+        with ThreadPoolExecutor(_AHEAD) as pool:
+            for photo in self.split.ids:
+                ahead.append(pool.submit(self._get, photo))
+                if len(ahead) > _AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+
+    def _get(self, photo: str) -> tuple[np.ndarray, np.ndarray]:
+        if photo in self._kept:
+            return self._kept[photo]
+        pair = self.split.load(photo)
+        size = sum(array.nbytes for array in pair)
+        if size <= self._room:
+            self._room -= size
+            self._kept[photo] = pair
+        return pair

@@ -1,0 +1,100 @@
+"""Every checkpoint on the validation split, and the epoch that is picked by it."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from fashionlib import paths
+from fashionlib.classes import check_name
+from fashionlib.evaluate import tables
+from fashionlib.evaluate.score import identity, score, summary
+from fashionlib.evaluate.split import Photos, Split
+from fashionlib.files import write_csv
+from fashionlib.runs import Run, digest, find
+
+RULE = "highest validation mIoU, background included; the earlier epoch on ties"
+
+
+def validate(
+    data: str, runs: list[str] | None = None, home: str | Path | None = None, progress: bool = True
+) -> pd.DataFrame:
+    """Score every checkpoint of every run on `data` (or of those named) on the validation split.
+
+    Returns:
+        validation.csv: a row a checkpoint. Rows of weight files that were removed stay, as long as
+        the run was not trained again.
+
+    Raises:
+        FileNotFoundError: no run, or no prepared data.
+        ValueError: a run was trained on another preparation of the data.
+    """
+    split = Split.read(data, "val", home)
+    path = paths.results_folder(data, home) / "validation.csv"
+    tables.drop_other_photos(path, split.fingerprint)
+    todo = [job for run in find(data, runs, home) for job in _unknown(path, run, split)]
+    images = Photos(split)
+    with tables.progress_bar(len(todo) * len(split.ids), "validation", progress) as bar:
+        for run, epoch, checkpoint in todo:
+            bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
+            scores = score(run.checkpoints()[epoch], images, bar)
+            row = identity(run, split, scores) | {"epoch": epoch} | summary(scores, split)
+            row |= {"checkpoint": checkpoint, "split": split.fingerprint}
+            tables.put(path, pd.DataFrame([row]), ["run", "epoch"])
+    return tables.read(path)
+
+
+def pick_epochs(
+    data: str, runs: list[str] | None = None, home: str | Path | None = None, keep: str = "all"
+) -> pd.DataFrame:
+    """Pick an epoch of each validated run (or of those named) by `RULE`, on validation photos only.
+
+    Args:
+        keep: ``picked`` deletes the weight files of the epochs that were not picked.
+
+    Returns:
+        picked_epochs.csv: the picked rows of validation.csv, with the rule, the number of epochs to
+        choose from, and `lead`: by how much mIoU the second best epoch is behind.
+    """
+    check_name(keep, ("all", "picked"), "keep")
+    folder = paths.results_folder(data, home)
+    table = tables.read(folder / "validation.csv")
+    if table.empty:
+        raise FileNotFoundError(f"No scores in {folder}/validation.csv: validate first (notebook 04).")
+    validated = list(table.run.unique())
+    names = validated if runs is None else [check_name(name, validated, "validated run") for name in runs]
+    picked = pd.DataFrame([_pick(tables.rows(table, name)) for name in names])
+    picked = tables.put(folder / "picked_epochs.csv", picked, ["run"])
+    if keep == "picked":
+        _remove_others(find(data, names, home), picked)
+    return picked
+
+
+def _unknown(path: Path, run: Run, split: Split) -> list[tuple[Run, int, str]]:
+    """(run, epoch, digest) of the checkpoints that the table at `path` lacks.
+
+    If the bytes of any checkpoint changed, the run was trained again, and all its rows go.
+    """
+    split.check_run(run)
+    digests = {epoch: digest(file) for epoch, file in run.checkpoints().items()}
+    table = tables.read(path)
+    mine = tables.rows(table, run.name)
+    known = {} if mine.empty else dict(zip(mine.epoch, mine.checkpoint, strict=True))
+    if any(known.get(epoch, new) != new for epoch, new in digests.items()):
+        write_csv(path, table[table.run != run.name])
+        known = {}
+    return [(run, epoch, new) for epoch, new in digests.items() if epoch not in known]
+
+
+def _pick(rows: pd.DataFrame) -> dict:
+    """The best row of a run's validation rows, as a row of picked_epochs.csv."""
+    ranked = rows.sort_values(["mIoU", "epoch"], ascending=[False, True])
+    lead = ranked.mIoU.iloc[0] - ranked.mIoU.iloc[1] if len(ranked) > 1 else float("nan")
+    return ranked.iloc[0].to_dict() | {"rule": RULE, "lead": lead, "validated_epochs": len(ranked)}
+
+
+def _remove_others(runs: list[Run], picked: pd.DataFrame) -> None:
+    epochs = picked.set_index("run").epoch
+    for run in runs:
+        for epoch, file in run.checkpoints().items():
+            if epoch != epochs[run.name]:
+                file.unlink()

@@ -1,0 +1,201 @@
+"""Validation, the pick and the test, on fake checkpoints whose scores are known."""
+
+import fake_runs
+import numpy as np
+import pandas as pd
+import pytest
+from fake_runs import DATA, NAMES, make_data, make_run
+
+from fashionlib import evaluate, metrics
+from fashionlib.evaluate import score as scoring
+from fashionlib.evaluate.split import Photos, Split
+
+RUN = "segmenter_vit_t-mini-none"
+
+
+@pytest.fixture
+def home(tmp_path):
+    make_data(tmp_path)
+    make_run(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    return fake_runs.fake_models(monkeypatch)
+
+
+def validate(home, **options):
+    return evaluate.validate(DATA, home=home, progress=False, **options)
+
+
+def run_all(home):
+    validate(home)
+    evaluate.pick_epochs(DATA, home=home)
+    return evaluate.test(DATA, home=home, progress=False)
+
+
+def matrix(quality: float, photos) -> np.ndarray:
+    """The confusion matrix of a fake checkpoint, counted without `fashionlib.evaluate`."""
+    total = 0
+    for i in photos:
+        target = fake_runs.label_map(i)
+        pred = np.where(target == 255, 0, target)
+        pred[:, round(quality * fake_runs.WIDTH) :] = 0
+        total = total + metrics.confusion_matrix(pred, target, len(NAMES))
+    return total
+
+
+def test_every_checkpoint_is_scored(home, loaded):
+    make_run(home, "setr_mla", qualities=(0.2, 0.4))
+    table = validate(home)
+    assert list(zip(table.run, table.epoch, strict=True)) == [(RUN, 1), (RUN, 2), (RUN, 3)] + [
+        ("setr_mla-mini-none", e) for e in (1, 2)
+    ]
+    cm = matrix(0.6, range(6, 10))
+    row = table.iloc[1]
+    assert row.mIoU == pytest.approx(metrics.miou(cm), abs=1e-5)
+    assert row.aAcc == pytest.approx(metrics.aacc(cm), abs=1e-5)
+    assert row.mIoU_no_background == pytest.approx(metrics.miou(cm, background=False), abs=1e-5)
+    assert row.person_IoU == pytest.approx(metrics.person_iou(cm, NAMES), abs=1e-5)
+    assert (row.n_classes, row.photos) == (metrics.n_classes(cm), 4)
+    stated = dict(data=DATA, class_set="person", model="segmenter_vit_t", scale="mini", init="none", preset="quick",
+                  epochs=3, seed=0, train_photos=6, init_source="random values; drawn for a test")  # fmt: skip
+    assert {key: row[key] for key in stated} == stated
+
+
+def test_nothing_is_scored_twice(home, loaded):
+    first = validate(home)
+    assert len(loaded) == 3
+    pd.testing.assert_frame_equal(validate(home), first)
+    assert len(loaded) == 3
+    make_run(home, "setr_pup", qualities=(0.1,))
+    validate(home)
+    assert loaded[3:] == ["setr_pup-mini-none/epoch_1"]
+
+
+def test_rows_survive_a_kill(home, loaded, monkeypatch):
+    honest = scoring.score
+    monkeypatch.setattr(
+        "fashionlib.evaluate.validation.score",
+        lambda file, *rest: honest(file, *rest) if file.stem != "epoch_2" else (_ for _ in ()).throw(KeyboardInterrupt),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        validate(home)
+    monkeypatch.undo()
+    again = fake_runs.fake_models(monkeypatch)
+    assert len(validate(home)) == 3
+    assert again == [f"{RUN}/epoch_2", f"{RUN}/epoch_3"]
+
+
+def test_a_run_trained_again_is_scored_again(home, loaded):
+    validate(home)
+    fake_runs.set_quality(home / "runs" / DATA / RUN, 1, 0.9)
+    (home / "runs" / DATA / RUN / "epoch_3.safetensors").unlink()
+    assert list(validate(home).epoch) == [1, 2]  # the old run's third epoch is no epoch of this one
+    assert loaded[3:] == [f"{RUN}/epoch_1", f"{RUN}/epoch_2"]
+
+
+def test_another_preparation_is_refused(home, loaded):
+    make_data(home, fingerprint="other")
+    with pytest.raises(ValueError, match=r"segmenter_vit_t-mini-none was trained on another .*\(abc, now other\)"):
+        validate(home)
+
+
+def test_other_photos_make_old_rows_stale(home, loaded):
+    run_all(home)
+    before = pd.read_csv(home / "runs" / DATA / "results" / "test.csv")
+    (home / "data" / DATA / "splits" / "val.txt").write_text("0006\n0007\n")
+    (home / "data" / DATA / "splits" / "test.txt").write_text("0010\n")
+    assert (validate(home).photos == 2).all()
+    after = run_all(home)
+    assert before.photos.tolist() == [5] and after.photos.tolist() == [1]
+
+
+def test_best_epoch_is_picked_and_the_earlier_on_ties(home, loaded):
+    make_run(home, "setr_mla", qualities=(0.2, 0.7, 0.7, 0.1))
+    validate(home)
+    picked = evaluate.pick_epochs(DATA, home=home).set_index("run")
+    assert picked.epoch.to_dict() == {RUN: 2, "setr_mla-mini-none": 2}
+    assert picked.lead["setr_mla-mini-none"] == 0
+    assert picked.rule[RUN] == evaluate.RULE and picked.validated_epochs[RUN] == 3
+
+
+def test_keep_picked_removes_the_other_weights(home, loaded):
+    run_all(home)
+    evaluate.pick_epochs(DATA, home=home, keep="picked")
+    assert [file.stem for file in (home / "runs" / DATA / RUN).glob("*.safetensors")] == ["epoch_2"]
+    assert len(validate(home)) == 3  # their scores stay
+    assert len(loaded) == 4  # three to validate, one to test
+
+
+def test_test_scores_the_picked_epoch_only(home, loaded):
+    table = run_all(home)
+    assert loaded[3:] == [f"{RUN}/epoch_2"]
+    cm, row = matrix(0.6, range(10, 15)), table.iloc[0]
+    floor = metrics.background_everywhere(cm)
+    assert row.mIoU == pytest.approx(metrics.miou(cm), abs=1e-5)
+    assert row.eq1_accuracy == pytest.approx(1 - 2 * (1 - row.aAcc) / len(NAMES), abs=1e-5)
+    assert row.background_aAcc == pytest.approx(metrics.aacc(floor), abs=1e-5)
+    assert row.background_mIoU == pytest.approx(metrics.miou(floor), abs=1e-5)
+    assert row.mIoU_low <= row.mIoU <= row.mIoU_high
+    results = home / "runs" / DATA / "results"
+    written = pd.read_csv(results / "confusion" / f"{RUN}.csv", index_col="truth")
+    assert list(written) == list(written.index) == NAMES
+    np.testing.assert_array_equal(written, cm)
+    per_class = pd.read_csv(results / "per_class.csv").set_index("class")
+    np.testing.assert_allclose(per_class.IoU, metrics.iou(cm), atol=1e-5)
+    assert per_class.pixels.tolist() == cm.sum(axis=1).tolist()
+    assert per_class.photos["skin"] == 5 and per_class.photos[NAMES[1]] == 1 and per_class.photos["tie"] == 0
+    photos = pd.read_csv(results / "photos" / f"{RUN}.csv", dtype={"photo": str})
+    assert photos.photo.tolist() == ["0010", "0011", "0012", "0013", "0014"]
+    assert photos.mean_IoU[0] == pytest.approx(metrics.miou(matrix(0.6, [10])), abs=1e-5)
+
+
+def test_test_is_not_done_twice(home, loaded):
+    first = run_all(home)
+    pd.testing.assert_frame_equal(run_all(home), first)
+    assert len(loaded) == 4
+
+
+def test_another_split_goes_to_its_own_folder(home, loaded):
+    run_all(home)
+    (home / "data" / DATA / "splits" / "official_val.txt").write_text("0000\n0001\n")
+    table = evaluate.test(DATA, home=home, progress=False, split="official_val")
+    assert table.photos.tolist() == [2] and table.scored_on.tolist() == ["official_val"]
+    assert (home / "runs" / DATA / "results" / "official_val" / "per_class.csv").is_file()
+
+
+def test_what_is_missing_is_said(home, loaded):
+    with pytest.raises(FileNotFoundError, match="validate first"):
+        evaluate.pick_epochs(DATA, home=home)
+    with pytest.raises(FileNotFoundError, match="No run on toy has a picked epoch"):
+        evaluate.test(DATA, home=home, progress=False)
+    with pytest.raises(FileNotFoundError, match="No runs in .*03_train"):
+        evaluate.validate("toy2", home=_only_data(home), progress=False)
+    with pytest.raises(ValueError, match="Unknown run on toy 'setr'"):
+        validate(home, runs=["setr"])
+    run_all(home)
+    fake_runs.set_quality(home / "runs" / DATA / RUN, 2, 0.61)
+    with pytest.raises(ValueError, match="epoch_2.safetensors is not the file that was validated"):
+        evaluate.test(DATA, home=home, progress=False)
+    (home / "runs" / DATA / RUN / "epoch_2.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="no weights of its picked epoch 2"):
+        evaluate.test(DATA, home=home, progress=False)
+
+
+def _only_data(home):
+    (home / "data" / "toy2").symlink_to(home / "data" / DATA)
+    return home
+
+
+def test_photos_keep_their_order_and_stay_within_memory(home, monkeypatch):
+    split = Split.read(DATA, "test", home)
+    one = sum(array.nbytes for array in split.load("0010"))
+    monkeypatch.setattr("fashionlib.evaluate.split._KEPT_BYTES", 2 * one)
+    photos = Photos(split)
+    for _ in range(2):
+        for i, (image, label) in enumerate(photos, start=10):
+            assert image.shape == (fake_runs.HEIGHT, fake_runs.WIDTH, 3) and image.dtype == np.uint8
+            np.testing.assert_array_equal(label, fake_runs.label_map(i))
+    assert len(photos._kept) == 2
