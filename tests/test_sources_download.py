@@ -1,0 +1,203 @@
+"""Downloads, against a server on this machine that knows ranges and can break off."""
+
+import hashlib
+import io
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from fashionlib.sources import download
+from fashionlib.sources.download import DownloadError, Item
+
+BODY = bytes(range(256)) * 400
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves ``server.files``; breaks off after ``server.cut`` bytes, answers ranges if ``server.ranges``."""
+
+    def do_GET(self):
+        body = self.server.files.get(self.path)
+        if body is None:
+            return self.send_error(404)
+        wanted = self.headers.get("Range") if self.server.ranges else None
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        self.server.asked.append(start)
+        if wanted and start >= len(body):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(body)}")
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        self.send_response(206 if wanted else 200)
+        if wanted:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        end = start + self.server.cut if self.server.cut else len(body)
+        self.wfile.write(body[start:end])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(download, "BLOCK", 1000)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.files, server.cut, server.ranges, server.asked = {"/f": BODY}, None, True, []
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def fetch(server, path, **expected):
+    return download.fetch(f"{server.url}/f", path, progress=False, **expected)
+
+
+def archive(files):
+    """The bytes of a zip with these names and contents."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as content:
+        for name, text in files.items():
+            content.writestr(name, text)
+    return data.getvalue()
+
+
+def test_a_file_arrives_whole_and_once(server, tmp_path):
+    path = fetch(server, tmp_path / "f", size=len(BODY), sha256=SHA256)
+    assert path.read_bytes() == BODY
+    fetch(server, path)
+    assert server.asked == [0]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupted_transfer_goes_on_where_it_stopped(server, tmp_path):
+    server.cut = 40_000
+    with pytest.raises(DownloadError, match="broke off after 40,000 bytes"):
+        fetch(server, tmp_path / "f", size=len(BODY))
+    assert not (tmp_path / "f").exists()
+    with pytest.raises(DownloadError, match="broke off after 80,000 bytes"):
+        fetch(server, tmp_path / "f")
+    server.cut = None
+    assert fetch(server, tmp_path / "f", sha256=SHA256).read_bytes() == BODY
+    assert server.asked == [0, 40_000, 80_000]
+
+
+def test_without_ranges_it_starts_over(server, tmp_path):
+    (tmp_path / "f.part").write_bytes(b"left from before")
+    server.ranges = False
+    assert fetch(server, tmp_path / "f").read_bytes() == BODY
+
+
+def test_a_part_that_was_complete_is_not_fetched_again(server, tmp_path):
+    for expected in ({}, {"size": len(BODY)}):
+        (tmp_path / "f").unlink(missing_ok=True)
+        (tmp_path / "f.part").write_bytes(BODY)
+        assert fetch(server, tmp_path / "f", **expected).read_bytes() == BODY
+    assert server.asked == [len(BODY)]  # asked only where the size was unknown
+
+
+def test_a_part_longer_than_the_file_starts_over(server, tmp_path):
+    (tmp_path / "f.part").write_bytes(BODY + b"more")
+    with pytest.raises(DownloadError, match="shorter than what was begun"):
+        fetch(server, tmp_path / "f")
+    assert fetch(server, tmp_path / "f").read_bytes() == BODY
+
+
+def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
+    with pytest.raises(
+        DownloadError, match=f"/f has the sha256 {SHA256[:12]}…, not 000000000000…, and was removed"
+    ):
+        fetch(server, tmp_path / "f", sha256="0" * 64)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_size_is_refused_before_the_transfer(server, tmp_path):
+    with pytest.raises(DownloadError, match="has 102,400 bytes now, not 102,401"):
+        fetch(server, tmp_path / "f", size=len(BODY) + 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_room_is_said_before_the_transfer(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    with pytest.raises(DownloadError, match="needs 102,400 bytes more .* 10 are free"):
+        fetch(server, tmp_path / "f")
+
+
+def test_no_network_and_no_such_file_are_one_sentence(server, tmp_path):
+    with pytest.raises(DownloadError, match="/g answers 404 Not Found") as caught:
+        download.fetch(f"{server.url}/g", tmp_path / "g")
+    assert "\n" not in str(caught.value)
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(
+        DownloadError, match=f"can't be reached .*put the file of .*/f at {tmp_path / 'f'}"
+    ) as caught:
+        fetch(server, tmp_path / "f")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_data_set_is_fetched_unpacked_and_then_left_alone(server, tmp_path, monkeypatch):
+    server.files["/train.zip"] = archive({"train/a.jpg": "photo", "__MACOSX/._a": "junk"})
+    items = (
+        Item(f"{server.url}/f", "x.json", len(BODY)),
+        Item(f"{server.url}/train.zip", "train", member="train"),
+    )
+    monkeypatch.setitem(download.SETS, "fashionpedia", items)
+    for _ in range(2):
+        folder = download.download("fashionpedia", tmp_path, progress=False)
+    assert folder == tmp_path / "cache" / "fashionpedia"
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) == [
+        "train",
+        "train/a.jpg",
+        "x.json",
+    ]
+    assert len(server.asked) == 2
+
+
+def test_a_set_of_one_archive_is_that_folder(server, tmp_path, monkeypatch):
+    server.files["/ccp.zip"] = archive({"ccp-master/photos/1.jpg": "photo"})
+    monkeypatch.setitem(download.SETS, "ccp", (Item(f"{server.url}/ccp.zip", "ccp", member="ccp-master"),))
+    folder = download.download("ccp", tmp_path, progress=False)
+    assert (folder / "photos" / "1.jpg").read_text() == "photo"
+
+
+def test_kaggle_and_unknown_names():
+    with pytest.raises(ValueError, match="Kaggle .* README.md"):
+        download.download("imaterialist")
+    with pytest.raises(ValueError, match="Did you mean 'fashionpedia'"):
+        download.download("fashionpedai")
+
+
+@pytest.mark.parametrize("name", ["../x", "train/../../x", "/x", "C:/x", "train\\..\\x"])
+def test_no_member_climbs_out(tmp_path, name):
+    zipped = tmp_path / "t.zip"
+    zipped.write_bytes(archive({"train/a.jpg": "photo", name: "bad"}))
+    with pytest.raises(DownloadError, match="leads out of the folder"):
+        download.unpack(zipped, "train", tmp_path / "train", progress=False)
+    assert list(tmp_path.iterdir()) == [zipped]
+
+
+def test_no_links_no_damage_no_other_archive(tmp_path):
+    link = zipfile.ZipInfo("train/a.jpg")
+    link.external_attr = 0o120777 << 16
+    stored = zipfile.ZipInfo(
+        "train/a.jpg"
+    )  # not compressed, so that a changed byte is found by the CRC alone
+    cases = {
+        "holds the link": archive({link: "/etc/passwd"}),
+        "is damaged .*Bad CRC-32": archive({stored: "photo"}).replace(b"photo", b"fotos"),
+        "is damaged .*not a zip": b"<html>Sign in</html>",
+        "holds no folder 'train'": archive({"test/a.jpg": "photo"}),
+    }
+    for sentence, data in cases.items():
+        zipped = tmp_path / "t.zip"
+        zipped.write_bytes(data)
+        with pytest.raises(DownloadError, match=sentence):
+            download.unpack(zipped, "train", tmp_path / "train", progress=False)
+        assert list(tmp_path.iterdir()) == [zipped]
