@@ -233,7 +233,7 @@ def _in_parallel(
     work: Callable[[Photo], Written], photos: list[Photo], workers: int | None, progress: bool
 ) -> Iterator[tuple[Photo, Written]]:
     """Every photo with `work`'s result, in order, under a progress bar."""
-    interval = 0.5 if sys.stderr.isatty() else 10  # seconds; a log file gets few lines
+    interval = 0.5 if sys.stderr.isatty() else 2  # seconds; notebooks and log files get few lines
     bar = tqdm(photos, desc="prepare", unit="photo", mininterval=interval, disable=not progress)
     if workers == 1:
         yield from ((photo, work(photo)) for photo in bar)

@@ -1,0 +1,345 @@
+import json
+import os
+import shutil
+from collections import namedtuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from test_raw import changed
+
+from fashionlib import classes, labels, prepare, raw
+from fashionlib.prepare import prepare as prepare_all
+from fashionlib.splits import SPLITS, split
+
+
+def run(raw_root, out, **options):
+    """`prepare` in this process, without a bar."""
+    return prepare_all(raw_root, out, **{"workers": 1, "progress": False} | options)
+
+
+def label(out, image_id):
+    return np.asarray(Image.open(out / "labels" / f"{image_id}.png"))
+
+
+def ids(out, name):
+    return (out / "splits" / f"{name}.txt").read_text().splitlines()
+
+
+def test_what_is_written(raw_folder, tmp_path):
+    root, out = raw_folder(10), tmp_path / "drawn"
+    summary = run(root, out)
+    assert summary == json.loads((out / "dataset.json").read_text())
+    assert {path.name for path in out.iterdir()} == {
+        "images",
+        "labels",
+        "splits",
+        "dataset.json",
+        "left_out.csv",
+    }
+    assert [len(ids(out, name)) for name in SPLITS] == [7, 2, 1]
+    assert sorted(i for name in SPLITS for i in ids(out, name)) == [f"p{i:04}" for i in range(10)]
+    assert summary["data"] == "drawn" and summary["source"] == "drawn for a test"
+    assert summary["classes"] == list(classes.CLASSES) and summary["left_out"] == {}
+    counts = summary["counts"]
+    assert [counts[key] for key in ("photos", *SPLITS, "instances")] == [10, 7, 2, 1, 20]
+    assert counts["per_class"]["belt"] == {"photos": 10, "pixels": 300, "train": 7, "val": 2, "test": 1}
+    assert counts["per_class"]["sweater"]["pixels"] == 90  # the belt hides 30 of 120
+    assert counts["per_class"]["background"]["pixels"] == 10 * (24 * 32 - 120)
+
+
+def test_the_belt_lies_on_the_garment(raw_folder, tmp_path):
+    run(raw_folder(10), tmp_path / "out")
+    expected = np.zeros((24, 32), np.uint8)
+    expected[6:18, 4:14] = 3  # class 2, sweater
+    expected[15:18, 4:14] = 20  # class 19, belt
+    np.testing.assert_array_equal(label(tmp_path / "out", "p0002"), expected)
+
+
+def test_csv_order_can_be_asked_for(raw_folder, tmp_path):
+    root = raw_folder(10, lambda t: t.iloc[::-1])
+    run(root, tmp_path / "out", order="csv")
+    assert np.unique(label(tmp_path / "out", "p0002")).tolist() == [0, 3]
+
+
+def test_label_maps_are_8_bit_palette_images(raw_folder, tmp_path):
+    run(raw_folder(10), tmp_path / "out")
+    path = tmp_path / "out" / "labels" / "p0000.png"
+    with Image.open(path) as image:
+        assert image.mode == "P"
+        assert tuple(image.getpalette()[3:6]) == classes.FULL_PALETTE[1]
+        assert image.getpalette()[-3:] == [255, 255, 255]
+    assert path.read_bytes()[24] == 8  # IHDR's bit depth
+
+
+def test_photos_are_linked_not_copied(raw_folder, tmp_path):
+    root = raw_folder(10)
+    run(root, tmp_path / "out")
+    assert os.path.samefile(root / "train" / "p0000.jpg", tmp_path / "out" / "images" / "p0000.jpg")
+
+
+def test_photos_are_copied_where_links_are_impossible(raw_folder, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    root = raw_folder(10)
+    run(root, tmp_path / "out")
+    photo, copy = root / "train" / "p0000.jpg", tmp_path / "out" / "images" / "p0000.jpg"
+    assert photo.read_bytes() == copy.read_bytes() and not os.path.samefile(photo, copy)
+
+
+def test_many_processes_write_the_same(raw_folder, tmp_path):
+    root = raw_folder(20)
+    one, two = run(root, tmp_path / "a" / "out"), run(root, tmp_path / "b" / "out", workers=2)
+    assert {**one, "created": ""} == {**two, "created": ""}
+    for path in (tmp_path / "a" / "out").rglob("*.[pt][nx][gt]"):
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+
+
+def with_parts(instances):
+    """p0001 has nothing but parts (a sleeve), p0002 a part beside its garment, p0003 hair only."""
+    instances = changed(4, "ClassId", 31)(changed(5, "ClassId", 31)(changed(7, "ClassId", 31)(instances)))
+    instances = changed(8, "ClassId", 46)(changed(9, "ClassId", 46)(instances))
+    return instances.astype({"ClassId": int})
+
+
+def test_part_only_photos_are_left_out_and_counted(raw_folder, tmp_path):
+    summary = run(raw_folder(11, with_parts), tmp_path / "out")
+    assert summary["left_out"] == {"part_only": 1} and summary["counts"]["photos"] == 10
+    left_out = pd.read_csv(tmp_path / "out" / "left_out.csv")
+    assert left_out.values.tolist() == [["p0001", 4, "part_only", "no class of 'main', only garment parts"]]
+    assert np.unique(label(tmp_path / "out", "p0002")).tolist() == [0, 3]  # its part is dropped
+    assert not label(tmp_path / "out", "p0003").any()  # no garment is missing in this one
+
+
+@pytest.mark.parametrize("part_only, values", [("ignore", [0, 255]), ("keep", [0])])
+def test_part_only_photos_can_stay(raw_folder, tmp_path, part_only, values):
+    summary = run(raw_folder(11, with_parts), tmp_path / "out", part_only=part_only, stratify=True)
+    assert summary["left_out"] == {} and summary["counts"]["photos"] == 11
+    assert np.unique(label(tmp_path / "out", "p0001")).tolist() == values
+
+
+def test_class_sets(raw_folder, tmp_path):
+    root = raw_folder(11, with_parts)
+    person = run(root, tmp_path / "person", class_set="person")
+    assert person["classes"][28:] == ["hair", "skin"]
+    assert np.unique(label(tmp_path / "person", "p0003")).tolist() == [0, 28]
+    everything = run(root, tmp_path / "all", class_set="all")
+    assert everything["left_out"] == {} and len(everything["classes"]) == 47
+    assert np.unique(label(tmp_path / "all", "p0001")).tolist() == [0, 32]
+
+
+def test_shrinking(raw_folder, tmp_path):
+    root = raw_folder(10)
+    run(root, tmp_path / "full")
+    run(root, tmp_path / "small", max_side=16)
+    with Image.open(tmp_path / "small" / "images" / "p0000.jpg") as photo:
+        assert photo.size == (16, 12)
+    small = label(tmp_path / "small", "p0000")
+    np.testing.assert_array_equal(small, label(tmp_path / "full", "p0000")[1::2, 1::2])
+    run(root, tmp_path / "not_larger", max_side=32)
+    assert label(tmp_path / "not_larger", "p0000").shape == (24, 32)
+    assert os.path.samefile(root / "train" / "p0000.jpg", tmp_path / "not_larger" / "images" / "p0000.jpg")
+
+
+def test_a_shrunk_photo_shows_the_same(tmp_path):
+    """A smooth photo, so that the order of shrinking and compressing hardly matters."""
+    ramp = np.add.outer(np.linspace(0, 127, 600), np.linspace(0, 127, 900)).astype(np.uint8)
+    (tmp_path / "raw" / "train").mkdir(parents=True)
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    Image.fromarray(ramp).convert("RGB").save(tmp_path / "raw" / "train" / "x.jpg", quality=95)
+    photo = labels.Photo("x", 2, 600, 900, ("1 600",), (1,))
+    written = labels.write(photo, tmp_path / "raw", tmp_path, 90, "area")
+    assert written.problem == "" and written.pixels.sum() == 60 * 90
+    small = np.asarray(Image.open(tmp_path / "images" / "x.jpg"))[..., 0].astype(int)
+    assert abs(small - ramp[5::10, 5::10]).max() <= 3
+
+
+def test_nothing_is_done_twice(raw_folder, tmp_path, monkeypatch):
+    root, out = raw_folder(10), tmp_path / "out"
+    first = run(root, out)
+    monkeypatch.setattr(prepare, "check", None)  # whoever calls it fails
+    assert run(root, out) == first
+
+
+def test_an_interrupted_run_goes_on(raw_folder, tmp_path, monkeypatch):
+    root, out = raw_folder(10), tmp_path / "out"
+    whole_run = run(root, tmp_path / "whole" / "out")
+    write, written = labels.write, []
+
+    def stop_at_the_fifth(photo, **options):
+        if len(written) == 5:
+            raise KeyboardInterrupt
+        written.append(photo.id)
+        return write(photo, **options)
+
+    monkeypatch.setattr(labels, "write", stop_at_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        run(root, out)
+    assert not (out / "dataset.json").exists()
+    before = {path: path.stat().st_mtime_ns for path in (out / "labels").iterdir()}
+    assert len(before) == 5
+    monkeypatch.setattr(labels, "write", write)
+    resumed = run(root, out)
+    assert {**resumed, "created": ""} == {**whole_run, "created": ""}
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_other_options_or_inputs_start_anew(raw_folder, tmp_path):
+    root, out = raw_folder(11, with_parts), tmp_path / "out"
+    prints = [run(root, out, part_only="keep")["fingerprint"]]
+    prints.append(run(root, out)["fingerprint"])
+    assert not (out / "labels" / "p0001.png").exists() and not (out / "images" / "p0001.jpg").exists()
+    (root / "train" / "p0010.jpg").write_bytes((root / "train" / "p0009.jpg").read_bytes() + b"\0")
+    prints.append(run(root, out)["fingerprint"])
+    with (root / "train.csv").open("a") as file:
+        file.write("\n")
+    prints.append(run(root, out)["fingerprint"])
+    assert len(set(prints)) == 4
+
+
+def test_a_foreign_folder_is_left_alone(raw_folder, tmp_path):
+    mine = tmp_path / "out" / "images" / "holiday.jpg"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match="choose another folder"):
+        run(raw_folder(10), tmp_path / "out")
+    assert mine.read_bytes() == b"mine"
+
+
+def truncate(root, image_id):
+    path = root / "train" / f"{image_id}.jpg"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+def test_bad_photos_are_refused_unless_allowed(raw_folder, tmp_path):
+    root, out = raw_folder(20, changed(5, "EncodedPixels", "1 2 3")), tmp_path / "out"
+    truncate(root, "p0004")
+    with pytest.raises(raw.RawError, match=r"1 of 20 photos \(5.0%\) are bad, .*row 5 \('p0001'\)"):
+        run(root, out)
+    assert not out.exists()  # before any work
+    with pytest.raises(raw.RawError, match=r"2 of 20 photos .*row 10 \('p0004'\): .*truncated"):
+        run(root, out, max_bad=0.05)
+    summary = run(root, out, max_bad=0.1)
+    assert summary["left_out"] == {"bad": 2} and summary["counts"]["photos"] == 18
+    left_out = pd.read_csv(out / "left_out.csv")
+    assert left_out[["ImageId", "row", "reason"]].values.tolist() == [
+        ["p0001", 5, "bad"],
+        ["p0004", 10, "bad"],
+    ]
+    assert not (out / "images" / "p0004.jpg").exists()
+
+
+def test_a_photo_without_a_row_is_listed(raw_folder, tmp_path):
+    root = raw_folder(10)
+    shutil.copy(root / "train" / "p0000.jpg", root / "train" / "stray.jpg")
+    assert run(root, tmp_path / "out")["left_out"] == {"unlabelled": 1}
+
+
+def test_turned_photos_are_counted_and_kept_as_stored(raw_folder, tmp_path):
+    root = raw_folder(10)
+    path = root / "train" / "p0000.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(path) as image:
+        image.save(path, exif=exif)
+    assert run(root, tmp_path / "out")["counts"]["exif_turned"] == 1
+    assert label(tmp_path / "out", "p0000").shape == (24, 32)
+
+
+def test_the_official_val_is_no_part_of_the_split(raw_folder, tmp_path):
+    root, out = raw_folder(12), tmp_path / "out"
+    (root / "official_val.txt").write_text("p0000\np0001\nunknown\n")
+    counts = run(root, out)["counts"]
+    assert ids(out, "official_val") == ["p0000", "p0001"]
+    assert [len(ids(out, name)) for name in SPLITS] == [7, 2, 1]
+    assert counts["photos"] == 12 and counts["official_val"] == 2
+    assert counts["per_class"]["belt"]["official_val"] == 2
+
+
+def test_a_full_disk_is_noticed_before_work(raw_folder, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
+    with pytest.raises(OSError, match="make room, set FASHION_HOME"):
+        run(raw_folder(10), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"class_set": "mian"}, "Unknown class set 'mian'. Did you mean 'main'"),
+        ({"part_only": "drop"}, "Unknown treatment of part-only photos 'drop'"),
+        ({"order": "size"}, "Unknown painting order 'size'"),
+        ({"fractions": (0.7, 0.2, 0.2)}, "must be the shares"),
+        ({"fractions": (0.9, 0.1)}, "must be the shares"),
+        ({"max_side": 0}, "max_side=0"),
+        ({"fractions": (0.98, 0.01, 0.01)}, "10 photos are too few"),
+    ],
+)
+def test_bad_options(raw_folder, tmp_path, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        run(raw_folder(10), tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+TEN = [f"{i:04}" for i in range(10)]
+
+
+def test_the_split_of_ten_photos_and_seed_0():
+    """Golden: published splits must not change under anyone's feet."""
+    assert split(TEN) == {
+        "train": ["0000", "0001", "0002", "0003", "0004", "0005", "0007"],
+        "val": ["0006", "0009"],
+        "test": ["0008"],
+    }
+
+
+@given(st.sets(st.text(min_size=1), min_size=10, max_size=60), st.integers(0, 5))
+def test_a_split_is_disjoint_complete_and_blind_to_order(photos, seed):
+    parts = split(photos, seed=seed)
+    assert sorted(i for part in parts.values() for i in part) == sorted(photos)
+    assert abs(len(parts["train"]) - 0.7 * len(photos)) <= 1
+    assert abs(len(parts["test"]) - 0.1 * len(photos)) <= 1
+    assert split(sorted(photos, reverse=True), seed=seed) == parts
+
+
+def test_leaving_out_a_photo_hardly_moves_the_others():
+    photos = [f"{i:04}" for i in range(1000)]
+    where = {i: name for name, part in split(photos).items() for i in part}
+    after = {i: name for name, part in split(photos[1:]).items() for i in part}
+    assert sum(where[i] != after[i] for i in after) <= 2
+
+
+def drawn_labels(rng, photos, frequencies):
+    """Classes of each photo, drawn independently with the given frequencies."""
+    return {f"{i:05}": set(np.flatnonzero(rng.random(len(frequencies)) < frequencies)) for i in range(photos)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_stratification_spreads_rare_classes(seed):
+    frequencies = [0.9, 0.5, 0.1, 0.03, 0.015, 0.01]
+    photos = drawn_labels(np.random.default_rng(seed), 1000, frequencies)
+    parts = split(photos, seed=seed, labels=photos)
+    assert sorted(i for part in parts.values() for i in part) == sorted(photos)
+    for name, fraction in zip(SPLITS, (0.7, 0.2, 0.1), strict=True):
+        assert len(parts[name]) == pytest.approx(1000 * fraction, abs=10)
+        for c in range(2, len(frequencies)):
+            n = sum(c in found for found in photos.values())
+            assert sum(c in photos[i] for i in parts[name]) == pytest.approx(n * fraction, abs=1)
+
+
+def test_four_photos_of_a_class_reach_every_split():
+    photos = {f"{i:03}": {0, 1} if i < 4 else {0} for i in range(100)}
+    parts = split(photos, labels=photos)
+    assert [sum(1 in photos[i] for i in parts[name]) for name in SPLITS] == [2, 1, 1]
+
+
+def test_photos_without_classes_are_split_too():
+    photos = dict.fromkeys(TEN, frozenset())
+    assert [len(part) for part in split(photos, labels=photos).values()] == [7, 2, 1]
