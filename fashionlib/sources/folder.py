@@ -68,9 +68,7 @@ def convert(
     out = photos.new_folder(out, found.values())
     pairs = [(found[photo_id], path) for photo_id, path in masks.items()]
     convert_pair = partial(_convert_pair, out, class_ids, by_colour)
-    rows = [
-        row for photo_rows in photos.in_parallel(convert_pair, pairs, workers, progress) for row in photo_rows
-    ]
+    rows = sum(photos.in_parallel(convert_pair, pairs, workers, progress, "masks"), [])
     for photo_id, path in found.items():
         if photo_id not in masks:
             _save_photo(path, out / "test" / f"{photo_id}.jpg")
@@ -147,35 +145,29 @@ def _convert_pair(
             f"{mask} is {keys.shape[0]} high and {keys.shape[1]} wide, "
             f"its photo as it is seen {size[0]} high and {size[1]} wide."
         )
-    _check_known(mask, keys, class_ids, by_colour)
-    present = sorted({class_ids[key] for key in np.unique(keys).tolist()} - {_BACKGROUND})
+    ids = _label(mask, keys, class_ids, by_colour)
     return [
-        (
-            photo.stem,
-            rle.encode(np.isin(keys, [k for k, i in class_ids.items() if i == class_id])),
-            *size,
-            class_id,
-            "",
+        (photo.stem, rle.encode(ids == class_id), *size, class_id, "")
+        for class_id in np.unique(ids).tolist()
+        if class_id != _BACKGROUND
+    ]
+
+
+def _label(mask: Path, keys: np.ndarray, class_ids: dict[int, int], by_colour: bool) -> np.ndarray:
+    """A mask's class ids (H, W); RawError if it holds a colour or value that the table lacks."""
+    values, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    counts = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    unknown = sorted(counts.keys() - class_ids.keys(), key=counts.get, reverse=True)
+    if unknown:
+        shown = ", ".join(
+            f"{f'#{key:06x}' if by_colour else key} ({counts[key]})" for key in unknown[:_SHOWN]
         )
-        for class_id in present
-    ]
-
-
-def _check_known(mask: Path, keys: np.ndarray, class_ids: dict[int, int], by_colour: bool) -> None:
-    """Raise RawError if the mask holds a colour or value that the table lacks."""
-    values, counts = np.unique(keys, return_counts=True)
-    unknown = [
-        (n, key) for key, n in zip(values.tolist(), counts.tolist(), strict=True) if key not in class_ids
-    ]
-    if not unknown:
-        return
-    unknown.sort(reverse=True)
-    names = ", ".join(f"{f'#{key:06x}' if by_colour else key} ({n})" for n, key in unknown[:_SHOWN])
-    raise raw.RawError(
-        f"{mask} has {len(unknown)} {'colours' if by_colour else 'values'} that {TABLE} lacks, on "
-        f"{sum(n for n, _ in unknown)} pixels: {names}{', …' if len(unknown) > _SHOWN else ''}; "
-        "list them or paint without soft edges."
-    )
+        raise raw.RawError(
+            f"{mask} has {'colours' if by_colour else 'values'} that {TABLE} lacks, on "
+            f"{sum(counts[key] for key in unknown)} pixels: {shown}{', …' if len(unknown) > _SHOWN else ''}; "
+            "list them or paint without soft edges."
+        )
+    return np.array([class_ids[key] for key in counts])[inverse].reshape(keys.shape)
 
 
 def _colours(path: Path) -> np.ndarray:

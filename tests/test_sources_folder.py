@@ -1,0 +1,129 @@
+"""Own photos with painted masks -> raw layout."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fashionlib import classes, raw
+from fashionlib.sources import folder
+
+RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
+COLOURS = 'colour,class\n#ff0000,dress\n#00FF00,"bag, wallet"\n#ffffff,background\n'
+VALUES = "value,class\n1,dress\n2,skin\n255,dress\n"
+MASK = np.zeros((2, 3, 3), np.uint8)
+MASK[0, 1:], MASK[1, 0], MASK[1, 2] = RED, GREEN, WHITE
+
+
+def make(src, table=COLOURS, mask=MASK, mask_name="a.png", photos=("a.jpg",), size=(3, 2), mode=None):
+    """A folder with the given table, photos and one mask."""
+    (src / "photos").mkdir(parents=True)
+    (src / "masks").mkdir()
+    if table:
+        (src / "classes.csv").write_text(table)
+    for name in photos:
+        Image.new("RGB", size, (10, 200, 30)).save(src / "photos" / name)
+    image = Image.fromarray(mask)
+    (image.convert(mode) if mode else image).save(src / "masks" / mask_name)
+    return src
+
+
+def convert(src, tmp_path):
+    return folder.convert(src, tmp_path / "raw", workers=1, progress=False)
+
+
+def test_each_colour_becomes_an_instance(tmp_path):
+    out = convert(make(tmp_path / "src", photos=("a.jpg", "b.jpg")), tmp_path)
+    rows = raw.read(out)
+    assert rows.ClassId.tolist() == [10, classes.CATEGORIES.index("bag, wallet")]
+    assert rows.EncodedPixels.tolist() == ["3 1 5 1", "2 1"]
+    assert (out / "test" / "b.jpg").exists()
+    assert (out / "train" / "a.jpg").read_bytes() == (tmp_path / "src" / "photos" / "a.jpg").read_bytes()
+
+
+@pytest.mark.parametrize("mode", [None, "P", "RGB"])
+def test_values_in_a_greyscale_palette_or_grey_rgb_mask(tmp_path, mode):
+    values = np.array([[0, 1, 255], [2, 0, 1]], np.uint8)
+    src = make(tmp_path / "src", VALUES, values)
+    if mode == "P":
+        image = Image.fromarray(values)
+        image.putpalette([7, 8, 9] * 256)  # the colours say nothing, the indices do
+        image.save(src / "masks" / "a.png")
+    elif mode:
+        Image.fromarray(values).convert(mode).save(src / "masks" / "a.png")
+    rows = raw.read(convert(src, tmp_path))
+    assert rows.ClassId.tolist() == [10, classes.SKIN_ID]  # values 1 and 255 mean the same
+    assert rows.EncodedPixels.tolist() == ["3 1 5 2", "2 1"]
+
+
+def test_what_is_transparent_is_background(tmp_path):
+    alpha = np.full((2, 3, 1), 255, np.uint8)
+    alpha[0] = 0
+    rows = raw.read(convert(make(tmp_path / "src", mask=np.dstack([MASK, alpha])), tmp_path))
+    assert rows.EncodedPixels.tolist() == ["2 1"]
+
+
+def test_a_photo_that_exif_turns_is_saved_as_it_is_seen(tmp_path):
+    src = make(tmp_path / "src", photos=())
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by 90 degrees
+    Image.new("RGB", (2, 3)).save(src / "photos" / "a.jpg", exif=exif)
+    out = convert(src, tmp_path)
+    with Image.open(out / "train" / "a.jpg") as image:
+        assert image.size == (3, 2)
+        assert image.getexif().get(0x0112, 1) == 1
+    raw.read(out)
+
+
+def test_other_formats_become_jpeg(tmp_path):
+    out = convert(make(tmp_path / "src", photos=("a.png",)), tmp_path)
+    with Image.open(out / "train" / "a.jpg") as image:
+        assert image.format == "JPEG"
+
+
+SOFT = MASK.copy()
+SOFT[0, 0], SOFT[1, 1] = (254, 0, 0), (254, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"mask": SOFT},
+            r"a.png has colours that classes.csv lacks, on 2 pixels: #fe0000 \(2\); list them",
+        ),
+        (
+            {"table": VALUES, "mask": np.full((2, 3), 3, np.uint8)},
+            r"has values that classes.csv lacks, .* 3 \(6\)",
+        ),
+        ({"table": VALUES}, "a.png is a colour image, but classes.csv lists values"),
+        ({"table": None}, "classes.csv is missing"),
+        ({"table": "colour;class\n#ff0000;dress\n"}, "must have the columns 'colour,class' or 'value,class'"),
+        ({"table": "colour,class\n"}, "must have the columns .* and a row a class"),
+        (
+            {"table": "colour,class\n#ff0000,dres\n"},
+            "classes.csv, row 2: Unknown class 'dres'. Did you mean 'dress'",
+        ),
+        ({"table": "colour,class\nred,dress\n"}, "row 2: The colour 'red' is not of the form #rrggbb"),
+        ({"table": "value,class\n1.5,dress\n"}, "row 2: The value '1.5' is not a whole number"),
+        ({"table": "colour,class\n#ff0000,dress\n#00ff00,bag, wallet\n"}, "quote names with commas"),
+        ({"size": (4, 2)}, "a.png is 2 high and 3 wide, its photo as it is seen 2 high and 4 wide"),
+        ({"mask_name": "b.png"}, "b.png has no photo of the same name"),
+        ({"mask_name": "a.bmp"}, "masks holds no .png"),
+        ({"photos": ("a.jpg", "a.png")}, "a.png and a.jpg would get the same id"),
+    ],
+)
+def test_a_defect_is_one_sentence(tmp_path, changes, sentence):
+    with pytest.raises(raw.RawError, match=sentence) as caught:
+        convert(make(tmp_path / "src", **changes), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "raw" / "train.csv").exists()
+
+
+def test_a_damaged_photo_and_a_damaged_mask(tmp_path):
+    src = make(tmp_path / "src")
+    for broken in (src / "photos" / "a.jpg", src / "masks" / "a.png"):
+        whole = broken.read_bytes()
+        broken.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(raw.RawError, match=f"{broken.name} can't be read"):
+            convert(src, tmp_path)
+        broken.write_bytes(whole)
