@@ -11,6 +11,12 @@ from PIL import ExifTags, Image
 from fashionlib import classes, rle
 from fashionlib.raw import image_path, whole
 
+# EXIF's entry (tag 0x112, type 3, count 1) and its value for an upright photo, in both byte orders
+_ORIENTATIONS = {
+    b"\x12\x01\x03\x00\x01\x00\x00\x00": b"\x01\x00",
+    b"\x01\x12\x00\x03\x00\x00\x00\x01": b"\x00\x01",
+}
+
 
 class Photo(NamedTuple):
     """What a worker needs of a photo; only the instances to paint."""
@@ -40,7 +46,7 @@ def write(photo: Photo, raw: Path, out: Path, max_side: int | None, order: str) 
     done = label_path.exists()
     try:
         with Image.open(source) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            turned = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
             if not done:
                 # JPEG decodes cheaply at 1/2, 1/4 or 1/8; what isn't shrunk is read at 1/8 to find damage.
                 image.draft(None, (2 * w, 2 * h) if shrunk else (1, 1))
@@ -52,7 +58,12 @@ def write(photo: Photo, raw: Path, out: Path, max_side: int | None, order: str) 
         label = np.asarray(Image.open(label_path))
     else:
         with whole(target) as path:
-            small.save(path, "JPEG", quality=95) if shrunk else _link(source, path)
+            if shrunk:
+                small.save(path, "JPEG", quality=95)
+            elif turned:
+                path.write_bytes(_unturned(source.read_bytes()))
+            else:
+                _link(source, path)
         class_ids = [value - 1 for value in photo.values]
         label = rle.label_map(photo.codes, class_ids, photo.height, photo.width, size, order)
         with whole(label_path) as path:
@@ -72,6 +83,15 @@ def _link(source: Path, target: Path) -> None:
         os.link(os.path.realpath(source), target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def _unturned(jpeg: bytes) -> bytes:
+    """The file with EXIF's orientation set to 1; masks follow the pixels as stored, OpenCV turns photos."""
+    for entry, upright in _ORIENTATIONS.items():
+        head, found, tail = jpeg.partition(entry)
+        if found and len(head) < 1 << 16:  # EXIF lies at the file's beginning
+            return head + entry + upright + tail[2:]
+    return jpeg
 
 
 def _palette_image(label: np.ndarray) -> Image.Image:

@@ -1,6 +1,6 @@
 """Raw layout -> photos, label maps and splits as MMSegmentation expects them.
 
-    data/<data>/images/<id>.jpg      hard links to (or copies of) the raw photos; shrunk ones if asked for
+    data/<data>/images/<id>.jpg      the raw photos (linked or copied), shrunk if asked for, EXIF turns undone
     data/<data>/labels/<id>.png      8-bit palette PNG: number in the class set, 0 = background, 255 = ignore
     data/<data>/splits/<split>.txt   one id a line: train, val, test (and official_val, if the source has one)
     data/<data>/dataset.json         written last: source, options, counts, fingerprint of the inputs

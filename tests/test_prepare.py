@@ -3,12 +3,13 @@ import os
 import shutil
 from collections import namedtuple
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 from test_raw import changed
 
 from fashionlib import classes, labels, prepare, raw
@@ -241,15 +242,23 @@ def test_a_photo_without_a_row_is_listed(raw_folder, tmp_path):
     assert run(root, tmp_path / "out")["left_out"] == {"unlabelled": 1}
 
 
-def test_turned_photos_are_counted_and_kept_as_stored(raw_folder, tmp_path):
-    root = raw_folder(10)
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+def test_turned_photos_are_counted_and_shown_as_stored(raw_folder, tmp_path, byte_order):
+    """OpenCV, and so MMSegmentation's loader, would turn the photo but not its label map."""
+    root, out = raw_folder(10), tmp_path / "out"
     path = root / "train" / "p0000.jpg"
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif.endian = byte_order
+    exif[ExifTags.Base.Orientation] = 6
     with Image.open(path) as image:
-        image.save(path, exif=exif)
-    assert run(root, tmp_path / "out")["counts"]["exif_turned"] == 1
-    assert label(tmp_path / "out", "p0000").shape == (24, 32)
+        image.save(path, quality="keep", exif=exif)
+    assert cv2.imread(str(path)).shape == (32, 24, 3)
+    stored = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    before = path.read_bytes()
+    assert run(root, out)["counts"]["exif_turned"] == 1
+    np.testing.assert_array_equal(cv2.imread(str(out / "images" / "p0000.jpg")), stored)
+    assert label(out, "p0000").shape == (24, 32)
+    assert path.read_bytes() == before
 
 
 def test_the_official_val_is_no_part_of_the_split(raw_folder, tmp_path):
