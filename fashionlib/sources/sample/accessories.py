@@ -10,6 +10,7 @@ from .textures import Cloth, dye, hue
 
 BUCKLE, BOW, RIVET = 34, 38, 42
 _BRASS = Cloth("metal", (0.55, 0.42, 0.18), (1.0, 0.9, 0.6), gloss=0.6, folds=0.0)
+_DARK = Cloth("plain", (0.1, 0.09, 0.1), (0.1, 0.09, 0.1), folds=0.0)
 _STEEL = Cloth("metal", (0.45, 0.46, 0.5), (0.95, 0.96, 1.0), gloss=0.6, folds=0.0)
 
 
@@ -105,10 +106,9 @@ def watch(body: Pose | None, rng) -> Item:
     size = 3.0 if body is None else 2.3
     item.add(ellipse(*centre, size, size), 13.1, cloth=_BRASS if rng.random() < 0.5 else _STEEL, round_=0.6)
     item.add(ellipse(*centre, size * 0.78, size * 0.78), 13.2, cloth=Cloth("plain", face, face, folds=0.0), shadow=0)
-    dark = Cloth("plain", (0.08, 0.08, 0.1), (0.08, 0.08, 0.1), folds=0.0)
     for turn, reach in ((rng.uniform(0, 6.3), 0.6), (rng.uniform(0, 6.3), 0.42)):
         tip = centre + size * reach * np.array([np.cos(turn), np.sin(turn)])
-        item.add(tube([centre, tip], 0.22), 13.3, cloth=dark, shadow=0)
+        item.add(tube([centre, tip], 0.22), 13.3, cloth=_DARK, shadow=0)
     return item
 
 
@@ -163,7 +163,7 @@ def sock(body: Pose | None, rng) -> Item:
 
 
 def _flat_legs(straight: bool = False) -> np.ndarray:
-    x = (4.8, 5.6, 6.2) if straight else (7, 7, 7)
+    x = (4.8, 5.6, 6.2) if straight else (5.5, 5.5, 5.5)
     return np.stack([np.column_stack([s * np.array(x), [36, 59, 79]]) for s in (-1, 1)])
 
 
@@ -224,7 +224,7 @@ def umbrella(body: Pose | None, rng) -> Item:
     x, y = (0.0, -24.0) if body is None else (hand(body, 1)[0] - 4, -24.0)
     grip = (x, 10.0) if body is None else tuple(hand(body, 1))
     rim = np.linspace(-22, 22, 7)
-    item.add(tube([(x, y - 16), (x, y), grip, (grip[0], grip[1] + 4)], 0.6), -1.5, cloth=_STEEL)
+    item.add(tube([(x, y - 16), (x, y), grip, (grip[0], grip[1] + 4)], 0.6), -1.5, cloth=_DARK)
     item.add(tube([(grip[0], grip[1] + 2), (grip[0], grip[1] + 6), (grip[0] + 3, grip[1] + 6)], 0.9), -1.5)
     for k in range(6):
         a, b = rim[k], rim[k + 1]

@@ -29,7 +29,7 @@ def sleeves(item: Item, body: Pose, stop: float, widths, z: float = 11.1, cuff: 
     for arm in body.arms:
         path = along(arm, 0.0, stop)
         turn = np.arctan2(*(path[-1] - path[0])[::-1]) - np.pi / 2
-        outline = tube(path, np.linspace(*widths, len(path)) * body.build)
+        outline = tube(path[::-1], np.multiply(widths[::-1], body.build), rounded=True)
         item.add(outline, z, grain=turn, round_=3.5, part_id=SLEEVE)
         if cuff:
             end = along(arm, stop - cuff, stop, 2)
@@ -130,10 +130,17 @@ def vest(body: Pose, rng) -> Item:
 
 
 def _trousers(body: Pose, item: Item, stop: float, widths, z: float) -> None:
+    """Both legs and the seat as one outline, down to the fraction `stop` of the leg, and a waistband."""
+    middle, half = float(body.middle(24)), float(body.half(24)) + 0.7
+    hip = float(body.half(34)) + 1.0
+    sides = []  # of the left leg, then the right: the edge to the left and the one to the right, downwards
     for leg in body.legs:
-        path = along([leg[0] + (0, -4), *leg[1:]], 0.0, stop, 6)
-        item.add(tube(path, np.interp(np.linspace(0, 1, len(path)), (0, 0.5, 1), widths) * body.build), z, round_=4)
-    item.add(body.band([(23, 0.7), (28, 0.9), (34, 1.0), (40, 0.6), (43, -5)]), z + 0.05, round_=5, shadow=0)
+        outline = tube(along(leg, 0.2, stop, 5), np.multiply(widths, body.build))
+        left, right = np.split(outline, 2)
+        sides += sorted([left, right[::-1]], key=lambda edge: edge[0, 0])
+    waist = [(middle - half, 23), (middle + half, 23)]
+    seat = [(middle + hip, 34), *sides[3], *sides[2][::-1], (0, 43.5), *sides[1], *sides[0][::-1], (middle - hip, 34)]
+    item.add(np.array([*waist, *seat]), z, round_=4)
     item.add(body.band([(23, 0.8), (25.6, 0.9)], closed=False), z + 0.1, cloth=trim(item.cloth), shadow=0.1)
 
 

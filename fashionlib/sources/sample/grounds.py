@@ -5,7 +5,13 @@ import numpy as np
 
 from .geometry import box, ellipse, smooth, tube
 from .paint import Canvas, Item, fill
-from .textures import PATTERNS, Cloth, hue
+from .textures import PATTERNS, Cloth
+from .textures import hue as any_hue
+
+
+def hue(rng, light=(0.2, 0.95), vivid: float = 0.5):
+    """A colour for the surroundings: as clothes', but less vivid."""
+    return any_hue(rng, light, vivid)
 
 
 def _image(colour, height: int, width: int) -> np.ndarray:
@@ -137,17 +143,19 @@ def planks(rng, height: int, width: int) -> np.ndarray:
 
 def linen(rng, height: int, width: int) -> np.ndarray:
     """A bed sheet with soft creases."""
-    crease = np.abs(_noise(rng, height, width, 0.3 * min(height, width)))
+    size = min(height, width)
+    drape = _noise(rng, height, width, 0.3 * size) + 0.4 * _noise(rng, height, width, 0.08 * size)
+    slope = cv2.Sobel(drape, -1, 1, 1, ksize=5) + cv2.Sobel(drape, -1, 1, 0, ksize=5)
     weave = rng.standard_normal((height, width)).astype(np.float32)
-    shade = 0.86 + 0.14 * np.minimum(crease, 1) + 0.015 * weave
+    shade = 0.93 + 0.05 * slope / slope.std() + 0.015 * weave
     return _image(hue(rng, (0.5, 1.0)), height, width) * shade[..., None]
 
 
 def marble(rng, height: int, width: int) -> np.ndarray:
     """Polished stone with veins."""
     bend = _noise(rng, height, width, 0.25 * min(height, width)) + 0.4 * _noise(rng, height, width, 0.06 * min(height, width))
-    vein = np.exp(-np.abs(bend) * 14)
-    return _image(hue(rng, (0.45, 1.0)), height, width) * (1 - 0.3 * vein + 0.03 * bend)[..., None]
+    vein = np.exp(-np.abs(bend) * 9) * np.clip(0.5 + 0.5 * _noise(rng, height, width, 0.2 * min(height, width)), 0, 1)
+    return _image(hue(rng, (0.5, 1.0), 0.3), height, width) * (1 - 0.22 * vein + 0.03 * bend)[..., None]
 
 
 BEHIND = {False: (studio, studio, linen), True: (bricks, street, shelves, garden, lights, papered)}

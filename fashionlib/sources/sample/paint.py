@@ -49,8 +49,9 @@ class Item:
 class Canvas:
     """A float RGB picture (H, W, 3) in 0-1 and, for each pixel, which item is seen there."""
 
-    def __init__(self, ground: np.ndarray, light: tuple[float, float], rng: np.random.Generator):
+    def __init__(self, ground: np.ndarray, light: tuple[float, float], bulk: float, rng: np.random.Generator):
         self.rgb = ground
+        self.bulk = bulk  # how far things stand out: 1 for a body, less for cloth on a table
         self.height, self.width = ground.shape[:2]
         self.light = light
         self.rng = rng
@@ -123,11 +124,11 @@ class Canvas:
         inside = np.pad((alpha >= 0.5).astype(np.uint8), 1)  # cloth that leaves the picture bends there, barely
         depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)[1:-1, 1:-1]
         rim = 1 - np.minimum(depth / radius, 1)
-        bulge = cv2.GaussianBlur(np.sqrt(np.maximum(1 - rim * rim, 0)), (0, 0), max(radius / 4, 0.6)) * radius
+        bulge = cv2.GaussianBlur(1 - rim * rim, (0, 0), max(radius / 6, 0.6)) * (self.bulk * radius)
         slope_x = cv2.Sobel(bulge, -1, 1, 0, scale=1 / 8)
         slope_y = cv2.Sobel(bulge, -1, 0, 1, scale=1 / 8)
-        facing = (1 - 0.7 * (self.light[0] * slope_x + self.light[1] * slope_y)) / np.sqrt(1 + slope_x**2 + slope_y**2)
-        return 0.48 + 0.54 * np.clip(facing, 0.05, 1.6)
+        facing = 1 - 0.7 * (self.light[0] * slope_x + self.light[1] * slope_y)
+        return 0.5 + 0.52 * np.clip(facing / np.sqrt(1 + slope_x**2 + slope_y**2), 0.2, 1.6)
 
     def _folds(self, shape: tuple[int, int], scale: float, strength: float) -> np.ndarray:
         """Brightness (about 1) of soft folds that run more down than across."""

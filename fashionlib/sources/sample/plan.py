@@ -12,11 +12,12 @@ FLOOR = 0.115  # at least this share of the photos shows each class: 46 of 400, 
 # name -> (share of the photos, sizes (width, height) in pixels)
 KINDS = {
     "flat": (0.38, ((600, 600), (640, 480), (480, 640), (720, 480), (400, 600), (450, 800), (500, 400))),
-    "full": (0.33, ((400, 600), (480, 640), (360, 640), (320, 640), (640, 480), (720, 480), (480, 600))),
+    "full": (0.33, ((360, 600), (400, 640), (360, 640), (320, 640), (640, 480), (720, 480), (300, 600))),
     "upper": (0.11, ((480, 640), (480, 480), (480, 600), (720, 480))),
-    "lower": (0.10, ((400, 600), (480, 600), (640, 480))),
+    "lower": (0.10, ((400, 600), (360, 640), (600, 480))),
     "portrait": (0.08, ((480, 480), (480, 600), (400, 500))),
 }
+FIGURES = {"full": 3, "upper": 2, "lower": 2, "portrait": 1, "flat": 1}  # side by side, where the photo is wide
 LARGER = (1.0, 1.0, 1.0, 1.25, 1.5)  # some photos have more pixels
 
 UPPER, LOWER, WHOLE, OUTER = (0, 1, 2), (6, 7, 8), (10, 11), (3, 4, 5, 9, 12)
@@ -70,10 +71,10 @@ def plan(photos: int, seed: int) -> list[Scene]:
         width, height = KINDS[kind][1][rng.integers(len(KINDS[kind][1]))]
         factor = rng.choice(LARGER)
         part_only = i < round(PART_ONLY * photos)
-        figures = 2 if kind in ("full", "upper", "lower") and width > height else 1
+        figures = FIGURES[kind] if width > height else 1
         outfits = tuple(_outfit(kind, needs, photos - i, rng) for _ in range(figures))
         if part_only:
-            outfits = ((2,), (0,), (9,), (4,))[i % 4 :][:1]
+            outfits = ((2, 6), (0, 8), (9, 6), (4, 1, 7))[i % 4 :][:1]
         else:
             needs.met(outfits)
         scenes.append(Scene(kind, round(width * factor), round(height * factor), rng.random() < 0.55, outfits, part_only))

@@ -8,7 +8,7 @@ from .paint import Canvas, Item
 from .plan import Scene
 
 # kind -> the heights (figure units) at the upper and lower edge of the picture
-_FRAMES = {"full": (-25, 88), "upper": (-25, 35), "lower": (20, 89), "portrait": (-26, 19)}
+_FRAMES = {"full": (-21, 87), "upper": (-21, 34), "lower": (21, 88), "portrait": (-22, 18)}
 # how much room a class takes on a flat-lay
 _ROOM = {2: 2.2, 3: 2.4, 4: 2.2, 6: 2.4, 9: 2.8, 10: 2.6, 11: 2.8, 12: 2.6, 16: 0.8, 18: 0.7, 13: 0.9, 19: 1.0,
          15: 0.9, 14: 1.1, 17: 1.2, 26: 1.8}  # fmt: skip
@@ -20,7 +20,7 @@ def draw(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple
     ground = (grounds.BENEATH if flat else grounds.BEHIND)[scene.cluttered]
     picture = ground[rng.integers(len(ground))](rng, scene.height, scene.width).astype(np.float32)
     light = (rng.choice([-1, 1]) * rng.uniform(0.4, 0.9), rng.uniform(-0.9, -0.4))
-    canvas = Canvas(picture, light, rng)
+    canvas = Canvas(picture, light, 0.6 if flat else 1.0, rng)
     if flat:
         _lay(canvas, scene, rng)
     else:
@@ -34,8 +34,11 @@ def draw(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple
 def _stand(canvas: Canvas, scene: Scene, rng) -> None:
     """Figures side by side, cut off where the kind of scene says."""
     top, bottom = _FRAMES[scene.kind]
-    if any(26 in outfit for outfit in scene.outfits):
-        top = -42
+    worn = {class_id for outfit in scene.outfits for class_id in outfit}
+    if 26 in worn:
+        top = -41
+    elif {14, 15} & worn:
+        top = min(top, -25.5)
     scale = canvas.height / (bottom - top)
     if scene.cluttered and scene.kind != "portrait":
         grounds.scatter(canvas, rng, int(rng.integers(2, 6)))
@@ -81,7 +84,7 @@ def _lay(canvas: Canvas, scene: Scene, rng) -> None:
         x0, y0, x1, y1 = cell
         turn = rng.normal(0, 0.16) + (np.pi / 2 if _lies_better(high - low, (x1 - x0, y1 - y0)) else 0)
         extent = np.abs([[np.cos(turn), np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ (high - low)
-        scale = min((x1 - x0) / extent[0], (y1 - y0) / extent[1]) * rng.uniform(0.96, 1.12)
+        scale = min((x1 - x0) / extent[0], (y1 - y0) / extent[1]) * rng.uniform(1.02, 1.2)
         centre = geometry.moved([(low + high) / 2], geometry.frame(scale, 0, 0, turn))[0]
         canvas.draw(items, geometry.frame(scale, (x0 + x1) / 2 - centre[0], (y0 + y1) / 2 - centre[1], turn))
 

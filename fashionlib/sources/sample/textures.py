@@ -163,10 +163,13 @@ def _fur(u, v):
     return 0.35 + 0.35 * strand, 0.95 + 0.16 * np.sin(5.3 * u + 1.9 * np.sin(1.3 * v))
 
 
-PATTERNS = {name[1:]: function for name, function in list(globals().items()) if name in {
-    "_plain", "_pinstripe", "_breton", "_cable", "_argyle", "_puffer", "_quilt", "_denim", "_gingham", "_pleats",
-    "_herringbone", "_dots", "_flowers", "_chevron", "_tartan", "_blocks", "_fishnet", "_hoops", "_rib", "_repp",
-    "_croco", "_metal", "_felt", "_fur"}}
+PATTERNS = {
+    "plain": _plain, "pinstripe": _pinstripe, "breton": _breton, "cable": _cable, "argyle": _argyle,
+    "puffer": _puffer, "quilt": _quilt, "denim": _denim, "gingham": _gingham, "pleats": _pleats,
+    "herringbone": _herringbone, "dots": _dots, "flowers": _flowers, "chevron": _chevron, "tartan": _tartan,
+    "blocks": _blocks, "fishnet": _fishnet, "hoops": _hoops, "rib": _rib, "repp": _repp, "croco": _croco,
+    "metal": _metal, "felt": _felt, "fur": _fur,
+}  # fmt: skip
 
 # the pattern by which a class is known, by category id; others turn up too (see `dye`)
 TYPICAL = {
@@ -176,10 +179,12 @@ TYPICAL = {
     24: "croco", 25: "blocks", 26: "plain",
 }  # fmt: skip
 
+DARK_GROUND = (5, 6, 9, 10, 20, 23)  # light patterns on dark cloth; elsewhere dark ones on light cloth
 
-def hue(rng: np.random.Generator, light: tuple[float, float] = (0.2, 0.95)) -> tuple[float, float, float]:
-    """Any colour: every hue alike, greys now and then, brightness within `light`."""
-    saturation = rng.beta(2, 2.2) * (0.15 if rng.random() < 0.22 else 0.85)
+
+def hue(rng: np.random.Generator, light=(0.2, 0.95), vivid: float = 0.75) -> tuple[float, float, float]:
+    """Any colour: every hue alike, greys now and then, brightness within `light`, saturation up to `vivid`."""
+    saturation = rng.beta(2, 2) * (0.15 if rng.random() < 0.22 else vivid)
     return colorsys.hsv_to_rgb(rng.random(), saturation, rng.uniform(*light))
 
 
@@ -189,11 +194,11 @@ def luma(colour) -> float:
 
 
 def pair(rng: np.random.Generator) -> tuple[tuple, tuple]:
-    """Two colours that differ enough in brightness for a pattern to show, the darker or lighter first."""
-    first = hue(rng)
+    """Two colours of any hue, the second clearly the darker one, so that a pattern shows."""
+    first = hue(rng, (0.6, 1.0), 0.6)
     for _ in range(20):
-        second = hue(rng, (0.1, 1.0))
-        if abs(luma(first) - luma(second)) > 0.28:
+        second = hue(rng, (0.1, 0.7), 0.95)
+        if luma(first) - luma(second) > 0.28:
             break
     return first, second
 
@@ -206,5 +211,7 @@ def dye(class_id: int, rng: np.random.Generator) -> Cloth:
     elif rng.random() < 0.1:
         pattern = "plain"
     first, second = pair(rng)
+    if class_id in DARK_GROUND:
+        first, second = second, first
     gloss = 0.6 if class_id in (4, 17, 19, 23, 24) else 0.0
     return Cloth(pattern, first, second, rng.uniform(0.85, 1.2), tuple(rng.uniform(0, 50, 2)), gloss)
