@@ -1,0 +1,151 @@
+"""What only the notebooks need: a check of their parameters, and curves that grow while a run trains.
+
+papermill 2.7 passes parameters on without looking at them: an unknown name is a warning in a log,
+``-p stratify true`` arrives as the string ``"true"``, and annotations are not enforced. The cell
+after the parameters therefore calls `check_parameters`.
+"""
+
+import ast
+import time
+from pathlib import Path
+
+from fashionlib import paths
+from fashionlib.classes import check_name
+
+_KINDS = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": (list, tuple), "dict": dict}
+_INJECTED = "# Parameters\n"  # papermill's first line of the cell it adds
+PAPER_DATA = ("imaterialist", "fashionpedia")  # split at random as the paper does
+
+
+def check_parameters(scope: dict) -> None:
+    """Refuse the parameters that papermill lets through: unknown names and values of the wrong type.
+
+    `scope` is the notebook's ``globals()``. The names, types and defaults are those of the annotated
+    literals in the cells run so far (IPython keeps their text in ``In``); None passes where it is the
+    default. Raises ValueError with one sentence.
+    """
+    cells = [_parse(text) for text in scope["In"]]
+    declared = {name: what for cell in cells for name, what in _declared(cell).items()}
+    injected = [cell for cell, text in zip(cells, scope["In"], strict=True) if text.startswith(_INJECTED)]
+    for name in (target.id for cell in injected for node in cell.body for target in _targets(node)):
+        check_name(name, declared, "parameter")
+    for name, (kind, default) in declared.items():
+        _check_type(name, scope[name], kind, default)
+
+
+def stratify_by_default(data: str) -> bool:
+    """Whether rare classes are spread over the splits unless asked: for all data but the paper's own."""
+    return data not in PAPER_DATA
+
+
+def require_raw(data: str) -> Path:
+    """The folder ``raw/<data>``; FileNotFoundError with the command that fills it."""
+    folder = paths.raw_folder(data)
+    if (folder / "train.csv").is_file():
+        return folder
+    command = {
+        "sample": "fashionlib sample",
+        "ccp": f"fashionlib convert ccp SRC {folder}",
+        "fashionpedia": f"fashionlib convert fashionpedia SRC {folder}",
+        "imaterialist": f"unzip imaterialist-fashion-2020-fgvc7.zip -d {folder}",
+    }.get(data, f"fashionlib convert folder SRC {folder}")
+    raise FileNotFoundError(f"No raw data in {folder}: fill it with `{command}` (README, section Data).")
+
+
+def require_prepared(data: str) -> Path:
+    """The folder ``data/<data>``; FileNotFoundError with the one command that makes it."""
+    folder = paths.data_folder(data)
+    if (folder / "dataset.json").is_file():
+        return folder
+    command = (
+        "fashionlib sample" if data == "sample" else f"fashionlib reproduce --data {data} --until 02_prepare"
+    )
+    raise FileNotFoundError(f"No prepared data in {folder}: make it with `{command}`.")
+
+
+class LiveCurves:
+    """Loss and pixel accuracy of a run in training, redrawn in place: pass it as `on_iteration`.
+
+    Drawn at most once in `every` seconds and for at most `share` of the time, so that neither the
+    training nor papermill (which cuts a flooded output and still exits 0) suffers from it.
+    """
+
+    def __init__(self, every: float = 1.0, share: float = 0.05):
+        self.every, self.share = every, share
+        self.rows: list[dict] = []
+        self._handle, self._next = None, 0.0
+
+    def __call__(self, row: dict) -> None:
+        self.rows.append(row)
+        if time.monotonic() >= self._next:
+            self.draw()
+
+    def draw(self) -> None:
+        """Show all rows so far; call it once more after training, for the last second's rows."""
+        from IPython.display import display
+
+        if not self.rows:
+            return
+        begun = time.monotonic()
+        figure = self._figure()
+        if self._handle is None:
+            self._handle = display(figure, display_id=True)
+        else:
+            self._handle.update(figure)
+        now = time.monotonic()
+        self._next = now + max(self.every, (now - begun) / self.share)
+
+    def _figure(self):
+        from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
+
+        figure = Figure(figsize=(7, 2.4), layout="constrained")
+        step = max(1, len(self.rows) // 500)  # 500 points are all a small picture can show
+        rows = self.rows[::step]
+        for axes, key, label in zip(
+            figure.subplots(1, 2), ("loss_decode", "acc"), ("loss", "accuracy"), strict=True
+        ):
+            axes.plot([row["iter"] for row in rows], [float(row[key]) for row in rows], linewidth=1)
+            axes.set(xlabel="iteration", ylabel=label)
+        figure.suptitle(
+            f"epoch {self.rows[-1]['epoch']}, iteration {self.rows[-1]['iter']}", fontsize="medium"
+        )
+        return figure
+
+
+def _parse(cell: str) -> ast.Module:
+    """The syntax tree of a cell's text; an empty one for cells that are not plain Python (``%magic``)."""
+    try:
+        return ast.parse(cell)
+    except SyntaxError:
+        return ast.Module(body=[], type_ignores=[])
+
+
+def _declared(cell: ast.Module) -> dict[str, tuple[str, object]]:
+    """Name -> (type's name, default) of the annotated literals of a cell."""
+    return {
+        node.target.id: (ast.unparse(node.annotation), ast.literal_eval(node.value))
+        for node in cell.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+
+
+def _targets(node: ast.stmt) -> list[ast.Name]:
+    return [target for target in getattr(node, "targets", []) if isinstance(target, ast.Name)]
+
+
+def _check_type(name: str, value, kind: str, default) -> None:
+    expected = _KINDS[kind]
+    mistaken_bool = isinstance(value, bool) and kind != "bool"  # Python's True is an int
+    if (value is None and default is None) or (isinstance(value, expected) and not mistaken_bool):
+        return
+    hint = (
+        f" papermill reads booleans as Python does: -p {name} {str(value).capitalize()}."
+        if _is_word(value)
+        else ""
+    )
+    either = f"{kind} or None" if default is None else kind
+    raise ValueError(f"Parameter {name} = {value!r} is not {either}.{hint}")
+
+
+def _is_word(value) -> bool:
+    return isinstance(value, str) and value.lower() in ("true", "false", "none")

@@ -1,0 +1,201 @@
+"""The whole work in one command: the six notebooks in order, each in a process of its own.
+
+A step is skipped when nothing changed since it last succeeded on this machine: its notebook, its
+parameters, the library's code, the files it reads and the files it left (``runs/<data>/stamps``).
+It has succeeded when every cell of the executed copy (``runs/<data>/notebooks``) ran *and* its files
+are there: papermill exits 0 when a flooded output is cut.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import nbformat
+from tqdm import tqdm
+
+from fashionlib import notebook, paths
+from fashionlib.classes import check_name
+from fashionlib.files import write_text
+from fashionlib.plan import FILES, Step, steps
+from fashionlib.sources import ccp, sample
+
+CCP = paths.PROJECT.parent / "shared/data/clothing-co-parsing"  # where this project's machines have it
+QUIET = 30  # seconds between lines about a running notebook where there is no terminal
+_DOORS = ("cli.py", "doctor.py", "plan.py", "publish.py", "reproduce.py")  # code that no notebook runs
+
+
+class StepFailed(RuntimeError):
+    """A notebook stopped or did not leave its files; the message names the notebook and the cell."""
+
+
+def reproduce(
+    data: str, plan: dict, raw: str | Path | None = None, until: str | None = None, force: bool = False
+) -> list[str]:
+    """Run the steps of `plan` (see `fashionlib.plan.read`) on `data`; returns the names of those that ran.
+
+    `raw` is what to convert where ``raw/ccp`` is missing; `until` ends after that notebook; `force` runs
+    what is up to date too. Raises StepFailed at the first step that fails, FileNotFoundError without raw
+    data, ValueError for a plan that can't be.
+    """
+    last = check_name(until, FILES, "notebook") if until else max(FILES)
+    todo = [step for step in steps(data, plan) if step.notebook <= last]
+    make_raw(data, raw)
+    done = []
+    with tqdm(total=len(todo), unit="step", disable=not sys.stderr.isatty()) as bar:
+        for number, step in enumerate(todo, 1):
+            label = f"[{number}/{len(todo)}] {step.name}"
+            bar.set_description(step.name)
+            if not force and is_up_to_date(step, data):
+                tqdm.write(f"{label}: up to date")
+            else:
+                begun = time.monotonic()
+                tqdm.write(f"{label} …")
+                run(step, data, bar)
+                done.append(step.name)
+                tqdm.write(f"{label}: done in {time.monotonic() - begun:.0f} s")
+            bar.update()
+    return done
+
+
+def make_raw(data: str, source: str | Path | None = None) -> Path:
+    """``raw/<data>``, drawn (sample) or converted (ccp, from `source`) where it is missing.
+
+    Raises FileNotFoundError naming what to do where we can't make it.
+    """
+    folder = paths.raw_folder(data)
+    if (folder / "train.csv").is_file() or data not in ("sample", "ccp"):
+        return notebook.require_raw(data)
+    if data == "sample":
+        return sample.make(folder)
+    return ccp.convert(source or CCP, folder)
+
+
+def is_up_to_date(step: Step, data: str) -> bool:
+    """Whether `step` succeeded here before with the same inputs, and its files are as it left them."""
+    try:
+        stamp = json.loads(_stamp(step, data).read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    return stamp == {"inputs": inputs(step), "files": fingerprint(step.writes)}
+
+
+def run(step: Step, data: str, bar: tqdm | None = None) -> None:
+    """Execute one step in a process of its own and stamp it; StepFailed if it did not succeed."""
+    before = inputs(step)  # what changes while it runs makes it stale
+    executed = paths.runs_folder(data) / "notebooks" / f"{step.name}.ipynb"
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    executed.unlink(missing_ok=True)
+    problem = _execute(step, executed, bar)
+    _check_cells(step, executed, problem)
+    _check_files(step)
+    write_text(
+        _stamp(step, data), json.dumps({"inputs": before, "files": fingerprint(step.writes)}, indent=1)
+    )
+
+
+def inputs(step: Step) -> dict[str, str]:
+    """Everything that the outcome of `step` depends on -> a hash of it."""
+    library = sorted(path for path in Path(__file__).parent.rglob("*.py") if path.name not in _DOORS)
+    cells = nbformat.read(paths.NOTEBOOKS / f"{step.notebook}.ipynb", as_version=4).cells
+    named = [
+        Path(value) for value in step.parameters.values() if isinstance(value, str) and Path(value).is_file()
+    ]
+    return {
+        "notebook": _hash(*(cell.source for cell in cells if cell.cell_type == "code")),
+        "parameters": _hash(json.dumps(step.parameters, sort_keys=True)),
+        "library": _hash(*(path.read_text(encoding="utf-8") for path in library)),
+        "named files": _hash(*map(_look, named)),
+        **fingerprint(step.reads),
+    }
+
+
+def fingerprint(patterns: Iterable[str]) -> dict[str, str]:
+    """Path below the home -> hash, of every file that fits one of the patterns."""
+    found = {path for pattern in patterns for path in paths.home().glob(pattern) if path.is_file()}
+    return {str(path.relative_to(paths.home())): _look(path) for path in sorted(found)}
+
+
+def _execute(step: Step, executed: Path, bar: tqdm | None) -> str:
+    """Run the notebook through papermill in a new process, passing on what it prints; "" or what went wrong."""
+    job = {
+        "input_path": str(paths.NOTEBOOKS / f"{step.notebook}.ipynb"),
+        "output_path": str(executed),
+        "parameters": step.parameters,
+    }
+    command = [sys.executable, "-m", "fashionlib.reproduce", json.dumps(job)]
+    last = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            for last in _pass_on(process.stdout, bar):
+                pass
+        except BaseException:
+            process.terminate()  # the kernel follows when its parent is gone
+            raise
+    return f"exit code {process.returncode} ({last})" if process.returncode else ""
+
+
+def _pass_on(lines: Iterable[str], bar: tqdm | None) -> Iterable[str]:
+    """Yield the lines that say something. Shown: the first, then the newest every second or QUIET seconds."""
+    live = bar is not None and not bar.disable
+    shown = None
+    for line in filter(None, map(str.strip, lines)):
+        yield line
+        now = time.monotonic()
+        if shown is None or (not live and now - shown > QUIET):
+            tqdm.write(f"      {line}")
+            shown = now
+        elif live and now - shown > 1:
+            bar.set_postfix_str(line[-50:])
+            shown = now
+
+
+def _check_cells(step: Step, executed: Path, problem: str) -> None:
+    """StepFailed, naming the cell, unless every code cell of the executed copy ran without an error."""
+    cells = nbformat.read(executed, as_version=4).cells if executed.is_file() else []
+    code = [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
+    for number, cell in enumerate(code, 1):
+        errors = [
+            f"{output.ename}: {output.evalue}" for output in cell.outputs if output.output_type == "error"
+        ]
+        if errors or cell.execution_count is None:
+            reason = errors[0] if errors else f"it never ran, {problem or 'and papermill said nothing'}"
+            line = cell.source.strip().splitlines()[-1]
+            raise StepFailed(
+                f"{step.name} stopped in code cell {number} (`{line}`): {reason}\nSee {executed}"
+            )
+    if problem or not code:
+        raise StepFailed(f"{step.name} did not run: {problem or 'papermill left no notebook'}")
+
+
+def _check_files(step: Step) -> None:
+    """StepFailed unless each pattern of `step.writes` finds a file and none of them is empty."""
+    for pattern in step.writes:
+        found = list(paths.home().glob(pattern))
+        if not found or not all(path.stat().st_size for path in found):
+            what = "is empty" if found else "is missing"
+            raise StepFailed(f"{step.name} ran without an error, but {paths.home() / pattern} {what}.")
+
+
+def _look(path: Path) -> str:
+    """A hash of a small file's bytes, or of a big file's size and time of change."""
+    stat = path.stat()
+    return _hash(path.read_bytes().hex() if stat.st_size < 1e6 else f"{stat.st_size} {stat.st_mtime_ns}")
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+def _stamp(step: Step, data: str) -> Path:
+    return paths.runs_folder(data) / "stamps" / f"{step.name}.json"
+
+
+if __name__ == "__main__":  # the process of one notebook: many in one leak kernels
+    import papermill
+
+    output = {"stdout_file": sys.stdout, "stderr_file": sys.stdout}
+    papermill.execute_notebook(**json.loads(sys.argv[1]), progress_bar=False, **output)

@@ -1,0 +1,93 @@
+"""The command line: help, exit codes, one sentence for an error, and that each command reaches its function."""
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from fashionlib import paths, plan, reproduce
+from fashionlib.cli import main
+
+
+def call(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.mark.parametrize(
+    "name", [*main.commands, *(f"convert {name}" for name in main.commands["convert"].commands)]
+)
+def test_every_command_has_help(name):
+    result = call(*name.split(), "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_help_imports_neither_torch_nor_pandas():
+    code = "import sys; from fashionlib.cli import main; assert not {'torch', 'pandas', 'mmseg'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_usage_errors_exit_with_2():
+    assert call("prepare").exit_code == 2
+    assert call("nothing").exit_code == 2
+
+
+def test_a_foreseen_error_is_one_sentence_and_exit_code_1(tmp_path):
+    result = call("prepare", tmp_path / "nowhere", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ") and str(tmp_path / "nowhere") in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_sample_draws_and_prepares(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASHION_HOME", str(tmp_path))
+    result = call("sample", "--photos", 20)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "raw/sample/train.csv").is_file() and (tmp_path / "data/sample/dataset.json").is_file()
+    assert result.stdout.startswith("sample: 20 photos (") and "28 classes" in result.stdout
+
+
+def test_prepare_and_audit(raw_folder, tmp_path):
+    raw = raw_folder(20)
+    result = call("prepare", raw, tmp_path / "data", "--fractions", 0.5, 0.3, 0.2, "--random", "--workers", 1)
+    assert result.exit_code == 0, result.output
+    assert "20 photos (10 train, 6 val, 4 test)" in result.output
+    result = call("audit", raw, "--out", tmp_path / "page.md")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "page.md").read_text() in result.output
+
+
+def test_reproduce_passes_plan_and_overrides_on(tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        reproduce, "reproduce", lambda data, plan, **more: seen.update(more, data=data, plan=plan)
+    )
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    words = ("--models", "unet,setr_mla", "--preset", "paper", "-p", "epochs", 2, "-p", "memory", "lean")
+    result = call("reproduce", "--data", "mine", *words, "--until", "03_train", "--force")
+    assert result.exit_code == 0, result.output
+    more = {"preset": "paper", "epochs": 2, "memory": "lean"}
+    assert seen["plan"] == {"03_train": [{"model": "unet", **more}, {"model": "setr_mla", **more}]}
+    assert (seen["data"], seen["until"], seen["force"], seen["raw"]) == ("mine", "03_train", True, None)
+
+
+def test_a_failed_step_ends_with_exit_code_1(monkeypatch):
+    def fail(*_, **__):
+        raise reproduce.StepFailed("05_test_metrics stopped in code cell 3 (`x`): no")
+
+    monkeypatch.setattr(reproduce, "reproduce", fail)
+    result = call("reproduce", "--data", "sample")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: 05_test_metrics stopped in code cell 3 (`x`): no\n"
+
+
+def test_a_stop_says_how_to_go_on(monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plan, "read", stop)
+    result = call("reproduce", "--data", "sample")
+    assert result.exit_code == 1
+    assert "The same command goes on from here." in result.stderr

@@ -1,0 +1,138 @@
+"""The notebooks as documents: structure, parameters, what they say when something is missing."""
+
+import ast
+
+import nbformat
+import papermill
+import pytest
+
+from fashionlib import notebook, paths
+
+NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
+NAMES = [
+    *("01_raw_data", "02_prepare", "03_train"),
+    *("04_validation_curves", "05_test_metrics", "06_background_removal"),
+]
+MAX_LINES = 15
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells(path):
+    return nbformat.read(path, as_version=4).cells
+
+
+def code(path):
+    return [cell for cell in cells(path) if cell.cell_type == "code"]
+
+
+def test_there_are_six():
+    assert [path.stem for path in NOTEBOOKS] == NAMES
+
+
+@each
+def test_committed_without_outputs_and_with_a_kernel(path):
+    assert all(not cell.outputs and cell.execution_count is None for cell in code(path))
+    assert nbformat.read(path, as_version=4).metadata.kernelspec.name == "python3"
+
+
+@each
+def test_opens_with_its_name_and_what_it_reads_and_writes(path):
+    first = cells(path)[0].source
+    assert first.startswith(f"# {path.stem[:2]} · ")
+    assert "\n**Reads** " in first and "\n**Writes** " in first
+
+
+@each
+def test_short_cells_with_a_sentence_before_each(path):
+    before = "markdown"
+    for cell in cells(path)[1:]:
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= MAX_LINES, cell.source
+            assert before == "markdown" or cell is code(path)[0], cell.source
+        before = cell.cell_type
+    assert 8 <= len(code(path)) <= 20
+
+
+@each
+def test_the_library_does_and_the_notebook_tells(path):
+    for cell in code(path):
+        nodes = list(ast.walk(ast.parse(cell.source)))
+        assert not any(isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda) for node in nodes)
+
+
+@each
+def test_parameters_are_typed_commented_and_checked(path):
+    tagged = [i for i, cell in enumerate(code(path)) if "parameters" in cell.metadata.get("tags", ())]
+    assert len(tagged) == 1
+    assert code(path)[tagged[0] + 1].source.startswith("notebook.check_parameters(globals())")
+    found = papermill.inspect_notebook(str(path))
+    assert set(found) == {node.target.id for node in ast.parse(code(path)[tagged[0]].source).body}
+    for parameter in found.values():
+        assert parameter["inferred_type_name"] in ("str", "int", "float", "bool", "list", "dict")
+        assert parameter["help"], parameter
+
+
+DECLARED = "epochs: int = None  # None: the preset's\nlr: float = 0.1\nslow: bool = False"
+
+
+def check(injected):
+    """`check_parameters` as a notebook of a magic, a parameters cell and what papermill adds has it."""
+    scope = {
+        "In": [
+            "",
+            "%matplotlib inline",
+            DECLARED,
+            f"# Parameters\n{injected}",
+            "notebook.check_parameters(…)",
+        ]
+    }
+    for text in (DECLARED, injected):
+        exec(text, scope)
+    notebook.check_parameters(scope)
+
+
+@pytest.mark.parametrize("injected", ["", "epochs = 3", "epochs = None", "lr = 1", "slow = True\nlr = 1e-4"])
+def test_check_parameters_lets_good_ones_pass(injected):
+    check(injected)
+
+
+@pytest.mark.parametrize(
+    "injected, sentence",
+    [
+        ("epochz = 9", "Unknown parameter 'epochz'. Did you mean 'epochs'?"),
+        ("epochs = 2.5", "Parameter epochs = 2.5 is not int or None."),
+        ("epochs = True", "Parameter epochs = True is not int or None."),
+        ("lr = None", "Parameter lr = None is not float."),
+        ("slow = 'true'", "papermill reads booleans as Python does: -p slow True."),
+    ],
+)
+def test_check_parameters_names_the_bad_one(injected, sentence):
+    with pytest.raises(ValueError) as error:
+        check(injected)
+    assert sentence in str(error.value)
+
+
+def test_missing_data_names_the_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASHION_HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="`fashionlib sample`"):
+        notebook.require_prepared("sample")
+    with pytest.raises(FileNotFoundError, match="`fashionlib reproduce --data ccp --until 02_prepare`"):
+        notebook.require_prepared("ccp")
+    with pytest.raises(FileNotFoundError, match="fashionlib convert ccp SRC"):
+        notebook.require_raw("ccp")
+
+
+def test_live_curves_are_drawn_at_most_once_in_a_while(monkeypatch):
+    drawn = []
+    curves = notebook.LiveCurves(every=1000)
+    monkeypatch.setattr(curves, "_figure", lambda: drawn.append(len(curves.rows)))
+    for i in range(1, 50):
+        curves(dict(epoch=1, iter=i, loss_decode="2.5", acc="10"))
+    curves.draw()
+    assert drawn == [1, 49]
+
+
+def test_live_curves_show_rows_as_training_logs_them():
+    curves = notebook.LiveCurves()
+    curves.rows = [dict(epoch=1, iter=i, loss_decode="2.5", acc="10") for i in (1, 2)]
+    assert [list(axis.lines[0].get_ydata()) for axis in curves._figure().axes] == [[2.5, 2.5], [10, 10]]

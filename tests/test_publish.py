@@ -1,0 +1,139 @@
+"""Comparing this machine's results with the committed ones, and copying them over."""
+
+import json
+import subprocess
+
+import pandas as pd
+import pytest
+
+from fashionlib import paths, publish
+
+SCORES = pd.DataFrame(
+    {"run": ["a", "a", "b"], "epoch": [1, 2, 1], "mIoU": [0.20, 0.30, 0.40], "seconds": [1.0, 1.0, 1.0]}
+)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A home with results of a sample, also committed, with a plan beside them; returns both folders."""
+    monkeypatch.setenv("FASHION_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(paths, "PROJECT", tmp_path / "project")
+    here, committed = paths.results_folder("sample"), paths.published_results("sample")
+    for folder in (here, committed):
+        (folder / "history").mkdir(parents=True)
+        SCORES.to_csv(folder / "validation.csv", index=False)
+        SCORES.iloc[1:].to_csv(folder / "picked_epochs.csv", index=False)
+        SCORES.to_csv(folder / "history" / "a.csv", index=False)
+        (folder / "run.json").write_text(json.dumps({"runs": [], "versions": {}}))
+    (committed / "plan.yaml").write_text("03_train: []")
+    return here, committed
+
+
+def change(path, **columns):
+    pd.read_csv(path).assign(**columns).to_csv(path, index=False)
+
+
+def test_the_same_results_agree(project):
+    assert publish.compare("sample") == []
+
+
+def test_seconds_and_small_changes_of_a_score_agree(project):
+    here, _ = project
+    change(here / "validation.csv", seconds=9.0, mIoU=[0.225, 0.28, 0.4])
+    change(here / "picked_epochs.csv", epoch=[1, 1])  # another epoch of the same curve
+    assert publish.compare("sample") == []
+
+
+@pytest.mark.parametrize(
+    "columns, sentence",
+    [
+        ({"mIoU": [0.2, 0.3, 0.44]}, "validation.csv: mIoU of run b, epoch 1 is 0.4400, committed is 0.4000"),
+        ({"mIoU": [0.2, None, 0.4]}, "validation.csv: mIoU of run a, epoch 2 is nan, committed is 0.3000"),
+        ({"epoch": [1, 3, 1]}, "validation.csv: 3 rows, committed are 3; they differ by run, epoch."),
+        (
+            {"extra": 1},
+            "validation.csv: the columns are ['run', 'epoch', 'mIoU', 'seconds', 'extra'], committed",
+        ),
+    ],
+)
+def test_a_disagreement_is_named(project, columns, sentence):
+    here, _ = project
+    change(here / "validation.csv", **columns)
+    (found,) = publish.compare("sample")
+    assert found.startswith(sentence)
+
+
+def test_missing_files_and_rows_are_named_but_runs_beside_the_plan_are_not(project):
+    here, committed = project
+    (here / "history" / "a.csv").unlink()
+    (committed / "run.json").unlink()
+    SCORES.iloc[:2].to_csv(here / "validation.csv", index=False)
+    assert publish.compare("sample") == [
+        "history/a.csv is committed, but no run here wrote it.",
+        "run.json was written here, but is not committed.",
+        "validation.csv: 2 rows, committed are 3; they differ by run, epoch.",
+    ]
+
+
+def test_runs_of_one_s_own_do_not_disturb_the_comparison(project):
+    here, _ = project
+    mine = SCORES.assign(run="mine")
+    (paths.runs_folder("sample") / "mine").mkdir()
+    pd.concat([SCORES, mine]).to_csv(here / "validation.csv", index=False)
+    mine.to_csv(here / "history" / "mine.csv", index=False)
+    assert publish.compare("sample") == []
+
+
+def test_publishing_makes_them_agree_and_keeps_the_plan(project):
+    here, committed = project
+    change(here / "validation.csv", mIoU=0.9)
+    (committed / "old.csv").write_text("x\n1\n")
+    publish.publish("sample")
+    assert publish.compare("sample") == []
+    assert (committed / "plan.yaml").is_file() and not (committed / "old.csv").exists()
+
+
+def test_only_the_sample_publishes_pictures(project):
+    for data in ("sample", "ccp"):
+        for folder, name in (
+            (paths.figures_folder(data), "fig5_train_loss"),
+            (paths.pictures_folder(data), "cutouts"),
+        ):
+            folder.mkdir(parents=True)
+            (folder / f"{name}.png").write_bytes(b"png")
+        paths.results_folder(data).mkdir(parents=True, exist_ok=True)
+        (paths.results_folder(data) / "run.json").write_text("{}")
+        publish.publish(data)
+    assert {path.name for path in paths.published_figures("sample").iterdir()} == {
+        "fig5_train_loss.png",
+        "cutouts.png",
+    }
+    assert {path.name for path in paths.published_figures("ccp").iterdir()} == {"fig5_train_loss.png"}
+
+
+def test_a_figure_of_photos_is_refused(project):
+    folder = paths.figures_folder("ccp")
+    folder.mkdir(parents=True)
+    (folder / "fig7_inference.png").write_bytes(b"png")
+    paths.results_folder("ccp").mkdir(parents=True)
+    (paths.results_folder("ccp") / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match="fig7_inference.png is not one of the curves"):
+        publish.publish("ccp")
+
+
+def test_nothing_to_publish_is_said(project):
+    with pytest.raises(FileNotFoundError, match="run `fashionlib reproduce` first"):
+        publish.publish("ccp")
+
+
+def test_git_tracks_no_photo_of_another_data_set_and_no_executed_notebook():
+    listed = subprocess.run(["git", "ls-files"], cwd=paths.PROJECT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    tracked = [paths.PROJECT / name for name in listed.stdout.splitlines()]
+    pictures = [path for path in tracked if path.suffix in (".png", ".jpg", ".jpeg", ".pdf", ".webp")]
+    allowed = paths.PROJECT / "figures" / "sample"
+    assert not [path for path in pictures if allowed not in path.parents and path.stem not in publish.CURVES]
+    notebooks = [path for path in tracked if path.suffix == ".ipynb"]
+    assert not [path for path in notebooks if path.parent != paths.NOTEBOOKS]
+    assert not [path for path in tracked if "runs" in path.relative_to(paths.PROJECT).parts[:1]]

@@ -1,0 +1,215 @@
+"""Plans, the order and skipping of steps, failures; and all six notebooks on a few drawn photos."""
+
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from nbformat import v4
+
+from fashionlib import paths, plan, reproduce
+from fashionlib.notebook import stratify_by_default
+from fashionlib.prepare import prepare
+from fashionlib.sources import sample
+
+RUN = "segmenter_vit_t-mini-none-4photos"
+TINY = {"03_train": [{"model": "segmenter_vit_t", "epochs": 1, "batch": 4, "photos": 4}]}
+
+
+# ---------------------------------------------------------------- plans
+
+
+def write(folder, text):
+    path = folder / "plan.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_without_a_file_the_plan_is_the_papers_four(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    runs = plan.read("mine")["03_train"]
+    assert [run["model"] for run in runs] == ["segmenter_vit_t", "segmenter_vit_b", "setr_mla", "setr_pup"]
+
+
+def test_models_choose_from_the_plan_and_overrides_go_to_every_run(tmp_path):
+    path = write(
+        tmp_path, "03_train:\n- {model: unet, epochs: 3}\n- {model: setr_mla}\n05_test_metrics: {seed: 1}"
+    )
+    found = plan.read("mine", path, ["unet", "setr_pup"], {"preset": "paper"})
+    assert found["05_test_metrics"] == {"seed": 1}
+    assert found["03_train"] == [
+        {"model": "unet", "epochs": 3, "preset": "paper"},
+        {"model": "setr_pup", "preset": "paper"},
+    ]
+
+
+def test_steps_are_the_notebooks_in_order_and_know_the_runs():
+    found = plan.steps("sample", {"03_train": [{"model": "unet"}, {"model": "setr_mla", "variant": "b"}]})
+    assert [step.name for step in found] == [
+        "01_raw_data",
+        "02_prepare",
+        "03_train.unet-mini-none",
+        "03_train.setr_mla-mini-none-b",
+        "04_validation_curves",
+        "05_test_metrics",
+        "06_background_removal",
+    ]
+    assert found[4].parameters == {"data": "sample", "runs": ["unet-mini-none", "setr_mla-mini-none-b"]}
+    assert "runs/sample/unet-mini-none/epoch_*.safetensors" in found[4].reads
+    assert found[2].writes == (
+        "runs/sample/unet-mini-none/history.csv",
+        "runs/sample/unet-mini-none/done.json",
+    )
+
+
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        ("03_train: {model: unet}", "03_train to a list"),
+        ("- 03_train", "a plan maps a notebook"),
+        ("03_train: [{model: unet]", "is not valid YAML"),
+        ("03_train: [{model: unett}]", "Unknown model 'unett'. Did you mean 'unet'?"),
+        (
+            "03_train: [{model: unet, epochz: 3}]",
+            "Unknown parameter of 03_train 'epochz'. Did you mean 'epochs'?",
+        ),
+        ("03_train: [{model: unet, epochs: 0}]", "epochs=0: must be above 0."),
+        ("02_prepaer: {}", "Unknown notebook '02_prepaer'. Did you mean '02_prepare'?"),
+        ("02_prepare: {sede: 1}", "Unknown parameter of 02_prepare 'sede'. Did you mean 'seed'?"),
+        ("03_train: [{model: unet}, {model: unet}]", "both be unet-mini-none: give one of them a `variant`."),
+    ],
+)
+def test_a_slip_in_a_plan_is_one_sentence_before_anything_runs(tmp_path, text, sentence):
+    with pytest.raises(ValueError) as error:
+        plan.steps("sample", plan.read("sample", write(tmp_path, text)))
+    assert sentence in str(error.value)
+
+
+def test_committed_plans_can_be():
+    for path in (paths.PROJECT / "results").glob("*/plan.yaml"):
+        plan.steps(path.parent.name, plan.read(path.parent.name))
+
+
+# ---------------------------------------------------------------- steps
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A step of a notebook of two cells that copies in.txt to out.txt; `toy(code)` puts other code there."""
+    monkeypatch.setenv("FASHION_HOME", str(tmp_path))
+    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
+    (tmp_path / "in.txt").write_text("1")
+
+    def make(
+        code="home.joinpath('out.txt').write_text(home.joinpath('in.txt').read_text() * times)", times=1
+    ):
+        cells = [v4.new_code_cell("times: int = 1  # how often"), v4.new_code_cell(code)]
+        cells[0].source = f"from pathlib import Path\nhome = Path({str(tmp_path)!r})\n" + cells[0].source
+        cells[0].metadata["tags"] = ["parameters"]
+        spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        nbformat.write(v4.new_notebook(cells=cells, metadata=spec), tmp_path / "toy.ipynb")
+        return plan.Step("toy.step", "toy", {"times": times}, ("in.txt",), ("out.txt",))
+
+    return make
+
+
+def test_a_step_runs_once_until_something_it_depends_on_changes(toy, tmp_path):
+    step = toy(times=2)
+    assert not reproduce.is_up_to_date(step, "d")
+    reproduce.run(step, "d")
+    assert (tmp_path / "out.txt").read_text() == "11"
+    assert (tmp_path / "runs/d/notebooks/toy.step.ipynb").is_file()
+    assert reproduce.is_up_to_date(step, "d")
+    assert not reproduce.is_up_to_date(toy(times=3), "d")
+    assert not reproduce.is_up_to_date(toy("pass", times=2), "d")
+    step = toy(times=2)
+    assert reproduce.is_up_to_date(step, "d")
+    (tmp_path / "in.txt").write_text("2")
+    assert not reproduce.is_up_to_date(step, "d")
+    (tmp_path / "in.txt").write_text("1")
+    assert reproduce.is_up_to_date(step, "d")
+    (tmp_path / "out.txt").unlink()
+    assert not reproduce.is_up_to_date(step, "d")
+
+
+@pytest.mark.parametrize(
+    "code, sentence",
+    [
+        (
+            "x = 1\nraise ValueError('the dog ate it')",
+            "toy.step stopped in code cell 3 (`raise ValueError('the dog",
+        ),
+        (
+            "import os; os._exit(3)",
+            "toy.step stopped in code cell 3 (`import os; os._exit(3)`): it never ran",
+        ),
+        ("pass", "out.txt is missing"),
+        ("home.joinpath('out.txt').touch()", "out.txt is empty"),
+    ],
+)
+def test_a_failed_step_names_cell_and_reason_and_is_not_stamped(toy, tmp_path, code, sentence):
+    step = toy(code)
+    with pytest.raises(reproduce.StepFailed) as error:
+        reproduce.run(step, "d")
+    assert sentence in str(error.value)
+    assert (tmp_path / "runs/d/notebooks/toy.step.ipynb").is_file()
+    assert not (tmp_path / "runs/d/stamps").exists()
+
+
+def test_raw_data_that_we_cannot_make_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASHION_HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="No raw data in"):
+        reproduce.make_raw("imaterialist")
+
+
+# ---------------------------------------------------------------- the notebooks as programs
+
+
+@pytest.fixture(scope="module")
+def tiny_home(tmp_path_factory):
+    """A home with 30 drawn photos, prepared."""
+    home = tmp_path_factory.mktemp("home")
+    raw = sample.make(home / "raw/sample", photos=30, workers=1, progress=False)
+    prepare(raw, home / "data/sample", stratify=stratify_by_default("sample"), workers=1, progress=False)
+    return home
+
+
+def papermill(home, *words):
+    """``papermill notebooks/03_train.ipynb …`` with its output captured, as a script has it."""
+    command = [sys.executable, "-m", "papermill", str(paths.NOTEBOOKS / "03_train.ipynb"), *map(str, words)]
+    return subprocess.run(
+        command, env={**os.environ, "FASHION_HOME": str(home)}, capture_output=True, text=True
+    )
+
+
+def test_all_six_notebooks(tiny_home, monkeypatch):
+    monkeypatch.setenv("FASHION_HOME", str(tiny_home))
+    done = reproduce.reproduce("sample", TINY)
+    assert [name[:2] for name in done] == ["01", "02", "03", "04", "05", "06"]
+    assert (tiny_home / "runs/sample" / RUN / "epoch_1.safetensors").is_file()
+    assert (tiny_home / "runs/sample/results/table1.csv").is_file()
+    assert reproduce.reproduce("sample", TINY) == []
+
+
+def test_papermill_trains_with_an_output_path(tiny_home, tmp_path):
+    given = ("-p", "model", "unet", "-p", "epochs", 1, "-p", "batch", 4, "-p", "photos", 4)
+    done = papermill(tiny_home, tmp_path / "03.{model}.ipynb", *given)
+    assert done.returncode == 0, done.stderr
+    cells = nbformat.read(tmp_path / "03.unet.ipynb", as_version=4).cells
+    texts = "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", ()))
+    assert texts.startswith("unet at scale mini from none on sample, a seeded subset of 4 training photos")
+    assert "This is not the paper's run." in texts.splitlines()[0]
+    assert (tiny_home / "runs/sample/unet-mini-none-4photos/epoch_1.safetensors").is_file()
+
+
+def test_an_unknown_parameter_stops_a_piped_papermill(tiny_home):
+    done = papermill(tiny_home, "-p", "epochz", 1)
+    assert done.returncode == 1
+    assert "Unknown parameter 'epochz'. Did you mean 'epochs'?" in done.stderr
+
+
+def test_without_data_the_notebook_names_the_command(tmp_path):
+    done = papermill(tmp_path, "-p", "model", "setr_pup")
+    assert done.returncode == 1
+    assert "make it with `fashionlib sample`" in done.stderr
