@@ -101,15 +101,17 @@ def _under(model, encoder: Tensors, report: LoadReport) -> Tensors:
 
 
 def _checkpoint(path: Path) -> tuple[Tensors, LoadReport, Grid | None]:
-    """A file of ours, which says what it started from and its crop, or MMEngine's; and its patch grid."""
+    """A file of ours, which also says its crop and what it started from itself, or one of MMEngine's."""
     loaded, report, card = safe_load(path), LoadReport(f"{path}"), {}
     state = dict(loaded.get("state_dict", loaded))
+    if not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise WeightsError(f"{path} holds more than named tensors: use an epoch file, or a state dict alone.")
     if path.suffix == ".safetensors":
         with safe_open(path, "pt") as file:
             card = json.loads((file.metadata() or {}).get("fashionlib", "{}"))
-        before = LoadReport(**(card.get("init_report") or {}))
-        report.licence = before.licence
-        report.note = f"Epoch {card.get('epoch')} of {card.get('run')}, from {before.source}. {before.note}"
+    if before := card.get("init_report"):
+        report.licence = before["licence"]
+        report.note = f"It started from {before['source']}. {before['note']}".strip()
     if "crop" not in card or _KERNEL not in state:
         return state, report, None
     return state, report, tuple(side // state[_KERNEL].shape[-1] for side in card["crop"])
@@ -188,7 +190,8 @@ def _fit_patches(state: Tensors, encoder: VisionTransformer, grid: Grid | None, 
 def _differs_by_classes(name: str, theirs: Tensor, ours: Tensor) -> bool:
     """Whether the class count is all that a class-sized tensor differs by."""
     dim = 1 if name.endswith("cls_emb") else 0
-    return bool(_CLASS_SIZED.fullmatch(name)) and theirs.select(dim, 0).shape == ours.select(dim, 0).shape
+    theirs, ours = (shape[:dim] + shape[dim + 1 :] for shape in (theirs.shape, ours.shape))
+    return bool(_CLASS_SIZED.fullmatch(name)) and theirs == ours
 
 
 def _folder(cache: str | Path | None) -> Path:

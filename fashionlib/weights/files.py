@@ -17,17 +17,27 @@ from tqdm import tqdm
 
 from fashionlib.files import whole
 
+_TIMEOUT = 20  # seconds without an answer before a server counts as out of reach
+
+
+def _statistic(owner, name):
+    """What a pickle gets for `getattr`: the four methods that a HistoryBuffer names, nothing else."""
+    if owner is HistoryBuffer and name in ("min", "max", "mean", "current"):
+        return getattr(HistoryBuffer, name)
+    raise pickle.UnpicklingError(f"GLOBAL getattr({owner!r},{name!r})")
+
+
 # Beside tensors and plain Python values: what MMEngine puts into its checkpoints (message hub,
 # metadata). All are plain data: none can look up, import or call anything else, as `getattr` could.
-SAFE_TYPES = (
+SAFE_GLOBALS = (
     HistoryBuffer,
+    (_statistic, "builtins.getattr"),
     np.ndarray,
     np.dtype,
     np._core.multiarray._reconstruct,
     np._core.multiarray.scalar,
     *(type(np.dtype(name)) for name in ("bool", "uint8", "int32", "uint32", "int64", "float32", "float64")),
 )
-_TIMEOUT = 20  # seconds without an answer before a server counts as out of reach
 
 
 class WeightsError(ValueError):
@@ -42,7 +52,7 @@ def safe_load(path: str | Path) -> dict:
     """What a ``.safetensors`` or torch file holds, on the CPU, without running anything from it.
 
     MMEngine's own loader falls back to full unpickling, where a hostile file runs code; this one
-    unpickles tensors, plain values and `SAFE_TYPES` only. Raises WeightsError for anything else.
+    unpickles tensors, plain values and `SAFE_GLOBALS` only. Raises WeightsError for anything else.
     """
     path = Path(path)
     if not path.is_file():
@@ -50,7 +60,7 @@ def safe_load(path: str | Path) -> dict:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with torch.serialization.safe_globals(list(SAFE_TYPES)):
+        with torch.serialization.safe_globals(list(SAFE_GLOBALS)):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError) as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
