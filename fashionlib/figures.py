@@ -52,10 +52,14 @@ def use_style() -> None:
     plt.rcParams.update(STYLE)
 
 
-def panels(width: float, height: float, rows: int = 1, columns: int = 1, **options) -> tuple[Figure, np.ndarray]:
+def panels(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options
+) -> tuple[Figure, np.ndarray]:
     """A styled figure of `width` x `height` inches and its axes, (rows, columns)."""
     use_style()
-    return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained", **options)
+    return plt.subplots(
+        rows, columns, figsize=(width, height), squeeze=False, layout="constrained", **options
+    )
 
 
 def line_style(i: int) -> dict:
@@ -69,8 +73,8 @@ def note(fig: Figure, text: str) -> None:
 
 
 def wrapped(text: str, width: float) -> list[str]:
-    """`text` in lines that fit `width` inches at 6 pt (about 25 letters an inch)."""
-    return textwrap.wrap(text, int(width * 25))
+    """`text` in lines that fit `width` inches at 6 pt (22 letters an inch)."""
+    return textwrap.wrap(text, int(width * 22))
 
 
 def colour_map(label_map: np.ndarray) -> np.ndarray:
@@ -127,32 +131,40 @@ def picture_grid(rows, titles=(), row_labels=(), patches=(), text: str = "", wid
         width: of the figure, in inches; its height follows from what is in it.
     """
     use_style()
-    gap, left, title = 0.04, 0.16 if row_labels else 0.0, 0.17 if titles else 0.0  # inches
+    gap, left = 0.04, 0.16 if row_labels else 0.0  # inches, as all lengths here
     side = (width - left) / len(rows[0]) - gap
+    titles = [textwrap.fill(title, int(side * 17)) for title in titles]
+    top = max((0.13 * title.count("\n") + 0.17 for title in titles), default=0.0)
     heights = [side * max(picture.shape[0] / picture.shape[1] for picture in row) for row in rows]
-    columns = max(2, int(width / 1.15))
+    columns = _legend_columns(patches, width)
     lines = wrapped(text, width)
     bottom = 0.13 * -(-len(patches) // columns) + 0.1 * len(lines) + 0.06
-    total = title + sum(heights) + gap * len(rows) + bottom
+    total = top + sum(heights) + gap * len(rows) + bottom
     fig = plt.figure(figsize=(width, total))
-    y = total - title
+    y = total - top
     for r, (row, height) in enumerate(zip(rows, heights, strict=True)):
         y -= height + gap
         for c, picture in enumerate(row):
-            box = (left + c * (side + gap) + gap / 2, y, side, height)
-            axis = fig.add_axes([box[0] / width, box[1] / total, box[2] / width, box[3] / total])
+            x = left + c * (side + gap) + gap / 2
+            axis = fig.add_axes((x / width, y / total, side / width, height / total))
             axis.imshow(picture, interpolation="antialiased", interpolation_stage="rgba")
             axis.set_axis_off()
-            if r == 0 and c < len(titles):
+            if r == 0 and titles:
                 axis.set_title(titles[c], fontsize=7, pad=3)
         if row_labels:
-            middle = (y + height / 2) / total
-            fig.text(left / 2 / width, middle, row_labels[r], rotation=90, fontsize=7, va="center", ha="center")
+            at = (left / 2 / width, (y + height / 2) / total)
+            fig.text(*at, row_labels[r], rotation=90, fontsize=7, va="center", ha="center")
     if patches:
-        fig.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, y / total), ncols=columns,
-                   handlelength=1, fontsize=6, borderpad=0.2, labelspacing=0.3)  # fmt: skip
+        options = dict(handlelength=1, fontsize=6, borderpad=0.2, labelspacing=0.3, ncols=columns)
+        fig.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, y / total), **options)
     fig.text(0.01, 0.03 / total, "\n".join(lines), fontsize=6, color="0.3", va="bottom")
     return fig
+
+
+def _legend_columns(patches, width: float) -> int:
+    """How many columns of 6 pt names, each with its patch, fit `width` inches."""
+    longest = max((len(patch.get_label()) for patch in patches), default=1)
+    return max(1, int(width / (0.3 + 0.06 * longest)))
 
 
 def save(fig: Figure, name: str, folder) -> list:

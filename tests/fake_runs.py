@@ -39,12 +39,16 @@ def make_data(home, fingerprint="abc") -> dict:
         for i in range(photo, photo + count):
             label = label_map(i)
             rgb = np.stack([np.where(label == 255, 0, label) * 8] * 3, axis=-1)
-            Image.fromarray(rgb.astype(np.uint8)).save(folder / "images" / f"{i:04}.jpg", quality=100, subsampling=0)
+            Image.fromarray(rgb.astype(np.uint8)).save(
+                folder / "images" / f"{i:04}.jpg", quality=100, subsampling=0
+            )
             Image.fromarray(label).save(folder / "labels" / f"{i:04}.png")
         (folder / "splits" / f"{split}.txt").write_text("".join(f"{i}\n" for i in ids))
         photo += count
     counts = {"photos": 15, **SPLITS, "instances": 30, "per_class": {}}
-    info = dict(data=DATA, class_set="person", classes=NAMES, fingerprint=fingerprint, counts=counts, options={})
+    info = dict(
+        data=DATA, class_set="person", classes=NAMES, fingerprint=fingerprint, counts=counts, options={}
+    )
     (folder / "dataset.json").write_text(json.dumps(info))
     return info
 
@@ -79,13 +83,15 @@ def history(epochs: int, seed: int = 0, per_epoch: int = 400) -> pd.DataFrame:
     progress = np.linspace(0, 1, n)
     loss = (0.4 + 2.6 * np.exp(-(3 + seed % 4) * progress)) * rng.lognormal(0, 0.15, n)
     acc = 100 - 60 * np.exp(-(2 + seed % 3) * progress) - 5 + rng.normal(0, 4, n)
-    columns = dict(epoch=1 + np.arange(n) // per_epoch, iter=1 + np.arange(n), loss=loss * (1 + 0.4 * (seed % 3)))
+    columns = dict(
+        epoch=1 + np.arange(n) // per_epoch, iter=1 + np.arange(n), loss=loss * (1 + 0.4 * (seed % 3))
+    )
     columns |= dict(loss_decode=loss, acc=acc.clip(0, 100), lr=1e-3 * (1 - progress) ** 0.9, seconds=0.1)
     return pd.DataFrame(columns | dict(memory_mb=900))
 
 
 def fake_models(monkeypatch) -> list:
-    """Put a stand-in for `fashionlib.models` in place; returns the list of checkpoints it is asked to load."""
+    """Put a stand-in for `fashionlib.models` in place; returns the list of checkpoints it loads."""
     loaded = []
 
     def load(path):

@@ -59,8 +59,8 @@ def test_every_checkpoint_is_scored(home, loaded):
     assert row.mIoU_no_background == pytest.approx(metrics.miou(cm, background=False), abs=1e-5)
     assert row.person_IoU == pytest.approx(metrics.person_iou(cm, NAMES), abs=1e-5)
     assert (row.n_classes, row.photos) == (metrics.n_classes(cm), 4)
-    stated = dict(data=DATA, class_set="person", model="segmenter_vit_t", scale="mini", init="none", preset="quick",
-                  epochs=3, seed=0, train_photos=6, init_source="random values; drawn for a test")  # fmt: skip
+    stated = dict(data=DATA, class_set="person", model="segmenter_vit_t", scale="mini", init="none", seed=0)
+    stated |= dict(preset="quick", epochs=3, train_photos=6, init_source="random values; drawn for a test")
     assert {key: row[key] for key in stated} == stated
 
 
@@ -78,7 +78,9 @@ def test_rows_survive_a_kill(home, loaded, monkeypatch):
     honest = scoring.score
     monkeypatch.setattr(
         "fashionlib.evaluate.validation.score",
-        lambda file, *rest: honest(file, *rest) if file.stem != "epoch_2" else (_ for _ in ()).throw(KeyboardInterrupt),
+        lambda file, *rest: (
+            honest(file, *rest) if file.stem != "epoch_2" else (_ for _ in ()).throw(KeyboardInterrupt)
+        ),
     )
     with pytest.raises(KeyboardInterrupt):
         validate(home)
@@ -98,7 +100,9 @@ def test_a_run_trained_again_is_scored_again(home, loaded):
 
 def test_another_preparation_is_refused(home, loaded):
     make_data(home, fingerprint="other")
-    with pytest.raises(ValueError, match=r"segmenter_vit_t-mini-none was trained on another .*\(abc, now other\)"):
+    with pytest.raises(
+        ValueError, match=r"segmenter_vit_t-mini-none was trained on another .*\(abc, now other\)"
+    ):
         validate(home)
 
 

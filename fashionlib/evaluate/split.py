@@ -60,8 +60,8 @@ class Split:
         theirs, ours = run.card["fingerprint"], self.dataset["fingerprint"]
         if theirs != ours:
             raise ValueError(
-                f"{run.name} was trained on another preparation of {self.dataset['data']} ({theirs}, now {ours}): "
-                "it may know these photos; train it again, or prepare the data as before."
+                f"{run.name} was trained on another preparation of {self.dataset['data']} "
+                f"({theirs}, now {ours}) and may know these photos: train it again, or prepare as before."
             )
 
 

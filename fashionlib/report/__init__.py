@@ -1,0 +1,28 @@
+"""Results -> Table I and the figures. Everything goes to ``runs/<data>/{results,figures,pictures}``.
+
+Tables hold fractions; what is for reading (Markdown, LaTeX, figures) is in percent. Every figure is
+a function of the name of its files (.png and .pdf); what shows a photo goes to ``pictures``.
+"""
+
+from fashionlib.report.curves import fig4_train_accuracy, fig5_train_loss, fig6_validation_miou
+from fashionlib.report.data import fig_class_frequency, fig_label_maps, fig_mask_areas
+from fashionlib.report.inference import fig7_inference
+from fashionlib.report.record import history, run_json
+from fashionlib.report.scores import fig_confusion, fig_per_class_iou
+from fashionlib.report.table import PAPER, table1
+
+__all__ = [
+    "PAPER",
+    "fig4_train_accuracy",
+    "fig5_train_loss",
+    "fig6_validation_miou",
+    "fig7_inference",
+    "fig_class_frequency",
+    "fig_confusion",
+    "fig_label_maps",
+    "fig_mask_areas",
+    "fig_per_class_iou",
+    "history",
+    "run_json",
+    "table1",
+]

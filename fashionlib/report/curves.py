@@ -1,0 +1,122 @@
+"""Figures 4, 5 and 6: how training went, and which epoch was picked."""
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from fashionlib import figures, paths
+from fashionlib.report.record import history
+from fashionlib.report.words import circumstances, in_order, labels
+from fashionlib.runs import find, read_dataset
+
+PAPER_PICKS = {"setr_mla": 8, "setr_pup": 9}  # the only picked epochs that the paper states
+_SMOOTHED = 20  # a smoothed point is the mean over a 20th of the run
+
+
+def fig4_train_accuracy(data: str, runs: list[str] | None = None, home: str | Path | None = None) -> Figure:
+    """Figure 4: pixel accuracy of the decode head on training crops (MMSegmentation's acc_seg)."""
+    table, rows = _runs(data, runs, home), history(data, runs, home)
+    fig, axes = figures.panels(figures.COLUMN, 2.1)
+    _draw(axes[0, 0], table, rows, "acc")
+    axes[0, 0].set(xlabel="epoch", ylabel="training pixel accuracy [%]", ylim=(None, 100))
+    return _finish(fig, "fig4_train_accuracy", data, home, table, _how_smoothed())
+
+
+def fig5_train_loss(data: str, runs: list[str] | None = None, home: str | Path | None = None) -> Figure:
+    """Figure 5: the decode head's loss, comparable between models; below, the total with auxiliary losses."""
+    table, rows = _runs(data, runs, home), history(data, runs, home)
+    fig, axes = figures.panels(figures.COLUMN, 3.3, rows=2, sharex=True)
+    for axis, column, label in zip(
+        axes[:, 0], ("loss_decode", "loss"), ("decode head's loss", "total loss"), strict=True
+    ):
+        _draw(axis, table, rows, column)
+        axis.set(ylabel=label, ylim=(0, rows[column].quantile(0.99) * 1.05))
+    axes[1, 0].set(xlabel="epoch")
+    about = "Total loss: with the auxiliary heads' losses, which only SETR has. " + _how_smoothed()
+    return _finish(fig, "fig5_train_loss", data, home, table, about)
+
+
+def fig6_validation_miou(data: str, runs: list[str] | None = None, home: str | Path | None = None) -> Figure:
+    """Figure 6: validation mIoU after every epoch; the picked epoch is marked."""
+    folder = paths.results_folder(data, home)
+    rows, picked = (
+        pd.read_csv(folder / "validation.csv"),
+        pd.read_csv(folder / "picked_epochs.csv").set_index("run"),
+    )
+    if runs is not None:
+        rows = rows[rows.run.isin(runs)]
+    table = in_order(rows.drop_duplicates("run"))
+    fig, axes = figures.panels(figures.COLUMN, 2.1)
+    axis, names = axes[0, 0], labels(table)
+    for i, (run, model) in enumerate(zip(table.run, table.model, strict=True)):
+        mine, style = rows[rows.run == run], figures.line_style(i)
+        axis.plot(mine.epoch, 100 * mine.mIoU, marker=".", markersize=4, label=names[run], **style)
+        if run in picked.index:
+            axis.plot(
+                picked.epoch[run],
+                100 * picked.mIoU[run],
+                "o",
+                markersize=8,
+                fillstyle="none",
+                color=style["color"],
+            )
+        if PAPER_PICKS.get(model, rows.epoch.max() + 1) <= rows.epoch.max():
+            axis.plot(
+                PAPER_PICKS[model],
+                0.05,
+                "^",
+                color=style["color"],
+                transform=axis.get_xaxis_transform(),
+                clip_on=False,
+            )
+    axis.set(xlabel="epoch", ylabel="validation mIoU [%]", ylim=(0, 108 * rows.mIoU.max()))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    about = (
+        f"mIoU with background, {rows.photos.iloc[0]} validation photos. Circle: picked epoch "
+        "(highest mIoU, the earlier on ties). Triangle: the paper's pick where it states one, "
+        "epoch 8 (SETR MLA) and 9 (SETR PUP)."
+    )
+    return _finish(fig, "fig6_validation_miou", data, home, table, about)
+
+
+def _runs(data: str, runs: list[str] | None, home: str | Path | None) -> pd.DataFrame:
+    """A row a run: its identity."""
+    dataset = read_dataset(data, home)
+    return in_order(pd.DataFrame([run.identity(dataset) for run in find(data, runs, home)]))
+
+
+def _draw(axis, table: pd.DataFrame, rows: pd.DataFrame, column: str) -> None:
+    """The column of every run over epochs: faint as logged (thinned), bold as a rolling mean."""
+    names = labels(table)
+    for i, run in enumerate(table.run):
+        mine, style = rows[rows.run == run], figures.line_style(i)
+        epochs = mine.iter / _iterations_an_epoch(mine)
+        window = max(1, len(mine) // _SMOOTHED)
+        smooth = mine[column].rolling(window, center=True, min_periods=1).mean()
+        axis.plot(epochs, mine[column], linewidth=0.4, alpha=0.3, color=style["color"])
+        axis.plot(epochs, smooth, label=names[run], **style)
+    axis.grid(axis="y")
+
+
+def _iterations_an_epoch(rows: pd.DataFrame) -> float:
+    """From the last row: exact for a finished run, and off by less than an epoch in an unfinished one."""
+    return rows.iter.iloc[-1] / rows.epoch.iloc[-1]
+
+
+def _how_smoothed() -> str:
+    return f"Bold: mean over 1/{_SMOOTHED} of the run; faint: as logged, thinned to at most 500 means."
+
+
+def _finish(fig: Figure, name: str, data: str, home, table: pd.DataFrame, about: str) -> Figure:
+    """Legend above and small print below, the figure made higher by as much, and the files."""
+    handles, names = fig.axes[0].get_legend_handles_labels()
+    columns = 2 if max(map(len, names)) < 26 else 1
+    text = f"{circumstances(table)}. {about}"
+    lines = len(figures.wrapped(text, figures.COLUMN))
+    fig.set_figheight(fig.get_figheight() + 0.15 * -(-len(names) // columns) + 0.1 * lines)  # inches
+    fig.legend(handles, names, loc="outside upper center", ncols=columns)
+    figures.note(fig, text)
+    figures.save(fig, name, paths.figures_folder(data, home))
+    return fig

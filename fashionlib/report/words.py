@@ -1,0 +1,72 @@
+"""How runs, classes and circumstances are called in tables and figures."""
+
+import re
+
+import pandas as pd
+
+_TITLES = {
+    "segmenter": "Segmenter",
+    "setr": "SETR",
+    "vit": "ViT",
+    "mla": "MLA",
+    "pup": "PUP",
+    "unet": "U-Net",
+    "deeplabv3plus": "DeepLabV3+",
+    "r50": "R50",
+}
+_SIZES = ("t", "s", "b", "l")
+_PHRASES = {  # column of a table of scores -> how a note says it
+    "data": "{}",
+    "class_set": "class set {}",
+    "scale": "scale {}",
+    "init": "init {}",
+    "preset": "preset {}",
+    "epochs": "{} epochs",
+    "batch": "batch {}",
+    "seed": "seed {}",
+    "train_photos": "{} training photos",
+}
+_IN_LABELS = ("scale", "init", "epochs")  # said beside the model where runs differ in them
+_ORDER = ("segmenter_vit_t", "segmenter_vit_b", "setr_mla", "setr_pup")  # the paper's rows come first
+
+
+def model_title(model: str) -> str:
+    """``segmenter_vit_t`` -> ``Segmenter ViT-T``."""
+    words = " ".join(w.upper() if w in _SIZES else _TITLES.get(w, w) for w in model.split("_"))
+    return re.sub(r"ViT ([TSBL])\b", r"ViT-\1", words)
+
+
+def class_title(name: str) -> str:
+    """The first of a class's names: ``headband, head covering, hair accessory`` -> ``headband``."""
+    return name.split(",")[0]
+
+
+def in_order(runs: pd.DataFrame) -> pd.DataFrame:
+    """Rows of runs: the paper's models in its order, then the others by name."""
+    rank = runs.model.map(lambda model: _ORDER.index(model) if model in _ORDER else len(_ORDER))
+    return runs.assign(_rank=rank).sort_values(["_rank", "run"], kind="stable").drop(columns="_rank")
+
+
+def labels(runs: pd.DataFrame) -> dict[str, str]:
+    """Run -> what a legend calls it: the model, and what tells it from the other runs."""
+    return {row["run"]: _label(row, runs) for row in runs.to_dict("records")}
+
+
+def circumstances(runs: pd.DataFrame) -> str:
+    """Data, class set, scale, initialisation, epochs, … of the runs, in one line."""
+    values = {column: "/".join(map(_short, runs[column].unique())) for column in _PHRASES}
+    return " · ".join(phrase.format(values[column]) for column, phrase in _PHRASES.items())
+
+
+def _label(row: dict, runs: pd.DataFrame) -> str:
+    differs = [column for column in _IN_LABELS if runs[column].nunique() > 1]
+    details = [_PHRASES[c].format(_short(row[c])).removeprefix(f"{c} ") for c in differs]
+    alike = runs[(runs.model == row["model"]) & (runs[differs] == pd.Series(row)[differs]).all(axis=1)]
+    if len(alike) > 1:  # only the variant in the run's name tells them apart
+        details.append(row["run"].rsplit("-", 1)[-1])
+    return model_title(row["model"]) + (f" ({', '.join(details)})" if details else "")
+
+
+def _short(value) -> str:
+    """A value in a note; of a checkpoint's path the stem."""
+    return re.sub(r"^.*[/\\]|\.[A-Za-z]+$", "", str(value))

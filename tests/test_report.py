@@ -1,0 +1,224 @@
+"""Table I, histories and figures from fake runs, whose scores are known."""
+
+import inspect
+import json
+
+import fake_runs
+import numpy as np
+import pandas as pd
+import pytest
+from fake_runs import DATA, make_data, make_run
+
+from fashionlib import evaluate, paths, report
+from fashionlib.report import inference, record, scores, words
+from fashionlib.report.table import _what_it_is_not
+
+RUNS = ("segmenter_vit_t-mini-none", "segmenter_vit_s-full-dinov2", "setr_mla-mini-none")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    make_data(home)
+    make_run(home, qualities=(0.3, 0.6, 0.5))
+    make_run(home, "setr_mla", qualities=(0.2,) * 7 + (0.7, 0.6))
+    make_run(home, "segmenter_vit_s", scale="full", init="dinov2", preset="finetune", qualities=(0.5, 0.75))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fake_runs.fake_models(monkeypatch)
+        evaluate.validate(DATA, home=home, progress=False)
+        evaluate.pick_epochs(DATA, home=home)
+        evaluate.test(DATA, home=home, progress=False)
+        yield home
+
+
+@pytest.fixture(scope="module")
+def instances():
+    """A raw frame of two photos of 10 x 10: two shirts of 4 and 16 pixels, a belt of 1, a sleeve."""
+    rows = [("a", "1 2 11 2", 0), ("b", "1 16", 0), ("b", "1 1", 19), ("b", "5 3", 31)]
+    frame = pd.DataFrame(rows, columns=["ImageId", "EncodedPixels", "ClassId"])
+    return frame.assign(Height=10, Width=10)
+
+
+def texts(fig) -> str:
+    """All that a figure says."""
+    fig.canvas.draw()
+    return " ".join(text.get_text() for text in fig.findobj(lambda artist: hasattr(artist, "get_text")))
+
+
+def drawn(name, home, instances):
+    """The figure of a function by its name."""
+    function = getattr(report, name)
+    given = [instances] if "instances" in inspect.signature(function).parameters else []
+    return function(DATA, *given, home=home)
+
+
+@pytest.mark.parametrize("name", [name for name in report.__all__ if name.startswith("fig")])
+def test_every_figure_is_written_under_its_name(name, home, instances):
+    fig = drawn(name, home, instances)
+    folder = paths.pictures_folder if name in ("fig7_inference", "fig_label_maps") else paths.figures_folder
+    for suffix in (".png", ".pdf"):
+        assert (folder(DATA, home) / f"{name}{suffix}").stat().st_size > 1000
+    assert DATA in texts(fig)
+    if name not in ("fig_class_frequency", "fig_mask_areas", "fig_label_maps"):  # those of the data alone
+        for stated in ("scale", "init", "epoch", "seed"):
+            assert stated in texts(fig), f"{name} does not state {stated}"
+
+
+def test_a_figure_is_the_same_when_drawn_again(home):
+    def drawn_bytes():
+        report.fig6_validation_miou(DATA, home=home)
+        return [path.read_bytes() for path in paths.figures_folder(DATA, home).glob("fig6*")]
+
+    assert drawn_bytes() == drawn_bytes()
+
+
+def test_figure_6_marks_our_picks_and_the_papers(home):
+    axis = report.fig6_validation_miou(DATA, home=home).axes[0]
+    circles = [line.get_xdata().tolist() for line in axis.lines if line.get_marker() == "o"]
+    triangles = [line.get_xdata().tolist() for line in axis.lines if line.get_marker() == "^"]
+    assert circles == [[2], [8], [2]]  # Segmenter ViT-T, SETR MLA, ViT-S
+    assert triangles == [[8]]  # of the paper's two picks, the one of a model shown
+
+
+def test_curves_can_be_drawn_of_some_runs(home):
+    fig = report.fig4_train_accuracy(DATA, runs=[RUNS[0]], home=home)
+    assert [text.get_text() for text in fig.legends[0].texts] == ["Segmenter ViT-T"]
+    assert "scale mini · init none · preset quick · 3 epochs" in texts(fig)
+
+
+def test_table1_has_the_paper_beside_ours(home):
+    table = report.table1(DATA, home=home)
+    assert list(table.model) == [
+        "segmenter_vit_t",
+        "segmenter_vit_b",
+        "setr_mla",
+        "setr_pup",
+        "segmenter_vit_s",
+    ]
+    rows = table.set_index("model")
+    assert (rows.paper_aAcc["setr_mla"], rows.paper_mIoU["setr_mla"]) == (0.9442, 0.4259)
+    assert rows.run["segmenter_vit_b"] == "" and pd.isna(rows.mIoU["segmenter_vit_b"])
+    assert pd.isna(rows.paper_mIoU["segmenter_vit_s"])
+    tested = pd.read_csv(paths.results_folder(DATA, home) / "test.csv").set_index("run")
+    for model, run in (("segmenter_vit_t", RUNS[0]), ("segmenter_vit_s", RUNS[1])):
+        assert rows.mIoU[model] == tested.mIoU[run] and rows.aAcc[model] == tested.aAcc[run]
+    written = pd.read_csv(paths.results_folder(DATA, home) / "table1.csv")
+    assert list(written) == list(table) and len(written) == 5
+    assert written.command.dropna().str.startswith("papermill notebooks/03_train.ipynb").all()
+
+
+def test_table1_for_readers(home):
+    mine = report.table1(DATA, home=home).set_index("model").loc["setr_mla"]
+    text = (paths.results_folder(DATA, home) / "table1.md").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("| SETR MLA"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[:5] == ["SETR MLA", "mini", "none", "quick", "8 of 9"]
+    assert cells[5:9] == ["94.42", "42.59", f"{100 * mine.aAcc:.2f}", f"{100 * mine.mIoU:.2f}"]
+    assert "| background everywhere |" in text
+    assert "7 classes that occur, background included" in text
+    assert "These are not the paper's experiments: data toy instead of imaterialist; class set" in text
+    assert "scale full/mini" in text or "scale mini/full" in text
+    assert all(f"`{run}`: `papermill" in text for run in RUNS)
+    latex = (paths.results_folder(DATA, home) / "table1.tex").read_text()
+    assert r"SETR MLA & mini & none & quick & 8 of 9 & 94.42 & 42.59" in latex
+    assert r"95 \% from" in latex and "_" not in latex.replace(r"\_", "")
+    assert latex.count(r"\\") == 7  # head, five models, the floor
+
+
+def test_only_the_papers_run_passes_for_it(home):
+    ours = pd.read_csv(paths.results_folder(DATA, home) / "test.csv").iloc[:1]
+    ours = ours.assign(data="imaterialist", class_set="main", scale="full", init="ade20k", preset="paper")
+    assert "not the paper's" not in " ".join(_what_it_is_not(ours))
+    for column, value in (("scale", "mini"), ("init", "none"), ("data", "sample"), ("preset", "quick")):
+        assert f"{column} {value} instead of" in _what_it_is_not(ours.assign(**{column: value}))[0]
+
+
+def test_history_is_thinned_by_means(home):
+    rows = report.history(DATA, home=home)
+    full = pd.read_csv(home / "runs" / DATA / RUNS[2] / "history.csv")  # 9 epochs of 400: 3600 rows
+    mine = rows[rows.run == RUNS[2]]
+    assert len(mine) == 450 and mine.iter.iloc[-1] == 3600 and mine.epoch.iloc[-1] == 9
+    np.testing.assert_allclose(mine.loss_decode, full.loss_decode.to_numpy().reshape(450, 8).mean(axis=1))
+    written = pd.read_csv(paths.results_folder(DATA, home) / "history" / f"{RUNS[2]}.csv")
+    assert list(written) == list(full)
+    short = record.thin(full.iloc[:7])
+    pd.testing.assert_frame_equal(short, full.iloc[:7], check_dtype=False)
+    assert max(len(record.thin(full.iloc[:n])) for n in (499, 500, 501, 999, 1001)) <= 500
+
+
+def test_run_json_says_how_runs_were_made(home):
+    report.run_json(DATA, home)
+    what = json.loads((paths.results_folder(DATA, home) / "run.json").read_text())
+    assert what["class_set"] == "person" and what["photos"]["train"] == 6 and what["fingerprint"] == "abc"
+    assert what["reported"]["torch"].startswith("2.")
+    mine = what["runs"][RUNS[1]]
+    assert mine["recipe"]["preset"] == "finetune" and mine["command"].startswith("papermill")
+    assert mine["versions"]["device"] == "a processor, 2 threads"
+    assert mine["done"]["finished"] == "2026-11-23T16:00:00Z"
+
+
+def test_what_is_missing_is_said(tmp_path):
+    make_data(tmp_path)
+    with pytest.raises(FileNotFoundError, match="No runs in"):
+        report.history(DATA, home=tmp_path)
+    (make_run(tmp_path) / "history.csv").unlink()
+    with pytest.raises(FileNotFoundError, match="No run on toy has a history.csv yet"):
+        report.history(DATA, home=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model", "title"),
+    [
+        ("segmenter_vit_t", "Segmenter ViT-T"),
+        ("setr_mla", "SETR MLA"),
+        ("setr_vit_s_naive", "SETR ViT-S naive"),
+        ("segmenter_vit_b_linear", "Segmenter ViT-B linear"),
+        ("unet", "U-Net"),
+        ("deeplabv3plus_r50", "DeepLabV3+ R50"),
+    ],
+)
+def test_model_titles(model, title):
+    assert words.model_title(model) == title
+
+
+def test_labels_tell_runs_apart():
+    alike = dict(model="setr_mla", scale="mini", init="none", epochs=5)
+    runs = pd.DataFrame([dict(alike, run="setr_mla-mini-none"), dict(alike, run="setr_mla-mini-none-lr2")])
+    assert list(words.labels(runs).values()) == ["SETR MLA (none)", "SETR MLA (lr2)"]
+    runs = pd.DataFrame([dict(alike, run="a"), dict(alike, run="b", init="/w/seed 1.safetensors")])
+    assert list(words.labels(runs).values()) == ["SETR MLA (none)", "SETR MLA (seed 1)"]
+
+
+def test_cost_of_rare_classes_by_hand():
+    rows = pd.DataFrame(
+        {
+            "class": ["tie", "belt", "dress", "background"],
+            "pixels": [10, 10, 80, 900],
+            "IoU": [0.0, 0.1, 0.6, 0.9],
+            "accuracy": [0.0, 0.0, 0.75, 0.96],
+        }
+    )
+    # wrong: 10, 10, 20, 36 of 76 pixels; lost IoU: 1, 0.9, 0.4, 0.1 of 2.4
+    said = " ".join(scores._cost_of_rare_classes(rows).split())
+    assert said == "the 2 rarest classes: 2.0 % of pixels, 79.2 % of lost IoU, 26.3 % of wrong pixels"
+
+
+def test_figure_7_ranks_photos_over_the_runs_shown(home):
+    results = paths.results_folder(DATA, home)
+    per_photo = pd.concat(
+        [pd.read_csv(results / "photos" / f"{run}.csv", dtype={"photo": str}) for run in RUNS]
+    )
+    means = per_photo.groupby("photo").mean_IoU.mean()
+    chosen = inference._best_median_worst(results, list(RUNS))
+    assert means[chosen["best"]] == means.max() and means[chosen["worst"]] == means.min()
+    assert means[chosen["median"]] == means.median()
+    fig = report.fig7_inference(DATA, runs=[RUNS[0]], home=home, name="fig7_inference-vit_t")
+    assert len(fig.axes) == 9  # three photos; photo, ground truth, prediction
+    assert (paths.pictures_folder(DATA, home) / "fig7_inference-vit_t.png").is_file()
+
+
+def test_class_frequency_counts_photos_and_pixels(home, instances):
+    left, right = report.fig_class_frequency(DATA, instances, home=home).axes
+    assert [tick.get_text() for tick in left.get_yticklabels()] == ["belt", "shirt"]
+    assert [bar.get_width() for bar in left.patches] == [1, 2]  # photos
+    assert [bar.get_width() for bar in right.patches] == [0.5, 10]  # percent of 200 pixels
