@@ -195,7 +195,7 @@ def publish(data: str, check: bool) -> None:
 @main.command()
 @click.argument("photos", nargs=-1, required=True)
 @click.option("--out", required=True, type=FOLDER, help="Where the pictures and report.csv go.")
-@click.option("--model", type=EXISTING, help="A checkpoint, such as runs/…/epoch_9.safetensors.  [default: ours]")
+@click.option("--model", type=EXISTING, help="A checkpoint: runs/…/epoch_9.safetensors.  [default: ours]")
 @click.option("--subject", default="apparel", help="What stays: apparel, or the whole person.")
 @click.option("--keep", help="Only these classes or groups: dress,shoe or upperbody.")
 @click.option("--drop", help="All but these.")

@@ -7,10 +7,13 @@ after the parameters therefore calls `check_parameters`.
 
 import ast
 import time
+import warnings
 from pathlib import Path
 
 from fashionlib import paths
 from fashionlib.classes import check_name
+
+warnings.filterwarnings("ignore", module=r"mmseg\.")  # advice to those who write MMSegmentation configs
 
 _KINDS = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": (list, tuple), "dict": dict}
 _INJECTED = "# Parameters\n"  # papermill's first line of the cell it adds

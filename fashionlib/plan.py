@@ -39,13 +39,11 @@ FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "03_train": (_PREPARED, ("runs/{data}/{run}/history.csv", "runs/{data}/{run}/done.json")),
     "04_validation_curves": (
         (*_PREPARED, _EPOCHS, "runs/{data}/{run}/history.csv"),
-        (_RESULTS + "validation.csv", _PICKED, _FIGURES + "fig6_validation_miou.pdf"),
+        (_RESULTS + "validation.csv", _PICKED, *(_FIGURES + f"fig{n}_*.pdf" for n in (4, 5, 6))),
     ),
     "05_test_metrics": (
         (*_PREPARED, _EPOCHS, _PICKED),
-        tuple(
-            _RESULTS + name for name in ("table1.csv", "table1.md", "table1.tex", "per_class.csv", "run.json")
-        ),
+        (*(_RESULTS + f"table1.{kind}" for kind in ("csv", "md", "tex")), _RESULTS + "per_class.csv"),
     ),
     "06_background_removal": ((*_PREPARED, _EPOCHS, _PICKED), ("runs/{data}/pictures/cutouts.png",)),
 }
@@ -84,7 +82,7 @@ def read(
 
 
 def steps(data: str, plan: dict) -> list[Step]:
-    """The steps of `plan` in order, all parameters checked; 04 to 06 are told the plan's runs and see no others.
+    """The steps of `plan` in order, parameters checked; 04 to 06 are told its runs and see no others.
 
     Raises ValueError for an unknown notebook or parameter, two runs of one name, or a recipe that can't be.
     """
@@ -108,7 +106,7 @@ def steps(data: str, plan: dict) -> list[Step]:
 
 
 def run_name(parameters: dict) -> str:
-    """The name of the run that ``03_train`` makes from these parameters; ValueError for what can't be trained."""
+    """The name of the run that 03 makes of these parameters; ValueError for what can't be trained."""
     from fashionlib.train import Recipe  # takes seconds: the engine
 
     values = defaults(TRAIN) | parameters
@@ -144,7 +142,7 @@ def _others(plan: dict) -> dict:
 
 
 def _check(plan: dict) -> None:
-    """Names of notebooks and parameters; 03's values are the recipe's to check, the others' their notebook's."""
+    """Names of notebooks and parameters; values are checked by the recipe and by the notebooks."""
     for notebook, parameters in [*_others(plan).items(), *((TRAIN, run) for run in plan[TRAIN])]:
         check_name(notebook, FILES, "notebook")
         for name in parameters:

@@ -120,30 +120,34 @@ def fingerprint(patterns: Iterable[str]) -> dict[str, str]:
 
 
 def _execute(step: Step, executed: Path, bar: tqdm | None) -> str:
-    """Run the notebook through papermill in a new process, passing on what it prints; "" or what went wrong."""
+    """Run the notebook through papermill in a new process, passing on what it prints; "" or what failed."""
     job = {
         "input_path": str(paths.NOTEBOOKS / f"{step.notebook}.ipynb"),
         "output_path": str(executed),
         "parameters": step.parameters,
     }
     command = [sys.executable, "-m", "fashionlib.reproduce", json.dumps(job)]
-    last = ""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    log = executed.with_suffix(".log")  # what papermill and the kernel themselves have to say
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as child,
+    ):
         try:
-            for last in _pass_on(process.stdout, bar):
-                pass
+            _pass_on(child.stdout, bar)
         except BaseException:
-            process.terminate()  # the kernel follows when its parent is gone
+            child.terminate()  # the kernel follows when its parent is gone
             raise
-    return f"exit code {process.returncode} ({last})" if process.returncode else ""
+    said = log.read_text().strip().splitlines()
+    return (
+        f"exit code {child.returncode}, {said[-1] if said else 'without a word'}" if child.returncode else ""
+    )
 
 
-def _pass_on(lines: Iterable[str], bar: tqdm | None) -> Iterable[str]:
-    """Yield the lines that say something. Shown: the first, then the newest every second or QUIET seconds."""
+def _pass_on(lines: Iterable[str], bar: tqdm | None) -> None:
+    """Show what the notebook prints: the first line, then the newest every second or every QUIET seconds."""
     live = bar is not None and not bar.disable
     shown = None
     for line in filter(None, map(str.strip, lines)):
-        yield line
         now = time.monotonic()
         if shown is None or (not live and now - shown > QUIET):
             tqdm.write(f"      {line}")
