@@ -1,0 +1,15 @@
+"""Cut-outs: the clothes of a photo, or the person who wears them, without the ground.
+
+    photos   files <-> upright RGB, with everything that travels beside the pixels
+    segment  which pixels belong to what is kept
+    edges    how opaque they are, and their colour without the old ground
+    cut      one photo through the three above
+    compose  crop, size, background, contact sheet
+    batch    folders of photos
+"""
+
+from fashionlib.cutout.compose import contact_sheet
+from fashionlib.cutout.cut import remove_background
+from fashionlib.cutout.segment import load_model
+
+__all__ = ["contact_sheet", "load_model", "remove_background"]

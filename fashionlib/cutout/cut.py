@@ -1,0 +1,89 @@
+"""One photo, one cut-out: `segment` says what stays, `edges` how it ends."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fashionlib.classes import check_name
+from fashionlib.cutout import edges, photos, segment
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """`rgba` uint8 (H, W, 4), straight alpha; `scores` the class probabilities float32 (C, h, w) behind it.
+
+    `notes` are sentences on what did not go as asked: a cut-out that fell back to less, or an empty one.
+    """
+
+    rgba: np.ndarray
+    scores: np.ndarray
+    notes: tuple[str, ...]
+
+
+def cut(photo: photos.Photo, model, values: list[int], edge: str = "hard", grow: int = 0) -> Cutout:
+    """The pixels of `photo` that belong to the label values `values`; the arguments are checked already."""
+    scores = segment.probabilities(_on_white(photo), model)
+    p = segment.kept(scores, values, photo.rgb.shape[:2])
+    alpha, note = edges.alpha_of(photo.rgb, p, edge)
+    alpha = edges.grown(alpha, grow)
+    if photo.alpha is not None:
+        alpha = np.minimum(alpha, photo.alpha)  # what the photo had already cut away stays away
+    empty = "" if (alpha >= 128).any() else "nothing to keep was found in it"
+    return Cutout(edges.coloured(photo.rgb, alpha), scores, tuple(filter(None, [note, empty])))
+
+
+def remove_background(image, model, subject: str = "apparel", keep=None, drop=None, edge: str = "hard",
+                      grow: int = 0) -> np.ndarray:
+    """A photo without what is not worn: RGBA uint8 (H, W, 4), straight alpha, at the photo's own size.
+
+    Parameters
+    ----------
+    image
+        uint8 RGB (H, W, 3), grey (H, W) or RGBA (H, W, 4); or a path, or a Pillow image, whose EXIF turn
+        is applied. It is left as it is.
+    model
+        From `load_model`.
+    subject, keep, drop
+        What stays: ``apparel`` or the whole ``person``; `keep` only these classes or groups instead; `drop`
+        all but these. Names as in `segment.wanted`: ``keep="dress, shoe"``, ``drop=["bag", "umbrella"]``.
+    edge
+        ``hard`` (alpha 0 or 255), ``soft`` or ``matting`` (`edges`). A pixel's colour is the photo's own
+        where alpha is 255, black where it is 0, and the foreground's alone in between.
+    grow
+        Pixels by which the cut-out is grown outwards, or shrunk where negative.
+
+    Raises ValueError with one sentence for unknown names, ``person`` on a model without hair and skin,
+    and images that are none.
+    """
+    check_name(edge, edges.EDGES, "edge")
+    values = segment.wanted(model.meta["classes"], subject, keep, drop)
+    return cut(photos.as_photo(image), model, values, edge, grow).rgba
+
+
+def layers(result: Cutout, classes, values: list[int]) -> tuple[np.ndarray, list[dict]]:
+    """(label values uint8 (H, W) of the classes `values`, a description of each class present).
+
+    Every pixel of the cut-out belongs to the most probable of the classes kept, so its alpha is the sum of
+    its layers' alphas. A description: class, value, pixels (alpha >= 128), box (left, top, right, bottom;
+    exclusive) of them, and confidence (their mean probability).
+    """
+    alpha = result.rgba[..., 3]
+    label = segment.strongest(result.scores, values, alpha.shape)
+    found = []
+    for value in values:
+        mask = (label == value) & (alpha >= 128)
+        if mask.any():
+            y, x = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+            confidence = segment.resized(result.scores[value], alpha.shape)[mask].mean()
+            found.append({"class": classes[value], "value": value, "pixels": int(mask.sum()),
+                          "box": [int(x[0]), int(y[0]), int(x[-1]) + 1, int(y[-1]) + 1],
+                          "confidence": round(float(confidence), 4)})
+    return label, found
+
+
+def _on_white(photo: photos.Photo) -> np.ndarray:
+    """What the model sees of a photo that is transparent somewhere: RGB behind alpha 0 is arbitrary."""
+    if photo.alpha is None:
+        return photo.rgb
+    opaque = photo.alpha[..., None].astype(np.uint16)
+    return ((photo.rgb * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)

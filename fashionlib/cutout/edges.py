@@ -1,0 +1,153 @@
+"""The edge of a cut-out: how opaque each pixel is, and which colour it has without its old ground.
+
+    hard     255 where the probability reaches 1/2, else 0
+    soft     that mask led along the photo's own edges by a guided filter, in a band around its border
+    matting  closed-form matting in the band, slower and finer
+"""
+
+import time
+
+import cv2
+import numpy as np
+
+EDGES = ("hard", "soft", "matting")
+BAND = 1 / 64  # of the shorter side: half the band's width, about half a patch of the model
+GUIDE_PIXELS, GUIDE_NOISE = 1_000_000, 1e-4  # size at which the filter is fitted; variance it takes for noise
+GUIDE_CONTRAST = 3.0  # of its answer, which is pale: more than halves the error of alpha on composites
+NEARNESS = 1e-4  # how firmly matting holds to the soft edge; the entries of its Laplacian are about 1
+TILE, OVERLAP = 768, 48  # pixels: bounds the memory that one system of equations takes
+SECONDS = 10.0  # matting of one photo stops here; the rest of its edge stays soft
+
+
+def alpha_of(rgb: np.ndarray, p: np.ndarray, edge: str) -> tuple[np.ndarray, str]:
+    """Alpha uint8 (H, W) from probabilities float32 (H, W), and what did not go as asked (else "")."""
+    mask = p >= 0.5
+    if edge == "hard" or mask.all() or not mask.any():
+        return mask * np.uint8(255), ""
+    low, high = _bounds(mask)
+    alpha, note = np.clip(0.5 + GUIDE_CONTRAST * (_guided(rgb, mask) - 0.5), low, high), ""
+    if edge == "matting":
+        alpha, note = _matting(rgb, alpha, (low < 1) & (high > 0))
+    return np.round(alpha * 255).astype(np.uint8), note
+
+
+def _bounds(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest alpha float32 (H, W): free at the border of `mask`, fixed where the band ends.
+
+    With d the signed distance to the border (inside > 0) and r half the band's width: d/r and 1 + d/r.
+    """
+    r = max(2.0, BAND * min(mask.shape))
+    inside, outside = (cv2.distanceTransform(m.astype(np.uint8), cv2.DIST_L2, 5) for m in (mask, ~mask))
+    ramp = (inside - outside) / np.float32(r)
+    return ramp.clip(0, 1), (1 + ramp).clip(0, 1)
+
+
+def _guided(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """`mask` as, locally, a linear function of the photo's colours: float32 (H, W).
+
+    Guided filter with a colour guide (He, Sun, Tang, TPAMI 2013, section 3.3), fitted at a smaller size.
+    """
+    height, width = mask.shape
+    factor = min(1.0, (GUIDE_PIXELS / mask.size) ** 0.5)
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    guide = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255  # (h, w, 3)
+    p = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    side = 2 * max(2, round(2 * BAND * min(size))) + 1
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        return cv2.blur(x, (side, side))
+
+    products = (guide[..., None] * guide[..., None, :]).reshape(*p.shape, 9)
+    mean_i, mean_p = mean(guide), mean(p)
+    variance = mean(products).reshape(*p.shape, 3, 3) - mean_i[..., None] * mean_i[..., None, :]
+    covariance = mean(guide * p[..., None]) - mean_i * mean_p[..., None]
+    variance += GUIDE_NOISE * np.eye(3, dtype=np.float32)
+    slope = np.linalg.solve(variance, covariance[..., None])[..., 0]
+    offset = mean_p - (slope * mean_i).sum(axis=-1)
+    alpha = cv2.resize(mean(offset), (width, height))
+    for channel, factors in enumerate(cv2.split(mean(slope))):  # one at a time: big photos
+        alpha += cv2.resize(factors, (width, height)) * (rgb[..., channel] / np.float32(255))
+    return alpha
+
+
+def _matting(rgb: np.ndarray, alpha: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, str]:
+    """`alpha` float32 (H, W) refined against the photo where `unknown` bool (H, W), and a sentence or "".
+
+    Closed-form matting (Levin, Lischinski, Weiss, CVPR 2006), tile by tile. A tile that can't be solved,
+    and what is left after SECONDS, keeps the alpha it had.
+    """
+    refined, begun, failed = alpha.copy(), time.monotonic(), 0
+    boxes = list(_tiles(unknown))
+    for done, (box, inner) in enumerate(boxes):
+        if time.monotonic() - begun > SECONDS:
+            left = f"{len(boxes) - done} of {len(boxes)} tiles"
+            return refined, f"matting stopped after {SECONDS:g} s: the edge is soft in {left}"
+        try:
+            refined[box][inner] = _closed_form(rgb[box], alpha[box], unknown[box])[inner]
+        except ValueError:  # pymatting's solver: no convergence
+            failed += 1
+    note = f"matting did not converge in {failed} of {len(boxes)} tiles: the edge is soft there"
+    return refined, note if failed else ""
+
+
+def _closed_form(rgb: np.ndarray, alpha: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """Alpha (h, w) that follows the colours where `unknown`, near `alpha`, and equals `alpha` elsewhere."""
+    from pymatting import (  # compiles when first imported: only those who need it wait
+        cf_laplacian,
+        cg,
+        jacobi,
+    )
+
+    flat, unknown = alpha.ravel().astype(np.float64), unknown.ravel()
+    laplacian = cf_laplacian(rgb / 255.0, is_known=~unknown)[unknown]
+    system = laplacian[:, unknown].tocsr()
+    system.setdiag(system.diagonal() + NEARNESS)
+    right = NEARNESS * flat[unknown] - laplacian[:, ~unknown] @ flat[~unknown]
+    flat[unknown] = cg(system, right, x0=flat[unknown], M=jacobi(system), rtol=1e-4, maxiter=500)
+    return flat.clip(0, 1).reshape(alpha.shape).astype(np.float32)
+
+
+def grown(alpha: np.ndarray, pixels: int) -> np.ndarray:
+    """`alpha` grown outwards by `pixels` (shrunk where negative)."""
+    if not pixels:
+        return alpha
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(pixels) + 1,) * 2)
+    return (cv2.dilate if pixels > 0 else cv2.erode)(alpha, disc)
+
+
+def coloured(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """RGBA uint8 (H, W, 4), straight alpha: the photo's own colours where opaque, black where transparent.
+
+    In between stands the estimated colour of the foreground alone (multi-level estimation, Germer et al.,
+    ICPR 2020), so that the old ground leaves no rim.
+    """
+    rgba = np.dstack([rgb, alpha])
+    for box, inner in _tiles((alpha > 0) & (alpha < 255)):
+        estimate = _foreground(rgb[box], alpha[box])
+        mixed = (alpha[box] > 0) & (alpha[box] < 255)
+        outer = np.ones_like(mixed)
+        outer[inner] = False
+        rgba[box][mixed & ~outer, :3] = estimate[mixed & ~outer]
+    rgba[alpha == 0, :3] = 0  # what was cut away is gone from the file
+    return rgba
+
+
+def _foreground(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    from pymatting import estimate_foreground_ml
+
+    estimate = estimate_foreground_ml(rgb / 255.0, alpha / 255.0)
+    return np.round(estimate.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _tiles(where: np.ndarray):
+    """(box, inner) of the tiles that hold a true pixel of `where`: slices of the photo, and within them.
+
+    The inner parts tile the photo; the boxes reach OVERLAP pixels further, so that no seam shows.
+    """
+    height, width = where.shape
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILE):
+            if where[top : top + TILE, left : left + TILE].any():
+                y, x = max(0, top - OVERLAP), max(0, left - OVERLAP)
+                box = np.s_[y : top + TILE + OVERLAP, x : left + TILE + OVERLAP]
+                yield box, np.s_[top - y : top - y + TILE, left - x : left - x + TILE]

@@ -1,0 +1,38 @@
+"""What is made of each photo: the flags of ``fashionlib cutout``, checked once."""
+
+from dataclasses import dataclass
+
+from fashionlib.classes import check_name
+from fashionlib.cutout import compose, edges, photos, segment
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a batch. Raises ValueError, with one sentence, for values that make no sense."""
+
+    subject: str = "apparel"  # or person
+    keep: str | list[str] | None = None  # only these classes or groups
+    drop: str | list[str] | None = None  # all but these
+    edge: str = "hard"  # hard, soft, matting
+    grow: int = 0  # pixels outwards; negative: inwards
+    layers: bool = False  # also a PNG a class, and a manifest
+    background: str = "none"  # none, white, #RRGGBB, blur, or a photo's path
+    crop: bool = False  # to the subject
+    margin: float = 0.0  # around the crop, as a share of the subject's longer side
+    size: int | None = None  # the longer side in pixels
+    format: str = "png"  # png, webp, jpg
+    mask: bool = False  # the alpha alone, as a grey picture
+    strip: bool = False  # leave the photo's EXIF tags out
+    max_pixels: int = photos.MAX_PIXELS
+
+    def __post_init__(self):
+        check_name(self.subject, segment.SUBJECTS, "subject")
+        check_name(self.edge, edges.EDGES, "edge")
+        check_name(self.format, photos.FORMATS, "format")
+        compose.check_background(self.background)
+        if self.format == "jpg" and self.background == "none" and not self.mask:
+            raise ValueError("JPEG has no transparency: choose the format png or webp, or a background.")
+        if self.margin < 0:
+            raise ValueError(f"margin={self.margin} is negative: it is a share of the subject's longer side.")
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"size={self.size} is not a number of pixels.")

@@ -1,0 +1,101 @@
+"""Which pixels belong to what is kept: from a photo to one map of probabilities."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from fashionlib import models
+from fashionlib.classes import BACKGROUND, GROUPS, PERSON, check_name
+
+DEFAULT_MODEL = Path(models.__file__).parent / "assets" / "cutout.safetensors"
+SUBJECTS = ("apparel", "person")
+WORK_PIXELS = 1_000_000  # a model sees about 512 x 768: more pixels cost memory and tell it nothing
+SPECK = 1e-4  # of the photo's area: islands and holes below it are removed (45 pixels of CCP's 550 x 825)
+FAINT = 0.05  # probability up to which a pixel is no part of an island, or of a hole
+
+
+def load_model(path=None):
+    """The model of a checkpoint (`models.load`), on the GPU if there is one; None: the one that we ship.
+
+    Raises FileNotFoundError with one sentence where there is none.
+    """
+    path = Path(path or DEFAULT_MODEL)
+    if not path.is_file():
+        how = ("give the checkpoint of a run, such as runs/sample/<run>/epoch_<n>.safetensors"
+               " (`fashionlib reproduce --data sample` makes them)")
+        what = "No model ships with this version" if path == DEFAULT_MODEL else f"There is no model at {path}"
+        raise FileNotFoundError(f"{what}: {how}.")
+    return models.load(path).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> list[int]:
+    """The label values that stay, of a model with these `classes` (names, position = label value).
+
+    `subject` says what stays by default: the ``apparel``, or the whole ``person`` (apparel, hair and skin).
+    `keep` replaces that choice and `drop` takes from it: a string of names separated by commas, or a list
+    of names. A name is a class, one word of it (``bag`` of ``bag, wallet``) or a group (``upperbody``).
+    Raises ValueError for unknown names, for a person without hair and skin, and where nothing is left.
+    """
+    check_name(subject, SUBJECTS, "subject")
+    values = {name: value for value, name in enumerate(classes) if name != BACKGROUND}
+    body = [values[name] for name in PERSON.values() if name in values]
+    if subject == "person" and len(body) < len(PERSON):
+        raise ValueError("This model has no hair and skin, so can't keep the person: use subject='apparel',"
+                         " or a model of the class set 'person'.")
+    everything = set(values.values())
+    stay = _named(keep, values) if keep else everything if subject == "person" else everything - set(body)
+    stay -= _named(drop, values) if drop else set()
+    if not stay:
+        raise ValueError(f"keep={keep!r} and drop={drop!r} leave no class to keep.")
+    return sorted(stay)
+
+
+def _named(names, values: dict[str, int]) -> set[int]:
+    """Label values behind names. Full names hold commas, but so each part of one names its class as well."""
+    known = {part.strip(): {value} for name, value in values.items() for part in name.split(",")}
+    known |= {group: members for group, names_ in GROUPS.items()
+              if (members := {values[name] for name in names_ if name in values})}
+    parts = (names if isinstance(names, str) else ",".join(names)).split(",")
+    return set().union(*(known[check_name(part.strip(), known, "class or group")] for part in parts))
+
+
+def probabilities(rgb: np.ndarray, model) -> np.ndarray:
+    """Class probabilities float32 (C, h, w) of a photo uint8 (H, W, 3), at most WORK_PIXELS in size."""
+    height, width = rgb.shape[:2]
+    factor = min(1.0, (WORK_PIXELS / (height * width)) ** 0.5)
+    size = max(1, int(width * factor)), max(1, int(height * factor))
+    small = rgb if factor == 1 else cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return models.probabilities(model, small)
+
+
+def kept(scores: np.ndarray, values: list[int], size: tuple[int, int]) -> np.ndarray:
+    """Probability float32 (H, W) of `size` that a pixel belongs to one of the classes `values`; tidied."""
+    return resized(tidy(scores[values].sum(axis=0)), size)
+
+
+def tidy(p: np.ndarray) -> np.ndarray:
+    """Probabilities without specks.
+
+    An island is a connected piece with p > FAINT; it goes to 0 if fewer than SPECK of the photo's pixels
+    in it reach 1/2. A hole is an island of 1 - p and is filled to 1 by the same rule.
+    """
+    return 1 - _without_islands(1 - _without_islands(p))
+
+
+def _without_islands(p: np.ndarray) -> np.ndarray:
+    n, pieces = cv2.connectedComponents((p > FAINT).astype(np.uint8), connectivity=8)
+    firm = np.bincount(pieces[p >= 0.5], minlength=n)  # piece 0 is the rest: faint everywhere
+    return np.where((firm < SPECK * p.size)[pieces], 0, p).astype(np.float32)
+
+
+def resized(p: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map of probabilities resized bilinearly to `size` = (H, W)."""
+    return p if p.shape == tuple(size) else cv2.resize(p, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def strongest(scores: np.ndarray, values: list[int], size: tuple[int, int]) -> np.ndarray:
+    """For each pixel of `size` the most probable of the classes `values`, as label values uint8 (H, W)."""
+    winner = models.upsampled_argmax(torch.from_numpy(np.ascontiguousarray(scores[values])), tuple(size))
+    return np.asarray(values, np.uint8)[winner]
