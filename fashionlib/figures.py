@@ -133,7 +133,7 @@ def picture_grid(rows, titles=(), row_labels=(), patches=(), text: str = "", wid
     use_style()
     gap, left = 0.04, 0.16 if row_labels else 0.0  # inches, as all lengths here
     side = (width - left) / len(rows[0]) - gap
-    titles = [textwrap.fill(title, int(side * 17)) for title in titles]
+    titles = ["\n".join(textwrap.fill(line, int(side * 17)) for line in t.split("\n")) for t in titles]
     top = max((0.13 * title.count("\n") + 0.17 for title in titles), default=0.0)
     heights = [side * max(picture.shape[0] / picture.shape[1] for picture in row) for row in rows]
     columns = _legend_columns(patches, width)

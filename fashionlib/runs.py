@@ -36,7 +36,16 @@ class Run:
             "class_set": dataset["class_set"],
             **plain,
             "train_photos": recipe["photos"] or dataset["counts"]["train"],
+            "init_source": self.init_source(),
         }
+
+    def init_source(self) -> str:
+        """Where the initial weights came from, with what must be said of them, as a checkpoint states it."""
+        from fashionlib import models  # here: the engine takes seconds to import
+
+        files = self.checkpoints().values()
+        report = models.read_meta(next(iter(files))).get("init_report") if files else None
+        return "; ".join(text for text in (report["source"], report["note"]) if text) if report else ""
 
 
 def find(data: str, names=None, home: str | Path | None = None) -> list[Run]:

@@ -96,8 +96,10 @@ def fake_models(monkeypatch) -> list:
 
     def load(path):
         loaded.append(f"{path.parent.name}/{path.stem}")
-        report = dict(source="random values", note="drawn for a test")
-        return SimpleNamespace(quality=float(path.read_text()), meta=dict(init_report=report))
+        return SimpleNamespace(quality=float(path.read_text()))
+
+    def read_meta(path):
+        return dict(init_report=dict(source="random values", note="drawn for a test"))
 
     def predict(model, image):
         pred = ((image[..., 0].astype(int) + 4) // 8).astype(np.uint8)
@@ -105,7 +107,7 @@ def fake_models(monkeypatch) -> list:
         return pred
 
     module = ModuleType("fashionlib.models")
-    module.load, module.predict = load, predict
+    module.load, module.predict, module.read_meta = load, predict, read_meta
     monkeypatch.setitem(sys.modules, "fashionlib.models", module)
     monkeypatch.setattr(fashionlib, "models", module, raising=False)
     return loaded

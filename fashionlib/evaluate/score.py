@@ -9,7 +9,6 @@ from tqdm import tqdm
 
 from fashionlib import metrics
 from fashionlib.evaluate.split import Photos, Split
-from fashionlib.runs import Run
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,6 @@ class Scores:
     cm: np.ndarray  # (C, C) int64, rows = truth
     areas: np.ndarray  # (P, 3, C) int64, `metrics.areas` of each photo
     seconds: float  # of prediction a photo, on this machine; decoding and counting left out
-    init_source: str  # where the run's initial weights came from
 
 
 def score(checkpoint: Path, photos: Photos, bar: tqdm) -> Scores:
@@ -41,12 +39,7 @@ def score(checkpoint: Path, photos: Photos, bar: tqdm) -> Scores:
         total += cm
         areas.append(metrics.areas(cm))
         bar.update()
-    return Scores(total, np.stack(areas), seconds / len(areas), _init_source(model.meta))
-
-
-def identity(run: Run, split: Split, scores: Scores) -> dict:
-    """The columns that say which run a score belongs to."""
-    return run.identity(split.dataset) | {"init_source": scores.init_source}
+    return Scores(total, np.stack(areas), seconds / len(areas))
 
 
 def summary(scores: Scores, split: Split) -> dict:
@@ -62,9 +55,3 @@ def summary(scores: Scores, split: Split) -> dict:
         "photos": len(split.ids),
         "seconds_per_photo": scores.seconds,
     }
-
-
-def _init_source(meta: dict) -> str:
-    """Source and note of the initial weights, as the checkpoint carries them."""
-    report = meta.get("init_report") or {}
-    return "; ".join(text for text in (report.get("source"), report.get("note")) if text)

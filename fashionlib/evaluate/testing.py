@@ -8,7 +8,7 @@ import pandas as pd
 from fashionlib import metrics, paths
 from fashionlib.classes import check_name
 from fashionlib.evaluate import tables
-from fashionlib.evaluate.score import Scores, identity, score, summary
+from fashionlib.evaluate.score import Scores, score, summary
 from fashionlib.evaluate.split import Photos, Split
 from fashionlib.files import write_csv
 from fashionlib.runs import Run, digest, find
@@ -28,7 +28,8 @@ def test(
     Args:
         split: or another list of the data set's photos, such as ``official_val``; its tables go to
             a folder of that name.
-        bootstrap, seed: redraws of the photos behind the mIoU's 95 % interval.
+        bootstrap, seed: redraws of the photos behind the mIoU's 95 % interval (of runs that the
+            table does not hold yet; the others keep theirs).
 
     Returns:
         test.csv: a row a run; per_class.csv, confusion/ and photos/ lie beside it.
@@ -55,7 +56,7 @@ def test(
             bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
             scores = score(file, images, bar)
             low, high = metrics.bootstrap_miou(scores.areas, bootstrap, seed)
-            row = identity(run, photos, scores) | {"epoch": epoch, "scored_on": split}
+            row = run.identity(photos.dataset) | {"epoch": epoch, "scored_on": split}
             row |= summary(scores, photos) | {"mIoU_low": low, "mIoU_high": high} | _lessons(scores.cm)
             row |= {"checkpoint": checkpoint, "split": photos.fingerprint}
             _write_details(out, run, scores, photos)
@@ -101,7 +102,7 @@ def _write_details(folder: Path, run: Run, scores: Scores, split: Split) -> None
     matrix = pd.DataFrame(scores.cm, index=pd.Index(names, name="truth"), columns=names)
     write_csv(folder / "confusion" / f"{run.name}.csv", matrix.reset_index())
     write_csv(folder / "photos" / f"{run.name}.csv", _per_photo(scores, split))
-    tables.put(folder / "per_class.csv", _per_class(scores, split, identity(run, split, scores)), ["run"])
+    tables.put(folder / "per_class.csv", _per_class(scores, split, run.identity(split.dataset)), ["run"])
 
 
 def _per_class(scores: Scores, split: Split, who: dict) -> pd.DataFrame:

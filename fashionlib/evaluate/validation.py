@@ -7,7 +7,7 @@ import pandas as pd
 from fashionlib import paths
 from fashionlib.classes import check_name
 from fashionlib.evaluate import tables
-from fashionlib.evaluate.score import identity, score, summary
+from fashionlib.evaluate.score import score, summary
 from fashionlib.evaluate.split import Photos, Split
 from fashionlib.files import write_csv
 from fashionlib.runs import Run, digest, find
@@ -37,7 +37,7 @@ def validate(
         for run, epoch, checkpoint in todo:
             bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
             scores = score(run.checkpoints()[epoch], images, bar)
-            row = identity(run, split, scores) | {"epoch": epoch} | summary(scores, split)
+            row = run.identity(split.dataset) | {"epoch": epoch} | summary(scores, split)
             row |= {"checkpoint": checkpoint, "split": split.fingerprint}
             tables.put(path, pd.DataFrame([row]), ["run", "epoch"])
     return tables.read(path)

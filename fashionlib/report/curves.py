@@ -20,7 +20,7 @@ def fig4_train_accuracy(data: str, runs: list[str] | None = None, home: str | Pa
     table, rows = _runs(data, runs, home), history(data, runs, home)
     fig, axes = figures.panels(figures.COLUMN, 2.1)
     _draw(axes[0, 0], table, rows, "acc")
-    axes[0, 0].set(xlabel="epoch", ylabel="training pixel accuracy [%]", ylim=(None, 100))
+    axes[0, 0].set(xlabel="epoch", ylabel="training pixel accuracy [%]", ylim=(rows.acc.quantile(0.01), 100))
     return _finish(fig, "fig4_train_accuracy", data, home, table, _how_smoothed())
 
 

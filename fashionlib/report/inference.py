@@ -41,7 +41,7 @@ def fig7_inference(
     ]
     fig = figures.picture_grid(
         rows,
-        titles=["photo", "ground truth", *labels(table).values()],
+        titles=["photo", "ground truth", *(label.replace(" (", "\n(") for label in labels(table).values())],
         row_labels=list(chosen),
         patches=figures.legend([label for maps in by_photo for label in maps], names),
         text=f"{circumstances(table)}. Test photos {', '.join(chosen.values())}.",

@@ -42,12 +42,12 @@ def table1(data: str, runs: list[str] | None = None, home: str | Path | None = N
     folder = paths.results_folder(data, home)
     ours = in_order(pd.read_csv(folder / "test.csv"))
     ours = ours if runs is None else ours[ours.run.isin(runs)]
-    commands = {run.name: run.card["command"] for run in find(data, list(ours.run), home)}
+    commands = {run.name: run.card["command"] for run in find(data, None, home)}
     table = _with_paper(ours.assign(command=ours.run.map(commands)))
     write_csv(folder / "table1.csv", table)
     cells, above, below = _cells(table, ours), _what_it_is(ours), _what_it_is_not(ours)
-    listed = [f"- `{run}`: `{command}`" for run, command in commands.items()]
-    paragraphs = [f"# Table I on {data}", above, _markdown(cells), *below, "Commands:", "\n".join(listed)]
+    made = [f"- `{row.run}`: `{commands.get(row.run)}`, from {row.init_source}" for row in ours.itertuples()]
+    paragraphs = [f"# Table I on {data}", above, _markdown(cells), *below, "Made by:", "\n".join(made)]
     write_text(folder / "table1.md", "\n\n".join(paragraphs) + "\n")
     write_text(folder / "table1.tex", _latex(cells, " ".join([above, *below])))
     return table
@@ -56,9 +56,8 @@ def table1(data: str, runs: list[str] | None = None, home: str | Path | None = N
 def _with_paper(ours: pd.DataFrame) -> pd.DataFrame:
     """Our rows with the paper's numbers in front, and rows for those of its models that we have not run."""
     missing = pd.DataFrame({"model": [model for model in PAPER if model not in set(ours.model)]})
-    table = in_order(pd.concat([ours, missing.assign(run="")]) if len(missing) else ours).reset_index(
-        drop=True
-    )
+    table = in_order(pd.concat([ours, missing.assign(run="")], ignore_index=True))
+    table = table.reset_index(drop=True)
     paper = pd.DataFrame([PAPER.get(model, (None, None)) for model in table.model])
     table.insert(1, "paper_aAcc", paper[0])
     table.insert(2, "paper_mIoU", paper[1])

@@ -53,9 +53,11 @@ def labels(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def circumstances(runs: pd.DataFrame) -> str:
-    """Data, class set, scale, initialisation, epochs, … of the runs, in one line."""
+    """Data, class set, scale, initialisation, epochs, … of the runs; then where initial weights came from."""
     values = {column: "/".join(map(_short, runs[column].unique())) for column in _PHRASES}
-    return " · ".join(phrase.format(values[column]) for column, phrase in _PHRASES.items())
+    said = " · ".join(phrase.format(values[column]) for column, phrase in _PHRASES.items())
+    sources = runs.init_source[runs.init != "none"].dropna().unique()
+    return ". ".join([said, *(f"Initial weights: {source.split(';')[0]}" for source in sources if source)])
 
 
 def _label(row: dict, runs: pd.DataFrame) -> str:
