@@ -43,11 +43,15 @@ def make(
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     jobs = [(f"train/drawn_{i:04d}", scene, (seed, 1, i)) for i, scene in enumerate(plan(photos, seed))]
-    jobs += [(f"test/drawn_t{i:02d}", scene, (seed, 2, i)) for i, scene in enumerate(plan(TEST_PHOTOS, seed + 1))]
+    jobs += [
+        (f"test/drawn_t{i:02d}", scene, (seed, 2, i)) for i, scene in enumerate(plan(TEST_PHOTOS, seed + 1))
+    ]
     for name in ("train", "test"):
         (part / name).mkdir(parents=True)
     rows = [row for rows in _run(partial(_photo, part), jobs, workers, progress) for row in rows]
-    frame = pd.DataFrame(rows, columns=["ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds"])
+    frame = pd.DataFrame(
+        rows, columns=["ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds"]
+    )
     raw.write(part, frame, source="sample", info={"photos": photos, "seed": seed})
     shutil.rmtree(out, ignore_errors=True)
     part.rename(out)
@@ -56,7 +60,9 @@ def make(
 
 def _refuse_foreign(out: Path) -> None:
     if out.exists() and any(out.iterdir()) and not any((out / "train").glob("drawn_0000.jpg")):
-        raise FileExistsError(f"{out} holds something else than a drawn sample: give another folder or remove it.")
+        raise FileExistsError(
+            f"{out} holds something else than a drawn sample: give another folder or remove it."
+        )
 
 
 def _run(function, jobs, workers: int | None, progress: bool):

@@ -1,12 +1,15 @@
 """Accessories by category id (13-26): worn on a pose, or laid out around the origin by themselves."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from .dyes import dye, hue
 from .garments import FRINGE, trim
 from .geometry import along, box, ellipse, smooth, tube
 from .paint import Item
-from .people import Pose, hand, leather
-from .textures import Cloth, dye, hue
+from .people import Pose, hand, hand_outlines
+from .textures import Cloth
 
 BUCKLE, BOW, RIVET = 34, 38, 42
 _BRASS = Cloth("metal", (0.55, 0.42, 0.18), (1.0, 0.9, 0.6), gloss=0.6, folds=0.0)
@@ -40,19 +43,32 @@ def hat(body: Pose | None, rng) -> Item:
         item.add(smooth(crown), 14.1, round_=4)
         item.add(tube([(-6.5, -16), (0, -15.2), (6.5, -16)], 1.1), 14.2, cloth=band, shadow=0.1)
     elif kind == 1:  # a beanie
-        item.add(smooth([(-6.8, -12.6), (-6.6, -18), (-3.6, -23), (3.6, -23), (6.6, -18), (6.8, -12.6)]), 14, round_=4)
+        item.add(
+            smooth([(-6.8, -12.6), (-6.6, -18), (-3.6, -23), (3.6, -23), (6.6, -18), (6.8, -12.6)]),
+            14,
+            round_=4,
+        )
         item.add(tube([(-6.6, -13.6), (0, -14.2), (6.6, -13.6)], 1.9), 14.1, cloth=band)
         item.add(ellipse(0, -23.6, 2.3, 2.3), 14.2, cloth=band)
     else:  # a cap
-        item.add(smooth([(-6.7, -13.6), (-6.4, -18), (-3.4, -22), (3.4, -22), (6.4, -18), (6.7, -13.6)]), 14, round_=4)
-        item.add(smooth([(-6, -14.6), (0, -16), (6, -14.6), (8.4, -11.6), (0, -12.6), (-8.4, -11.6)]), 14.1, cloth=band)
+        item.add(
+            smooth([(-6.7, -13.6), (-6.4, -18), (-3.4, -22), (3.4, -22), (6.4, -18), (6.7, -13.6)]),
+            14,
+            round_=4,
+        )
+        item.add(
+            smooth([(-6, -14.6), (0, -16), (6, -14.6), (8.4, -11.6), (0, -12.6), (-8.4, -11.6)]),
+            14.1,
+            cloth=band,
+        )
     return item
 
 
 def headband(body: Pose | None, rng) -> Item:
-    first = hue(rng, (0.4, 1.0))
-    item = Item(15, Cloth("dots", first, hue(rng, (0.8, 1.0)), 0.4, folds=0.05))
-    item.add(tube([(-6.3, -12.6), (-4.6, -17.2), (0, -18.9), (4.6, -17.2), (6.3, -12.6)], 1.5), 13.5, round_=1.5)
+    item = Item(15, replace(dye(15, rng), size=0.4))
+    item.add(
+        tube([(-6.3, -12.6), (-4.6, -17.2), (0, -18.9), (4.6, -17.2), (6.3, -12.6)], 1.5), 13.5, round_=1.5
+    )
     side = rng.choice([-1, 1])
     for turn in (-1, 1):
         loop = [(side * 3.2, -18.6), (side * 3.2 + turn * 4.6, -22), (side * 3.2 + turn * 4.8, -17.4)]
@@ -70,27 +86,18 @@ def tie(body: Pose | None, rng) -> Item:
 
 
 def glove(body: Pose | None, rng) -> Item:
-    item = Item(17, leather(rng))
+    item = Item(17, dye(17, rng))
     arms = [np.array([(0, -14), (0, -4), (0, 6)])] if body is None else body.arms
-    for side, arm in enumerate(arms):
-        axis = (arm[2] - arm[1]) / np.linalg.norm(arm[2] - arm[1])
-        across = np.array([-axis[1], axis[0]]) * (1 if side else -1)
-        wrist, big = arm[2], 1.5 if body is None else 1.0
-        start = along(arm, 0.62, 1.0, 3)
-        item.add(tube(start, (3.0, 2.4, 2.2)), 13, round_=1.5)
-        item.add(tube([wrist - axis, wrist + 2 * axis, wrist + 4 * axis], (2.1, 2.7, 2.4)), 13.1, round_=1.5, shadow=0)
-        for k, reach in enumerate((5.8, 7.0, 7.2, 6.2)):
-            root = wrist + 2.8 * axis + across * (k - 1.5) * 1.15
-            tip = wrist + reach * big**0.5 * axis + across * (k - 1.5) * 1.45
-            item.add(tube([root, tip], 0.72, rounded=True), 13.1, round_=0.7, shadow=0.1)
-        thumb = [wrist + axis, wrist + 2.2 * axis - across * 2.6, wrist + 4.2 * axis - across * 3.4]
-        item.add(tube(thumb, 0.8, rounded=True), 13.1, round_=0.7, shadow=0.1)
+    for arm in arms:
+        item.add(tube(along(arm, 0.62, 1.0, 3), (3.0, 2.4, 2.0)), 13, round_=1.5)
+        for outline in hand_outlines(arm, 1.35 if body is None else 1.2):
+            item.add(outline, 13.1, round_=0.8, shadow=0.1)
         item.add(tube(along(arm, 0.60, 0.66, 2), 3.3), 13.2, cloth=trim(item.cloth), round_=1.2)
     return item
 
 
 def watch(body: Pose | None, rng) -> Item:
-    item = Item(18, leather(rng))
+    item = Item(18, dye(18, rng))
     face = hue(rng, (0.75, 1.0))
     if body is None:
         centre, axis = np.zeros(2), np.array([0.0, 1.0])
@@ -105,7 +112,12 @@ def watch(body: Pose | None, rng) -> Item:
         item.add(tube([centre - 2.6 * across, centre + 2.6 * across], 1.4), 13, round_=1.2)
     size = 3.0 if body is None else 2.3
     item.add(ellipse(*centre, size, size), 13.1, cloth=_BRASS if rng.random() < 0.5 else _STEEL, round_=0.6)
-    item.add(ellipse(*centre, size * 0.78, size * 0.78), 13.2, cloth=Cloth("plain", face, face, folds=0.0), shadow=0)
+    item.add(
+        ellipse(*centre, size * 0.78, size * 0.78),
+        13.2,
+        cloth=Cloth("plain", face, face, folds=0.0),
+        shadow=0,
+    )
     for turn, reach in ((rng.uniform(0, 6.3), 0.6), (rng.uniform(0, 6.3), 0.42)):
         tip = centre + size * reach * np.array([np.cos(turn), np.sin(turn)])
         item.add(tube([centre, tip], 0.22), 13.3, cloth=_DARK, shadow=0)
@@ -113,7 +125,7 @@ def watch(body: Pose | None, rng) -> Item:
 
 
 def belt(body: Pose | None, rng) -> Item:
-    item = Item(19, leather(rng))
+    item = Item(19, dye(19, rng))
     if body is None:
         turn = np.linspace(0.3, 2 * np.pi - 0.1, 24)
         ring = np.column_stack([13 * np.sin(turn), -9 * np.cos(turn)])
@@ -123,7 +135,9 @@ def belt(body: Pose | None, rng) -> Item:
         y = 24.2
         x = float(body.middle(y))
         item.add(body.band([(y - 1.7, 1.3), (y + 1.7, 1.4)], closed=False), 9.5, round_=1.2)
-    item.add(smooth(box(x - 2.4, y - 2.3, x + 2.4, y + 2.3), 1), 9.6, cloth=_BRASS, round_=0.5, part_id=BUCKLE)
+    item.add(
+        smooth(box(x - 2.4, y - 2.3, x + 2.4, y + 2.3), 1), 9.6, cloth=_BRASS, round_=0.5, part_id=BUCKLE
+    )
     item.add(smooth(box(x - 1.4, y - 1.3, x + 1.4, y + 1.3), 1), 9.7, shadow=0.2)
     return item
 
@@ -134,7 +148,9 @@ def leg_warmer(body: Pose | None, rng) -> Item:
     for leg in legs:
         item.add(tube(along(leg, 0.5, 0.93, 4), (4.0, 4.2, 4.6, 5.2)), 5, round_=2.5)
         for at in (0.5, 0.89):
-            item.add(tube(along(leg, at, at + 0.05, 2), 4.3 if at < 0.6 else 5.4), 5.1, cloth=trim(item.cloth))
+            item.add(
+                tube(along(leg, at, at + 0.05, 2), 4.3 if at < 0.6 else 5.4), 5.1, cloth=trim(item.cloth)
+            )
     return item
 
 
@@ -169,7 +185,7 @@ def _flat_legs(straight: bool = False) -> np.ndarray:
 
 def shoes(body: Pose | None, rng) -> list[Item]:
     """Two items, one a shoe: iMaterialist annotates them so."""
-    cloth, boot = leather(rng), rng.random() < 0.3
+    cloth, boot = dye(23, rng), rng.random() < 0.3
     sole = Cloth("plain", *(2 * [(0.93, 0.92, 0.88) if rng.random() < 0.6 else (0.15, 0.12, 0.1)]), folds=0.0)
     legs = _flat_legs() if body is None else body.legs
     pair = []
@@ -178,12 +194,20 @@ def shoes(body: Pose | None, rng) -> list[Item]:
         item = Item(23, cloth)
         if boot:
             item.add(tube([(x, y - 10), (x, y + 3)], (3.6, 3.0)), 4, round_=2)
-        toe = [(x - side * 2.8, y + 0.5), (x + side * 2.4, y), (x + side * 6.8, y + 3.2), (x + side * 7.4, y + 6.2)]
+        toe = [
+            (x - side * 2.8, y + 0.5),
+            (x + side * 2.4, y),
+            (x + side * 6.8, y + 3.2),
+            (x + side * 7.4, y + 6.2),
+        ]
         item.add(smooth([*toe, (x - side * 3.2, y + 6.2)], 2), 4.1, round_=2)
         item.add(smooth([(x - side * 3.6, y + 5), (x + side * 7.9, y + 5), (x + side * 7.7, y + 7.2),
                          (x - side * 3.6, y + 7.2)], 1), 4.2, cloth=sole, round_=0.8)  # fmt: skip
         for k in range(0 if boot else 3):
-            lace = [(x + side * (0.6 + k * 1.3), y + 0.6 + k), (x + side * (2.8 + k * 1.1), y + 0.4 + k * 1.1)]
+            lace = [
+                (x + side * (0.6 + k * 1.3), y + 0.6 + k),
+                (x + side * (2.8 + k * 1.1), y + 0.4 + k * 1.1),
+            ]
             item.add(tube(lace, 0.3), 4.3, cloth=sole, shadow=0.1)
         pair.append(item)
     return pair
@@ -198,10 +222,15 @@ def bag(body: Pose | None, rng) -> Item:
         side = int(rng.integers(2))
         x, y = hand(body, side) + (0, 4.5)
         x += (1 if side else -1) * 1.0
-    item.add(tube([(x - w * 0.6, y + 1), (x - w * 0.4, y - 6), (x + w * 0.4, y - 6), (x + w * 0.6, y + 1)], 0.8), 13.9)
-    item.add(smooth([(x - w * 0.85, y), (x + w * 0.85, y), (x + w, y + h), (x - w, y + h)], 2), 14, round_=2.5)
-    item.add(smooth([(x - w * 0.8, y + 0.2), (x + w * 0.8, y + 0.2), (x + w * 0.6, y + h * 0.42), (x, y + h * 0.55),
-                     (x - w * 0.6, y + h * 0.42)], 2), 14.1, cloth=trim(item.cloth), round_=1.5)  # fmt: skip
+    item.add(
+        tube([(x - w * 0.6, y + 1), (x - w * 0.4, y - 6), (x + w * 0.4, y - 6), (x + w * 0.6, y + 1)], 0.8),
+        13.9,
+    )
+    item.add(
+        smooth([(x - w * 0.85, y), (x + w * 0.85, y), (x + w, y + h), (x - w, y + h)], 2), 14, round_=2.5
+    )
+    flap = [(-0.8 * w, 0.2), (0.8 * w, 0.2), (0.6 * w, 0.42 * h), (0, 0.55 * h), (-0.6 * w, 0.42 * h)]
+    item.add(smooth(flap) + (x, y), 14.1, cloth=trim(item.cloth), round_=1.5)
     item.add(ellipse(x, y + h * 0.5, 1.3, 1.3), 14.2, cloth=_BRASS, round_=0.6, part_id=BUCKLE)
     return item
 
@@ -210,17 +239,23 @@ def scarf(body: Pose | None, rng) -> Item:
     item = Item(25, dye(25, rng))
     side, low = rng.choice([-1, 1]), rng.uniform(26, 36)
     item.add(tube([(side * 3, 2), (side * 4.4, 14), (side * 4.0, low)], (2.6, 3.4, 3.8)), 12.05, round_=2)
-    item.add(tube([(side * -2, 3), (side * -2.4, 10), (side * -2.8, low - 9)], (2.4, 3.0, 3.2)), 12.04, round_=2)
-    item.add(tube([(-6.6, -1.4), (-4, 2.6), (0, 4.2), (4, 2.6), (6.6, -1.4)], 2.7), 12.1, grain=1.57, round_=2)
+    item.add(
+        tube([(side * -2, 3), (side * -2.4, 10), (side * -2.8, low - 9)], (2.4, 3.0, 3.2)), 12.04, round_=2
+    )
+    item.add(
+        tube([(-6.6, -1.4), (-4, 2.6), (0, 4.2), (4, 2.6), (6.6, -1.4)], 2.7), 12.1, grain=1.57, round_=2
+    )
     for x, end, width in ((side * 4.0, low, 3.8), (side * -2.8, low - 9, 3.2)):
         for at in np.linspace(-0.85, 0.85, 6):
-            item.add(box(x + at * width - 0.3, end - 0.4, x + at * width + 0.3, end + 3), 12.03, part_id=FRINGE)
+            item.add(
+                box(x + at * width - 0.3, end - 0.4, x + at * width + 0.3, end + 3), 12.03, part_id=FRINGE
+            )
     return item
 
 
 def umbrella(body: Pose | None, rng) -> Item:
-    first, second = hue(rng, (0.5, 1.0)), hue(rng, (0.2, 0.9))
-    item = Item(26, Cloth("plain", first, first, folds=0.03))
+    item = Item(26, dye(26, rng))
+    other = replace(item.cloth, first=item.cloth.second)
     x, y = (0.0, -24.0) if body is None else (hand(body, 1)[0] - 4, -24.0)
     grip = (x, 10.0) if body is None else tuple(hand(body, 1))
     rim = np.linspace(-22, 22, 7)
@@ -228,13 +263,13 @@ def umbrella(body: Pose | None, rng) -> Item:
     item.add(tube([(grip[0], grip[1] + 2), (grip[0], grip[1] + 6), (grip[0] + 3, grip[1] + 6)], 0.9), -1.5)
     for k in range(6):
         a, b = rim[k], rim[k + 1]
-        cloth = item.cloth if k % 2 else Cloth("plain", second, second, folds=0.03)
-        gore = [(x, y - 15), *[(x + a * np.sin(t), y - 15 * np.cos(t)) for t in np.linspace(0, np.pi / 2, 7)],
-                (x + (a + b) / 2, y - 1.8), *[(x + b * np.sin(t), y - 15 * np.cos(t))
-                                              for t in np.linspace(np.pi / 2, 0, 7)]]  # fmt: skip
+        cloth = item.cloth if k % 2 else other
+        turn = np.linspace(0, np.pi / 2, 8)
+        left, right = ([(x + edge * np.sin(t), y - 15 * np.cos(t)) for t in turn] for edge in (a, b))
+        gore = [*left, (x + (a + b) / 2, y - 1.8), *right[::-1]]
         item.add(gore, -1, cloth=cloth, round_=1.5, shadow=0.1)
     return item
 
 
-WORN = {13: glasses, 14: hat, 15: headband, 16: tie, 17: glove, 18: watch, 19: belt, 20: leg_warmer, 21: tights,
-        22: sock, 24: bag, 25: scarf, 26: umbrella}  # fmt: skip
+WORN = {13: glasses, 14: hat, 15: headband, 16: tie, 17: glove, 18: watch, 19: belt, 20: leg_warmer,
+        21: tights, 22: sock, 24: bag, 25: scarf, 26: umbrella}  # fmt: skip

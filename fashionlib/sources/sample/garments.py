@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from .dyes import dye, luma
 from .geometry import along, box, ellipse, smooth, tube
 from .paint import Item
 from .people import Pose
-from .textures import Cloth, dye, luma
+from .textures import Cloth
 
 SLEEVE, COLLAR, LAPEL, POCKET, NECKLINE, HOOD = 31, 28, 29, 32, 33, 27
 ZIPPER, APPLIQUE, FRINGE, RUFFLE = 35, 36, 40, 43
@@ -29,18 +30,27 @@ def sleeves(item: Item, body: Pose, stop: float, widths, z: float = 11.1, cuff: 
     for arm in body.arms:
         path = along(arm, 0.0, stop)
         turn = np.arctan2(*(path[-1] - path[0])[::-1]) - np.pi / 2
-        outline = tube(path[::-1], np.multiply(widths[::-1], body.build), rounded=True)
-        item.add(outline, z, grain=turn, round_=3.5, part_id=SLEEVE)
+        wide, narrow = np.multiply(widths, body.build)
+        outline = tube(path[::-1], (narrow, (wide + narrow) / 2, wide, 0.72 * wide), rounded=True)
+        item.add(outline, z, grain=turn, round_=3.5, part_id=SLEEVE, shadow=0.25)
         if cuff:
             end = along(arm, stop - cuff, stop, 2)
-            item.add(tube(end, widths[1] * body.build * 1.05), z + 0.01, cloth=trim(item.cloth), grain=turn, shadow=0)
+            item.add(
+                tube(end, widths[1] * body.build * 1.05),
+                z + 0.01,
+                cloth=trim(item.cloth),
+                grain=turn,
+                shadow=0,
+            )
 
 
 def shirt(body: Pose, rng) -> Item:
     item = Item(0, dye(0, rng))
     hem = rng.uniform(33, 38)
     sleeves(item, body, 0.97, (4.1, 2.9), cuff=0.1)
-    item.add(body.band([(0.8, 0.4, 4), (3.2, 0.6), (7, 1), (15, 1.3), (24, 1.6), (hem - 2, 1.6), (hem, -2, 1)]), 7)
+    item.add(
+        body.band([(0.8, 0.4, 4), (3.2, 0.6), (7, 1), (15, 1.3), (24, 1.6), (hem - 2, 1.6), (hem, -2, 1)]), 7
+    )
     edge = trim(item.cloth)
     item.add(box(-0.8, 4, 0.8, hem), 7.1, cloth=edge, shadow=0.1)
     for side in (-1, 1):
@@ -49,13 +59,13 @@ def shirt(body: Pose, rng) -> Item:
     for y in np.arange(8, hem - 1, 5):
         item.add(ellipse(0, y, 0.55, 0.55), 7.2, cloth=trim(edge), shadow=0.2)
     if rng.random() < 0.5:
-        item.add(smooth(box(2.6, 10, 6.8, 15.5), 1), 7.1, cloth=edge, shadow=0.15, part_id=POCKET)
+        item.add(box(2.6, 10, 6.8, 15), 7.1, cloth=edge, shadow=0.15, part_id=POCKET)
     return item
 
 
 def top(body: Pose, rng) -> Item:
     item = Item(1, dye(1, rng))
-    hem = rng.uniform(29, 34)
+    hem = rng.uniform(31, 35)
     dip = rng.uniform(3, 5.5)
     sleeves(item, body, rng.uniform(0.3, 0.42), (4.4, 4.3))
     rows = [(0.9, 0.2, dip), (3.2, 0.6), (7, 0.9), (15, 1.0), (24, 1.2), (hem, 0.9, 0.4)]
@@ -63,15 +73,25 @@ def top(body: Pose, rng) -> Item:
     neck = [(-4.4, 1), (-2.4, dip * 0.8), (0, dip + 0.8), (2.4, dip * 0.8), (4.4, 1)]
     item.add(tube(neck, 0.7), 7.1, cloth=trim(item.cloth), shadow=0.1, part_id=NECKLINE)
     if rng.random() < 0.45:
-        item.add(ellipse(0, 14, 4.2, 4.2), 7.1, cloth=trim(item.cloth), shadow=0, part_id=APPLIQUE)
+        item.add(_print(rng), 7.1, cloth=trim(item.cloth), round_=0.3, shadow=0, part_id=APPLIQUE)
     return item
+
+
+def _print(rng) -> np.ndarray:
+    """A disc, a star or a flower printed on the chest."""
+    turn = np.linspace(0, 2 * np.pi, 80, endpoint=False)
+    points, depth = ((5, 0.0), (5, 0.22), (7, 0.12))[rng.integers(3)]
+    r = 4.2 * (1 - depth + depth * np.cos(points * turn))
+    return np.column_stack([r * np.sin(turn), 14 - r * np.cos(turn)])
 
 
 def sweater(body: Pose, rng) -> Item:
     item = Item(2, dye(2, rng))
     hem = rng.uniform(33, 37)
     sleeves(item, body, 0.98, (5.2, 4.0), cuff=0.12)
-    item.add(body.band([(0.2, 0.6, 2.4), (3.2, 1.2), (8, 2.2), (18, 3.4), (28, 3.2), (hem, 1.4)]), 7, round_=5)
+    item.add(
+        body.band([(0.2, 0.6, 2.4), (3.2, 1.2), (8, 2.2), (18, 3.4), (28, 3.2), (hem, 1.4)]), 7, round_=5
+    )
     rib = replace(item.cloth, pattern="rib", size=0.7)
     item.add(body.band([(hem - 3, 2.2), (hem, 1.5), (hem + 0.8, 1.2)]), 7.1, cloth=rib, shadow=0.1)
     item.add(tube([(-4.4, 1), (0, 3), (4.4, 1)], 1.8), 7.2, cloth=rib, part_id=NECKLINE)
@@ -79,7 +99,7 @@ def sweater(body: Pose, rng) -> Item:
 
 
 def _front(body: Pose, rows, gap, side: int) -> np.ndarray:
-    """One half of an open front: `rows` as in `Pose.band`, `gap` the inner edge's distance from the middle."""
+    """One half of an open front: `rows` as in `Pose.band`, `gap` the inner edge's from the middle."""
     y, ease = np.array(rows, float).T
     inner = np.interp(y, *np.array(gap, float).T)
     middle = body.middle(y)
@@ -96,7 +116,10 @@ def cardigan(body: Pose, rng) -> Item:
     sleeves(item, body, 0.97, (4.7, 3.5), 11.3, cuff=0.1)
     for side in (-1, 1):
         item.add(_front(body, rows, gap, side), 10, round_=3)
-        edge = [(body.middle(y) + side * (np.interp(y, *np.array(gap).T) + 0.4), y) for y in np.linspace(0.8, hem, 8)]
+        edge = [
+            (body.middle(y) + side * (np.interp(y, *np.array(gap).T) + 0.4), y)
+            for y in np.linspace(0.8, hem, 8)
+        ]
         item.add(tube(edge, 1.1), 10.1, cloth=trim(item.cloth), shadow=0.15)
     for y in np.arange(20, hem - 1, 5):
         item.add(ellipse(body.middle(y) + 1.2, y, 0.8, 0.8), 10.2, cloth=trim(item.cloth, 0.4), shadow=0.2)
@@ -111,8 +134,14 @@ def jacket(body: Pose, rng) -> Item:
     sleeves(item, body, 0.98, (6.0, 4.6), 11.3)
     for side in (-1, 1):
         item.add(_front(body, rows, [(-0.6, 2.5 + open_), (hem, open_ / 2)], side), 10, round_=4)
-        zip_ = [(side * (2.5 + open_), -0.4), (body.middle(18) + side * (0.5 + 0.7 * open_), 18), (side * open_ / 2, hem)]
-        item.add(tube(zip_, 0.5), 10.2, cloth=Cloth("metal", (0.3, 0.3, 0.3), (0.9, 0.9, 0.9)), part_id=ZIPPER)
+        zip_ = [
+            (side * (2.5 + open_), -0.4),
+            (body.middle(18) + side * (0.5 + 0.7 * open_), 18),
+            (side * open_ / 2, hem),
+        ]
+        item.add(
+            tube(zip_, 0.5), 10.2, cloth=Cloth("metal", (0.3, 0.3, 0.3), (0.9, 0.9, 0.9)), part_id=ZIPPER
+        )
         collar = [(side * 2.2, -2.6), (side * 6.2, -1.6), (side * 6.6, 2.4), (side * 2.6, 3.4)]
         item.add(smooth(collar), 12.1, cloth=trim(item.cloth), part_id=COLLAR)
     return item
@@ -139,7 +168,15 @@ def _trousers(body: Pose, item: Item, stop: float, widths, z: float) -> None:
         left, right = np.split(outline, 2)
         sides += sorted([left, right[::-1]], key=lambda edge: edge[0, 0])
     waist = [(middle - half, 23), (middle + half, 23)]
-    seat = [(middle + hip, 34), *sides[3], *sides[2][::-1], (0, 43.5), *sides[1], *sides[0][::-1], (middle - hip, 34)]
+    seat = [
+        (middle + hip, 34),
+        *sides[3],
+        *sides[2][::-1],
+        (0, 43.5),
+        *sides[1],
+        *sides[0][::-1],
+        (middle - hip, 34),
+    ]
     item.add(np.array([*waist, *seat]), z, round_=4)
     item.add(body.band([(23, 0.8), (25.6, 0.9)], closed=False), z + 0.1, cloth=trim(item.cloth), shadow=0.1)
 
@@ -178,9 +215,17 @@ def coat(body: Pose, rng) -> Item:
     sleeves(item, body, 0.97, (5.2, 4.2), 11.3, cuff=0.12)
     for side in (-1, 1):
         item.add(_front(body, rows, gap, side), 10 + 0.01 * side, round_=4)
-        lapel = [(side * 2.4, -1.4), (side * 6.8, -0.4), (side * 7.6, 6.6), (side * 5.4, 7.4), (side * 0.6, 17)]
+        lapel = [
+            (side * 2.4, -1.4),
+            (side * 6.8, -0.4),
+            (side * 7.6, 6.6),
+            (side * 5.4, 7.4),
+            (side * 0.6, 17),
+        ]
         item.add(smooth(lapel, 1), 10.2, cloth=trim(item.cloth), part_id=LAPEL)
-        item.add(tube([(side * 5, 33), (side * 9.5, 34.5)], 1.3), 10.2, cloth=trim(item.cloth), part_id=POCKET)
+        item.add(
+            tube([(side * 5, 33), (side * 9.5, 34.5)], 1.3), 10.2, cloth=trim(item.cloth), part_id=POCKET
+        )
         for y in (20, 26.5, 33):
             item.add(ellipse(body.middle(y) + side * 2.6, y, 0.9, 0.9), 10.3, cloth=trim(item.cloth, 0.35))
     return item
@@ -204,7 +249,9 @@ def jumpsuit(body: Pose, rng) -> Item:
     item = Item(11, dye(11, rng))
     width = rng.uniform(4.4, 6.5)
     _trousers(body, item, 0.98, (5.8, 5.0, width), 8)
-    item.add(body.band([(1.2, -2.2, 7), (4, -2.4), (9, -0.2), (16, 0.8), (23, 0.6), (34, 0.8)]), 8.2, round_=5)
+    item.add(
+        body.band([(1.2, -2.2, 7), (4, -2.4), (9, -0.2), (16, 0.8), (23, 0.6), (34, 0.8)]), 8.2, round_=5
+    )
     item.add(body.band([(22, 0.8), (25, 0.9)], closed=False), 8.3, cloth=trim(item.cloth), shadow=0.1)
     return item
 

@@ -12,7 +12,9 @@ def smooth(points, times: int = 2, closed: bool = True) -> np.ndarray:
     for _ in range(times):
         ahead = np.roll(points, -1, axis=0) if closed else points[1:]
         here = points if closed else points[:-1]
-        cut = np.stack([0.75 * here + 0.25 * ahead, 0.25 * here + 0.75 * ahead], axis=1).reshape(-1, points.shape[1])
+        cut = np.stack([0.75 * here + 0.25 * ahead, 0.25 * here + 0.75 * ahead], axis=1).reshape(
+            -1, points.shape[1]
+        )
         points = cut if closed else np.concatenate([points[:1], cut, points[-1:]])
     return points
 

@@ -4,13 +4,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import along, ellipse, smooth, tube
+from .geometry import ellipse, smooth, tube
 from .paint import Item
-from .textures import Cloth, hue
+from .textures import Cloth
 
 _SKIN = ((250, 219, 198), (241, 199, 168), (226, 178, 142), (206, 153, 114), (172, 119, 82), (139, 92, 62),
          (110, 70, 48), (82, 54, 40))  # fmt: skip
-_HAIR = ((36, 28, 26), (62, 42, 32), (98, 62, 38), (150, 98, 52), (206, 164, 96), (170, 70, 38), (150, 150, 152))
+_HAIR = (
+    (36, 28, 26),
+    (62, 42, 32),
+    (98, 62, 38),
+    (140, 94, 54),
+    (196, 160, 104),
+    (150, 74, 44),
+    (150, 150, 152),
+)
 
 _Y = np.array([0, 3, 6, 11, 17, 23, 28, 34, 42], float)  # heights at which the body's half-width is known
 _HALF = np.array([4.4, 9.6, 10.2, 9.0, 8.0, 7.2, 8.2, 9.4, 9.2])
@@ -68,7 +76,9 @@ def pose(rng: np.random.Generator, arms: tuple[str, str] | None = None) -> Pose:
     hips = np.column_stack([sides * 4.6 * build, [36, 36]])
     knees = np.column_stack([sides * (4.3 * build + 0.5 * spread) + bend, [59, 59]])
     ankles = np.column_stack([sides * (3.9 * build + spread) + 0.4 * bend, [79, 79]])
-    limbs = [_arm(side, build, *_ARMS[name], rng.uniform(-5, 5)) for side, name in zip(sides, names, strict=True)]
+    limbs = [
+        _arm(side, build, *_ARMS[name], rng.uniform(-5, 5)) for side, name in zip(sides, names, strict=True)
+    ]
     return Pose(np.array(limbs), np.stack([hips, knees, ankles], axis=1), build, rng.uniform(-1.2, 1.2))
 
 
@@ -80,7 +90,7 @@ def laid_out(rng: np.random.Generator) -> Pose:
 
 
 def _arm(side: float, build: float, upper: float, fore: float, wobble: float) -> np.ndarray:
-    shoulder = np.array([side * 8.8 * build, 4.6])
+    shoulder = np.array([side * 8.4 * build, 5.6])
     points = [shoulder]
     for length, angle in ((14.5, upper + wobble), (13.5, fore + wobble)):
         turn = np.deg2rad(angle)
@@ -91,18 +101,40 @@ def _arm(side: float, build: float, upper: float, fore: float, wobble: float) ->
 def wearer(body: Pose, rng: np.random.Generator) -> list[Item]:
     """Skin, face and hair for `body`, none of them annotated."""
     tone = np.array(_SKIN[rng.integers(len(_SKIN))]) / 255
-    skin = Item(None, Cloth("plain", tuple(tone), tuple(tone), folds=0.0))
+    skin = Item(None, Cloth("smooth", tuple(tone), tuple(tone), folds=0.0))
     for leg in body.legs:
         skin.add(tube([*leg, leg[2] + (0, 4)], np.array([5.0, 3.3, 2.0, 2.0]) * body.build), z=1, round_=4)
     skin.add(body.band([(1.0, 0), (6, 0), (14, 0), (23, 0), (32, 0), (41, 0)]), z=1.1, round_=6)
     for arm in body.arms:
         skin.add(tube(arm, np.array([2.9, 2.3, 1.6]) * body.build, rounded=True), z=11, round_=3, shadow=0.25)
-        hand = arm[2] + 2.6 * _unit(arm[2] - arm[1])
-        turn = np.arctan2(*(arm[2] - arm[1])[::-1])
-        skin.add(ellipse(*hand, 3.4, 1.8, turn), z=12.5, round_=2, shadow=0.2)
+        for outline in hand_outlines(arm):
+            skin.add(outline, z=12.5, round_=1, shadow=0.12)
     skin.add(tube([(0, -5), (0, 3)], 2.6), z=1.2, round_=3)
+    for side in (-1, 1):
+        skin.add(ellipse(side * 5.5, -9, 1.1, 1.9), z=12.1, round_=1, shadow=0.2)
     skin.add(_head(), z=12.2, round_=7, shadow=0.3)
     return [skin, *_face(tone, rng), *_hair(rng)]
+
+
+def hand_outlines(arm: np.ndarray, width: float = 1.0) -> list[np.ndarray]:
+    """Palm, fingers and thumb at the end of an `arm` (shoulder, elbow, wrist); `width` stretches them."""
+    axis = _unit(arm[2] - arm[1])
+    across = np.array([-axis[1], axis[0]]) * (1 if arm[0][0] > 0 else -1)
+    wrist = arm[2]
+    thumb = [
+        wrist + 0.6 * axis,
+        wrist + 2 * axis - 2.0 * width * across,
+        wrist + 3.8 * axis - 2.5 * width * across,
+    ]
+    outlines = [tube(thumb, 0.62 * width, rounded=True)]
+    outlines.append(
+        tube([wrist - axis, wrist + 1.8 * axis, wrist + 3.6 * axis], np.multiply((1.5, 2.0, 1.9), width))
+    )
+    for k, reach in enumerate((5.6, 6.6, 6.8, 5.9)):
+        root = wrist + 2.8 * axis + across * (k - 1.5) * 0.95 * width
+        tip = wrist + reach * width**0.5 * axis + across * (k - 1.5) * 1.05 * width
+        outlines.append(tube([root, tip], 0.6 * width, rounded=True))
+    return outlines
 
 
 def _head() -> np.ndarray:
@@ -112,11 +144,16 @@ def _head() -> np.ndarray:
 
 def _face(tone: np.ndarray, rng: np.random.Generator) -> list[Item]:
     dark, lips = tuple(tone * 0.45), tuple(tone * (0.82, 0.5, 0.5))
-    lines = Item(None, Cloth("plain", dark, dark, folds=0.0))
-    mouth = Item(None, Cloth("plain", lips, lips, folds=0.0))
+    lines = Item(None, Cloth("smooth", dark, dark, folds=0.0))
+    mouth = Item(None, Cloth("smooth", lips, lips, folds=0.0))
+    white = Cloth("smooth", (0.93, 0.92, 0.9), (0.93, 0.92, 0.9), folds=0.0)
     for side in (-1, 1):
-        lines.add(ellipse(side * 2.3, -9.6, 0.75, 0.42), z=12.3, shadow=0)
-        lines.add(tube([(side * 1.2, -11.2), (side * 2.4, -11.7), (side * 3.5, -11.1)], 0.22), z=12.3, shadow=0)
+        lines.add(ellipse(side * 2.3, -9.7, 1.15, 0.62), z=12.3, shadow=0)
+        lines.add(ellipse(side * 2.3, -9.55, 1.0, 0.42), z=12.3, cloth=white, shadow=0)
+        lines.add(ellipse(side * 2.3, -9.6, 0.55, 0.5), z=12.3, shadow=0)
+        lines.add(
+            tube([(side * 1.2, -11.2), (side * 2.4, -11.7), (side * 3.5, -11.1)], 0.22), z=12.3, shadow=0
+        )
     lines.add(tube([(0.2, -9), (0.7, -6.9), (-0.2, -6.7)], 0.13), z=12.3, shadow=0)
     mouth.add(ellipse(0, -4.9, 1.5, rng.uniform(0.4, 0.65)), z=12.3, shadow=0)
     return [lines, mouth]
@@ -124,14 +161,17 @@ def _face(tone: np.ndarray, rng: np.random.Generator) -> list[Item]:
 
 def _hair(rng: np.random.Generator) -> list[Item]:
     colour = np.array(_HAIR[rng.integers(len(_HAIR))]) / 255
-    hair = Item(None, Cloth("fur", tuple(colour), tuple(np.minimum(colour * 1.5 + 0.05, 1)), 0.5, folds=0.1))
+    hair = Item(None, Cloth("fur", tuple(colour), tuple(np.minimum(colour * 1.3 + 0.05, 1)), 0.5, folds=0.1))
     style = rng.choice(["long", "bob", "short", "bun", "afro"])
     fringe = [(-5.9, -8), (-6.3, -13), (-4, -18.3), (0, -19.3), (4, -18.3), (6.3, -13), (5.9, -8), (5.2, -12)]
     part = rng.uniform(-3, 3)
     front = smooth([*fringe, (part + 1.5, -15.2), (part - 1.5, -15.6), (-5.2, -12)], 2)
     if style == "long":
         low = rng.uniform(8, 14)
-        hair.add(smooth([(-6.4, -12), (0, -19), (6.4, -12), (7.2, low), (3, low + 2), (-3, low + 2), (-7.2, low)]), z=0)
+        hair.add(
+            smooth([(-6.4, -12), (0, -19), (6.4, -12), (7.2, low), (3, low + 2), (-3, low + 2), (-7.2, low)]),
+            z=0,
+        )
     elif style == "bob":
         hair.add(smooth([(-6.6, -12), (0, -19), (6.6, -12), (7.4, -1.5), (-7.4, -1.5)]), z=0)
     elif style == "bun":
@@ -149,12 +189,3 @@ def hand(body: Pose, side: int) -> np.ndarray:
     """Where the hand of arm `side` (0 or 1) grips."""
     arm = body.arms[side]
     return arm[2] + 3.4 * _unit(arm[2] - arm[1])
-
-
-def leather(rng: np.random.Generator) -> Cloth:
-    """A smooth, glossy single colour."""
-    colour = hue(rng, (0.12, 0.9))
-    return Cloth("plain", colour, colour, gloss=0.7, folds=0.03)
-
-
-__all__ = ["Pose", "along", "hand", "laid_out", "leather", "pose", "wearer"]

@@ -5,24 +5,36 @@ from dataclasses import dataclass
 import numpy as np
 
 # instances a class in iMaterialist (Fashion) 2020, by category id
-INSTANCES = (6161, 16548, 1494, 1107, 7833, 719, 12414, 2756, 5046, 3124, 18739, 922, 152, 4855, 2518, 3470, 1457,
-             1385, 3389, 6851, 112, 4326, 2582, 46374, 7217, 1374, 135)  # fmt: skip
-FLOOR = 0.115  # at least this share of the photos shows each class: 46 of 400, so 4 of a tenth
+INSTANCES = (6161, 16548, 1494, 1107, 7833, 719, 12414, 2756, 5046, 3124, 18739, 922, 152, 4855, 2518, 3470,
+             1457, 1385, 3389, 6851, 112, 4326, 2582, 46374, 7217, 1374, 135)  # fmt: skip
+FLOOR = 0.11  # at least this share of the photos shows each class: 44 of 400, so 4 of a tenth
 
 # name -> (share of the photos, sizes (width, height) in pixels)
 KINDS = {
-    "flat": (0.38, ((600, 600), (640, 480), (480, 640), (720, 480), (400, 600), (450, 800), (500, 400))),
-    "full": (0.33, ((360, 600), (400, 640), (360, 640), (320, 640), (640, 480), (720, 480), (300, 600))),
-    "upper": (0.11, ((480, 640), (480, 480), (480, 600), (720, 480))),
-    "lower": (0.10, ((400, 600), (360, 640), (600, 480))),
-    "portrait": (0.08, ((480, 480), (480, 600), (400, 500))),
+    "flat": (0.36, ((600, 600), (640, 480), (480, 640), (720, 480), (400, 600), (450, 800), (500, 400))),
+    "full": (0.28, ((360, 600), (320, 640), (360, 640), (320, 640), (640, 480), (300, 600))),
+    "upper": (0.14, ((480, 640), (480, 480), (480, 600), (720, 480))),
+    "lower": (0.12, ((400, 600), (360, 640), (600, 480))),
+    "portrait": (0.10, ((480, 480), (480, 600), (400, 500))),
 }
-FIGURES = {"full": 3, "upper": 2, "lower": 2, "portrait": 1, "flat": 1}  # side by side, where the photo is wide
+FIGURES = {"full": 3, "upper": 2, "lower": 2, "portrait": 1, "flat": 1}  # abreast in a wide photo
 LARGER = (1.0, 1.0, 1.0, 1.25, 1.5)  # some photos have more pixels
 
 UPPER, LOWER, WHOLE, OUTER = (0, 1, 2), (6, 7, 8), (10, 11), (3, 4, 5, 9, 12)
-LEGS, HEAD = (20, 21, 22), (14, 15)
-PART_ONLY = 0.01  # share of the photos on which only parts are annotated
+# what an outfit may be completed with: category ids, kinds of scene, what it isn't worn with
+EXTRAS = (
+    ((20, 21, 22), ("full", "lower"), {6, 11}),
+    ((23,), ("full", "lower"), set()),
+    ((19,), ("full", "lower"), {9, 11, 12}),
+    ((14, 15), ("full", "upper", "portrait"), set()),
+    ((13,), ("full", "upper", "portrait"), set()),
+    ((16,), ("full", "upper", "portrait"), {1, 2, 10, 11, 12}),
+    ((25,), ("full", "upper", "portrait"), {12, 16}),
+    ((17, 18), ("full", "upper"), set()),
+    ((24,), ("full",), set()),
+    ((26,), ("full",), set()),
+)
+PART_ONLY = ((2, 6), (0, 8), (9, 6), (4, 1, 7))  # worn where only the parts are annotated: one photo in 100
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class Needs:
 
     def __init__(self, photos: int):
         share = np.sqrt(INSTANCES)
-        self.target = np.maximum(photos * FLOOR, 0.95 * photos * share / 400)
+        self.target = np.maximum(photos * FLOOR, 0.85 * photos * share / 400)
         self.left = self.target.copy()
 
     def pick(self, ids, rng: np.random.Generator) -> int:
@@ -68,56 +80,46 @@ def plan(photos: int, seed: int) -> list[Scene]:
     kinds.sort(key="flat".__eq__)
     needs, scenes = Needs(photos), []
     for i, kind in enumerate(kinds):
-        width, height = KINDS[kind][1][rng.integers(len(KINDS[kind][1]))]
-        factor = rng.choice(LARGER)
-        part_only = i < round(PART_ONLY * photos)
-        figures = FIGURES[kind] if width > height else 1
-        outfits = tuple(_outfit(kind, needs, photos - i, rng) for _ in range(figures))
-        if part_only:
-            outfits = ((2, 6), (0, 8), (9, 6), (4, 1, 7))[i % 4 :][:1]
+        rest = photos - i if kind == "flat" else photos - i - kinds.count("flat")
+        if i < round(0.01 * photos):
+            scenes.append(_scene("full", (PART_ONLY[i % len(PART_ONLY)],), rng, part_only=True))
         else:
-            needs.met(outfits)
-        scenes.append(Scene(kind, round(width * factor), round(height * factor), rng.random() < 0.55, outfits, part_only))
+            scenes.append(_scene(kind, None, rng, needs=needs, rest=rest))
     return [scenes[i] for i in rng.permutation(photos)]
 
 
-def _outfit(kind: str, needs: Needs, rest: int, rng: np.random.Generator) -> tuple[int, ...]:
-    if kind == "flat":
-        return _laid(needs, rest, rng)
-    worn: list[int] = []
-    figures = max(rest - 0.38 * len(needs.left), 1)
+def _scene(kind: str, outfits, rng: np.random.Generator, needs=None, rest: int = 0, part_only=False) -> Scene:
+    sizes = KINDS[kind][1]
+    size = np.array(sizes[rng.integers(len(sizes))])
+    if outfits is None:
+        figures = FIGURES[kind] if size[0] > size[1] else 1
+        choose = _laid if kind == "flat" else _worn
+        outfits = tuple(choose(kind, needs, rest, rng) for _ in range(figures))
+        needs.met(outfits)
+    width, height = np.round(size * rng.choice(LARGER)).astype(int).tolist()
+    return Scene(kind, width, height, bool(rng.random() < 0.55), outfits, part_only)
+
+
+def _worn(kind: str, needs: Needs, rest: int, rng: np.random.Generator) -> tuple[int, ...]:
+    """What one figure wears, as far as the scene shows it, with `rest` scenes of figures to come."""
     if kind == "lower":
-        worn.append(needs.pick(LOWER, rng))
+        worn = [needs.pick(LOWER, rng)]
     elif kind in ("upper", "portrait"):
-        worn.append(needs.pick(UPPER, rng))
+        worn = [needs.pick(UPPER, rng)]
     elif rng.random() < 0.45:
-        worn.append(needs.pick(WHOLE, rng))
+        worn = [needs.pick(WHOLE, rng)]
     else:
-        worn += [needs.pick(UPPER, rng), needs.pick(LOWER, rng)]
-    if kind in ("full", "upper") and 11 not in worn and rng.random() < 0.5:
-        worn.append(needs.pick(OUTER[:-1] if kind == "upper" else OUTER, rng))
-    if kind in ("full", "lower"):
-        if not {6, 11} & set(worn) and rng.random() < 0.75:
-            worn.append(needs.pick(LEGS, rng))
-        if rng.random() < 0.85:
-            worn.append(23)
-        if 11 not in worn and 9 not in worn and 12 not in worn and needs.wants((19,), figures, rng):
-            worn.append(19)
-    if kind != "lower":
-        worn += [needs.pick(HEAD, rng)] if needs.wants(HEAD, figures, rng) else []
-        worn += [13] if needs.wants((13,), figures, rng) else []
-        if 12 not in worn and needs.wants((16, 25), figures, rng):
-            worn.append(16 if worn[0] == 0 and needs.pick((16, 25), rng) == 16 else 25)
-    if kind in ("full", "upper"):
-        worn += [needs.pick((17, 18), rng)] if needs.wants((17, 18), figures, rng) else []
-        worn += [24] if kind == "full" and needs.wants((24,), figures, rng) else []
-        worn += [26] if kind == "full" and needs.wants((26,), figures, rng) else []
+        worn = [needs.pick(UPPER, rng), needs.pick(LOWER, rng)]
+    if kind in ("full", "upper") and 11 not in worn and rng.random() < 0.4:
+        worn.append(needs.pick(OUTER, rng))
+    for ids, kinds, clash in EXTRAS:
+        if kind in kinds and not clash & set(worn) and needs.wants(ids, rest, rng):
+            worn.append(needs.pick(ids, rng))
     return tuple(worn)
 
 
-def _laid(needs: Needs, rest: int, rng: np.random.Generator) -> tuple[int, ...]:
-    """The 3 to 6 classes of a flat-lay that are furthest behind."""
+def _laid(kind: str, needs: Needs, rest: int, rng: np.random.Generator) -> tuple[int, ...]:
+    """The 2 to 6 classes of a flat-lay, likely those furthest behind, with `rest` flat-lays to come."""
     count = int(np.clip(np.round(np.maximum(needs.left, 0).sum() / rest + rng.uniform(-1, 1)), 2, 6))
     weight = np.maximum(needs.left, 0.01) ** 2
-    chosen = rng.choice(len(weight), count, replace=False, p=weight / weight.sum())
-    return tuple(int(i) for i in chosen)
+    return tuple(rng.choice(len(weight), count, replace=False, p=weight / weight.sum()).tolist())

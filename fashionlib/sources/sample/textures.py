@@ -1,10 +1,9 @@
-"""Cloth: patterns in figure units and the colours that they mix.
+"""Cloth: patterns in figure units, and two colours that they mix.
 
 A pattern turns a place (u, v) on the cloth into `mix` (0-1: how much of the second colour shows) and
-`relief` (brightness, about 1). Patterns belong to classes, colours to nobody: any class takes any hue.
+`relief` (brightness, about 1).
 """
 
-import colorsys
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +41,10 @@ def _zigzag(x):
 def _step(x, soft=0.08):
     """0 below and 1 above zero, blurred over +-`soft`."""
     return np.clip(x / (2 * soft) + 0.5, 0, 1)
+
+
+def _smooth(u, v):
+    return 0.0 * u, 1 + 0.0 * v
 
 
 def _plain(u, v):
@@ -89,7 +92,8 @@ def _gingham(u, v):
 
 
 def _pleats(u, v):
-    return 0.0 * u, 0.62 + 0.55 * _saw(u / 3.6) ** 0.8 + 0.0 * v
+    pleat = _saw(u / 3.6)
+    return 0.0 * u, 0.62 + 0.55 * np.minimum(pleat**0.8, 9 * (1 - pleat)) + 0.0 * v
 
 
 def _herringbone(u, v):
@@ -118,7 +122,11 @@ def _chevron(u, v):
 def _tartan(u, v):
     def bands(x):
         x = _saw(x / 13)
-        return 0.42 * ((x > 0.12) & (x < 0.5)) + 0.5 * ((x > 0.7) & (x < 0.78)) + 0.25 * ((x > 0.28) & (x < 0.34))
+        return (
+            0.42 * ((x > 0.12) & (x < 0.5))
+            + 0.5 * ((x > 0.7) & (x < 0.78))
+            + 0.25 * ((x > 0.28) & (x < 0.34))
+        )
 
     return np.clip(bands(u) + bands(v), 0, 1), 1 + 0.05 * np.sin(4 * (u + v))
 
@@ -155,7 +163,9 @@ def _metal(u, v):
 
 
 def _felt(u, v):
-    return 0.15 + 0.15 * np.sin(5.1 * u + 2 * np.sin(3.3 * v)) * np.sin(4.3 * v + 2 * np.sin(2.9 * u)), 1 + 0.0 * u
+    return 0.15 + 0.15 * np.sin(5.1 * u + 2 * np.sin(3.3 * v)) * np.sin(
+        4.3 * v + 2 * np.sin(2.9 * u)
+    ), 1 + 0.0 * u
 
 
 def _fur(u, v):
@@ -164,54 +174,9 @@ def _fur(u, v):
 
 
 PATTERNS = {
-    "plain": _plain, "pinstripe": _pinstripe, "breton": _breton, "cable": _cable, "argyle": _argyle,
-    "puffer": _puffer, "quilt": _quilt, "denim": _denim, "gingham": _gingham, "pleats": _pleats,
-    "herringbone": _herringbone, "dots": _dots, "flowers": _flowers, "chevron": _chevron, "tartan": _tartan,
-    "blocks": _blocks, "fishnet": _fishnet, "hoops": _hoops, "rib": _rib, "repp": _repp, "croco": _croco,
-    "metal": _metal, "felt": _felt, "fur": _fur,
+    "smooth": _smooth, "plain": _plain, "pinstripe": _pinstripe, "breton": _breton, "cable": _cable,
+    "argyle": _argyle, "puffer": _puffer, "quilt": _quilt, "denim": _denim, "gingham": _gingham,
+    "pleats": _pleats, "herringbone": _herringbone, "dots": _dots, "flowers": _flowers, "chevron": _chevron,
+    "tartan": _tartan, "blocks": _blocks, "fishnet": _fishnet, "hoops": _hoops, "rib": _rib, "repp": _repp,
+    "croco": _croco, "metal": _metal, "felt": _felt, "fur": _fur,
 }  # fmt: skip
-
-# the pattern by which a class is known, by category id; others turn up too (see `dye`)
-TYPICAL = {
-    0: "pinstripe", 1: "breton", 2: "cable", 3: "argyle", 4: "puffer", 5: "quilt", 6: "denim", 7: "gingham",
-    8: "pleats", 9: "herringbone", 10: "dots", 11: "chevron", 12: "tartan", 13: "plain", 14: "felt", 15: "plain",
-    16: "repp", 17: "plain", 18: "plain", 19: "plain", 20: "rib", 21: "fishnet", 22: "hoops", 23: "plain",
-    24: "croco", 25: "blocks", 26: "plain",
-}  # fmt: skip
-
-DARK_GROUND = (5, 6, 9, 10, 20, 23)  # light patterns on dark cloth; elsewhere dark ones on light cloth
-
-
-def hue(rng: np.random.Generator, light=(0.2, 0.95), vivid: float = 0.75) -> tuple[float, float, float]:
-    """Any colour: every hue alike, greys now and then, brightness within `light`, saturation up to `vivid`."""
-    saturation = rng.beta(2, 2) * (0.15 if rng.random() < 0.22 else vivid)
-    return colorsys.hsv_to_rgb(rng.random(), saturation, rng.uniform(*light))
-
-
-def luma(colour) -> float:
-    """Brightness (Rec. 601) of an RGB colour, 0-1."""
-    return float(np.dot(colour, (0.299, 0.587, 0.114)))
-
-
-def pair(rng: np.random.Generator) -> tuple[tuple, tuple]:
-    """Two colours of any hue, the second clearly the darker one, so that a pattern shows."""
-    first = hue(rng, (0.6, 1.0), 0.6)
-    for _ in range(20):
-        second = hue(rng, (0.1, 0.7), 0.95)
-        if luma(first) - luma(second) > 0.28:
-            break
-    return first, second
-
-
-def dye(class_id: int, rng: np.random.Generator) -> Cloth:
-    """Cloth for a garment: mostly its class's own pattern, always its own colours."""
-    pattern = TYPICAL[class_id]
-    if class_id == 10 and rng.random() < 0.4:
-        pattern = "flowers"
-    elif rng.random() < 0.1:
-        pattern = "plain"
-    first, second = pair(rng)
-    if class_id in DARK_GROUND:
-        first, second = second, first
-    gloss = 0.6 if class_id in (4, 17, 19, 23, 24) else 0.0
-    return Cloth(pattern, first, second, rng.uniform(0.85, 1.2), tuple(rng.uniform(0, 50, 2)), gloss)
