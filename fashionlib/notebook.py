@@ -137,18 +137,17 @@ def _targets(node: ast.stmt) -> list[ast.Name]:
 
 
 def _check_type(name: str, value, kind: str, default) -> None:
-    expected = _KINDS[kind]
     mistaken_bool = isinstance(value, bool) and kind != "bool"  # Python's True is an int
-    if (value is None and default is None) or (isinstance(value, expected) and not mistaken_bool):
+    if (value is None and default is None) or (isinstance(value, _KINDS[kind]) and not mistaken_bool):
         return
-    hint = (
-        f" papermill reads booleans as Python does: -p {name} {str(value).capitalize()}."
-        if _is_word(value)
-        else ""
-    )
     either = f"{kind} or None" if default is None else kind
-    raise ValueError(f"Parameter {name} = {value!r} is not {either}.{hint}")
+    raise ValueError(f"Parameter {name} = {value!r} is not {either}.{_hint(name, value, kind)}")
 
 
-def _is_word(value) -> bool:
-    return isinstance(value, str) and value.lower() in ("true", "false", "none")
+def _hint(name: str, value, kind: str) -> str:
+    """How to write on papermill's command line what was meant by the text `value`."""
+    if isinstance(value, str) and value.lower() in ("true", "false", "none"):
+        return f" papermill reads Python's words: -p {name} {value.capitalize()}."
+    if isinstance(value, str) and kind in ("list", "dict"):
+        return f" papermill reads a {kind} as YAML: -y '{name}: …'."
+    return ""

@@ -21,10 +21,13 @@ from fashionlib import notebook, paths
 from fashionlib.classes import check_name
 from fashionlib.files import write_text
 from fashionlib.plan import FILES, Step, steps
-from fashionlib.sources import ccp, sample
 
 CCP = paths.PROJECT.parent / "shared/data/clothing-co-parsing"  # where this project's machines have it
 QUIET = 30  # seconds between lines about a running notebook where there is no terminal
+_EXECUTE = (  # the process of one notebook: many in one leak kernels
+    "import json, sys, papermill; out = sys.stdout; papermill.execute_notebook("
+    "**json.loads(sys.argv[1]), progress_bar=False, stdout_file=out, stderr_file=out)"
+)
 _DOORS = ("cli.py", "doctor.py", "plan.py", "publish.py", "reproduce.py")  # code that no notebook runs
 
 
@@ -70,7 +73,11 @@ def make_raw(data: str, source: str | Path | None = None) -> Path:
     if (folder / "train.csv").is_file() or data not in ("sample", "ccp"):
         return notebook.require_raw(data)
     if data == "sample":
+        from fashionlib.sources import sample
+
         return sample.make(folder)
+    from fashionlib.sources import ccp
+
     return ccp.convert(source or CCP, folder)
 
 
@@ -99,7 +106,6 @@ def run(step: Step, data: str, bar: tqdm | None = None) -> None:
 
 def inputs(step: Step) -> dict[str, str]:
     """Everything that the outcome of `step` depends on -> a hash of it."""
-    library = sorted(path for path in Path(__file__).parent.rglob("*.py") if path.name not in _DOORS)
     cells = nbformat.read(paths.NOTEBOOKS / f"{step.notebook}.ipynb", as_version=4).cells
     named = [
         Path(value) for value in step.parameters.values() if isinstance(value, str) and Path(value).is_file()
@@ -107,10 +113,16 @@ def inputs(step: Step) -> dict[str, str]:
     return {
         "notebook": _hash(*(cell.source for cell in cells if cell.cell_type == "code")),
         "parameters": _hash(json.dumps(step.parameters, sort_keys=True)),
-        "library": _hash(*(path.read_text(encoding="utf-8") for path in library)),
+        "library": library(),
         "named files": _hash(*map(_look, named)),
         **fingerprint(step.reads),
     }
+
+
+def library() -> str:
+    """A hash of the code that notebooks run."""
+    files = sorted(path for path in Path(__file__).parent.rglob("*.py") if path.name not in _DOORS)
+    return _hash(*(path.read_text(encoding="utf-8") for path in files))
 
 
 def fingerprint(patterns: Iterable[str]) -> dict[str, str]:
@@ -126,7 +138,7 @@ def _execute(step: Step, executed: Path, bar: tqdm | None) -> str:
         "output_path": str(executed),
         "parameters": step.parameters,
     }
-    command = [sys.executable, "-m", "fashionlib.reproduce", json.dumps(job)]
+    command = [sys.executable, "-c", _EXECUTE, json.dumps(job)]
     log = executed.with_suffix(".log")  # what papermill and the kernel themselves have to say
     with (
         log.open("w") as errors,
@@ -165,8 +177,8 @@ def _check_cells(step: Step, executed: Path, problem: str) -> None:
         errors = [
             f"{output.ename}: {output.evalue}" for output in cell.outputs if output.output_type == "error"
         ]
-        if errors or cell.execution_count is None:
-            reason = errors[0] if errors else f"it never ran, {problem or 'and papermill said nothing'}"
+        if errors or cell.metadata.get("papermill", {}).get("status") != "completed":
+            reason = errors[0] if errors else problem or "it did not end"
             line = cell.source.strip().splitlines()[-1]
             raise StepFailed(
                 f"{step.name} stopped in code cell {number} (`{line}`): {reason}\nSee {executed}"
@@ -196,10 +208,3 @@ def _hash(*texts: str) -> str:
 
 def _stamp(step: Step, data: str) -> Path:
     return paths.runs_folder(data) / "stamps" / f"{step.name}.json"
-
-
-if __name__ == "__main__":  # the process of one notebook: many in one leak kernels
-    import papermill
-
-    output = {"stdout_file": sys.stdout, "stderr_file": sys.stdout}
-    papermill.execute_notebook(**json.loads(sys.argv[1]), progress_bar=False, **output)

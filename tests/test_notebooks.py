@@ -72,7 +72,7 @@ def test_parameters_are_typed_commented_and_checked(path):
         assert parameter["help"], parameter
 
 
-DECLARED = "epochs: int = None  # None: the preset's\nlr: float = 0.1\nslow: bool = False"
+DECLARED = "epochs: int = None  # None: the preset's\nlr: float = 0.1\nslow: bool = False\nmore: dict = None"
 
 
 def check(injected):
@@ -103,7 +103,11 @@ def test_check_parameters_lets_good_ones_pass(injected):
         ("epochs = 2.5", "Parameter epochs = 2.5 is not int or None."),
         ("epochs = True", "Parameter epochs = True is not int or None."),
         ("lr = None", "Parameter lr = None is not float."),
-        ("slow = 'true'", "papermill reads booleans as Python does: -p slow True."),
+        (
+            "slow = 'true'",
+            "Parameter slow = 'true' is not bool. papermill reads Python's words: -p slow True.",
+        ),
+        ("more = '{a: 1}'", "is not dict or None. papermill reads a dict as YAML: -y 'more: …'."),
     ],
 )
 def test_check_parameters_names_the_bad_one(injected, sentence):

@@ -99,6 +99,7 @@ def toy(tmp_path, monkeypatch):
     """A step of a notebook of two cells that copies in.txt to out.txt; `toy(code)` puts other code there."""
     monkeypatch.setenv("FASHION_HOME", str(tmp_path))
     monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(reproduce, "library", lambda: "as it is")
     (tmp_path / "in.txt").write_text("1")
 
     def make(
@@ -114,7 +115,7 @@ def toy(tmp_path, monkeypatch):
     return make
 
 
-def test_a_step_runs_once_until_something_it_depends_on_changes(toy, tmp_path):
+def test_a_step_runs_once_until_something_it_depends_on_changes(toy, tmp_path, monkeypatch):
     step = toy(times=2)
     assert not reproduce.is_up_to_date(step, "d")
     reproduce.run(step, "d")
@@ -131,6 +132,10 @@ def test_a_step_runs_once_until_something_it_depends_on_changes(toy, tmp_path):
     assert reproduce.is_up_to_date(step, "d")
     (tmp_path / "out.txt").unlink()
     assert not reproduce.is_up_to_date(step, "d")
+    (tmp_path / "out.txt").write_text("11")
+    assert reproduce.is_up_to_date(step, "d")
+    monkeypatch.setattr(reproduce, "library", lambda: "changed")
+    assert not reproduce.is_up_to_date(step, "d")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,7 @@ def test_a_step_runs_once_until_something_it_depends_on_changes(toy, tmp_path):
         ),
         (
             "import os; os._exit(3)",
-            "toy.step stopped in code cell 3 (`import os; os._exit(3)`): it never ran",
+            "code cell 3 (`import os; os._exit(3)`): exit code 1, nbclient.exceptions.DeadKernelError",
         ),
         ("pass", "out.txt is missing"),
         ("home.joinpath('out.txt').touch()", "out.txt is empty"),
