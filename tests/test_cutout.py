@@ -116,8 +116,17 @@ def test_person_needs_a_model_that_knows_hair_and_skin(model):
 
 def test_every_class_name_and_every_part_of_one_names_its_class():
     for value, name in enumerate(PERSON[1:], start=1):
-        assert segment.wanted(PERSON, keep=name) == segment.wanted(PERSON, keep=[name]) == [value]
-        assert all(segment.wanted(PERSON, keep=part) == [value] for part in name.split(", "))
+        assert segment.wanted(PERSON, keep=name).kept == segment.wanted(PERSON, keep=[name]).kept == [value]
+        assert all(segment.wanted(PERSON, keep=part).kept == [value] for part in name.split(", "))
+
+
+def test_what_may_be_one_of_two_garments_is_the_stronger_one_not_lost():
+    scores = np.zeros((len(PERSON), 20, 20), np.float32)
+    skirt = PERSON.index("skirt")
+    scores[skirt], scores[DRESS], scores[0] = 0.45, 0.4, 0.15
+    for names, stays in [({}, True), ({"keep": "skirt"}, True), ({"drop": "dress"}, True), ({"keep": "dress"}, False)]:
+        p = segment.kept(scores, segment.wanted(PERSON, **names), (20, 20))
+        assert ((p >= 0.5) == stays).all()
 
 
 def test_specks_and_pinholes_go_but_a_watch_stays(model):
@@ -155,16 +164,16 @@ def test_what_was_transparent_stays_transparent(model):
     assert np.array_equal(out[45:60, 20:40, 3], np.full((15, 20), 255))
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((4, 4, 3), float), ((4, 4, 2), np.uint8), ((0, 4, 3), np.uint8)])
+@pytest.mark.parametrize(("shape", "dtype"), [((4, 4, 3), float), ((4, 4, 2), "uint8"), ((0, 4, 3), "uint8")])
 def test_arrays_that_are_no_photo_are_refused(model, shape, dtype):
     with pytest.raises(ValueError, match=r"A photo is a uint8 array \(H, W, 3\), not"):
         remove_background(np.zeros(shape, dtype), model)
 
 
 def test_layers_share_out_the_alpha(model):
-    values = segment.wanted(PERSON)
-    result = cut(photos.as_photo(scene()), model, values)
-    label, found = layers(result, PERSON, values)
+    choice = segment.wanted(PERSON)
+    result = cut(photos.as_photo(scene()), model, choice)
+    label, found = layers(result, PERSON, choice.kept)
     assert [(entry["class"], entry["pixels"], entry["box"], entry["confidence"]) for entry in found] == [
         ("dress", 600, [20, 30, 40, 60], 1.0), ("bag, wallet", 100, [40, 40, 50, 50], 1.0)]
     total = sum(result.rgba[..., 3].astype(int) * (label == entry["value"]) for entry in found)
@@ -208,7 +217,7 @@ def errors(edge, seed, ground=(190, 35, 40)):
 
 @pytest.mark.parametrize("ground", [(190, 35, 40), (40, 120, 60), (60, 60, 200)])
 def test_softer_edges_come_nearer_to_the_truth(ground):
-    hard, soft, matting = (np.mean([errors(edge, seed, ground) for seed in (0, 1)], axis=0) for edge in edges.EDGES)
+    hard, soft, matting = (errors(edge, 0, ground) + errors(edge, 1, ground) for edge in edges.EDGES)
     assert (soft < 0.7 * hard).all(), (hard, soft)
     assert (matting < 0.5 * hard).all(), (hard, matting)
 
@@ -262,9 +271,14 @@ def test_matting_falls_back_in_words(monkeypatch):
     soft = edges.alpha_of(photo, p, "soft")[0]
     monkeypatch.setattr(edges, "SECONDS", -1)
     alpha, note = edges.alpha_of(photo, p, "matting")
-    assert np.array_equal(alpha, soft) and note == "matting stopped after -1 s: the edge is soft in 1 of 1 tiles"
+    assert np.array_equal(alpha, soft)
+    assert note == "matting stopped after -1 s: the edge is soft in 1 of 1 tiles"
+
+    def unsolved(*_):
+        raise ValueError("Conjugate gradient descent did not converge within 500 iterations")
+
     monkeypatch.setattr(edges, "SECONDS", 100)
-    monkeypatch.setattr(edges, "_closed_form", lambda *_: (_ for _ in ()).throw(ValueError("did not converge")))
+    monkeypatch.setattr(edges, "_closed_form", unsolved)
     alpha, note = edges.alpha_of(photo, p, "matting")
     assert np.array_equal(alpha, soft) and "did not converge in 1 of 1 tiles" in note
 
@@ -287,9 +301,9 @@ def test_exif_turns_are_applied(tmp_path, orientation):
     image = Image.fromarray(scene())
     image.save(tmp_path / "turned.png", exif=exif)
     photo = photos.read(tmp_path / "turned.png")
-    turns = ["", "", "FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE",
-             "ROTATE_90"]  # EXIF 2.3, 4.6.4, tag 274
-    upright = image.transpose(Image.Transpose[turns[orientation]]) if orientation > 1 else image
+    turns = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE",
+             "ROTATE_90"]
+    upright = image.transpose(Image.Transpose[turns[orientation - 2]]) if orientation > 1 else image
     assert np.array_equal(photo.rgb, np.asarray(upright))
     photos.write(tmp_path / "out.png", photo.rgb, "png", photo)
     with Image.open(tmp_path / "out.png") as written:
@@ -353,7 +367,8 @@ def test_colour_profiles_stay_with_rgb_and_turn_grey_into_srgb(tmp_path):
     photos.write(tmp_path / "b.webp", photo.rgb, "webp", photo)
     with Image.open(tmp_path / "b.webp") as written:
         assert written.info["icc_profile"] == srgb
-    Image.fromarray(scene()).convert("CMYK").save(tmp_path / "c.jpg", icc_profile=srgb[:16] + b"CMYK" + srgb[20:])
+    false = srgb[:16] + b"CMYK" + srgb[20:]
+    Image.fromarray(scene()).convert("CMYK").save(tmp_path / "c.jpg", icc_profile=false)
     assert photos.read(tmp_path / "c.jpg").icc is None  # a profile that lies stops nothing
 
 
@@ -376,7 +391,7 @@ def test_files_that_are_no_photos_are_named(tmp_path, content, sentence):
 def test_photos_beyond_the_pixel_limit_are_refused_before_they_are_decoded(tmp_path):
     Image.new("1", (20_000, 10_001)).save(tmp_path / "huge.png")
     limit = Image.MAX_IMAGE_PIXELS
-    with pytest.raises(photos.PhotoError, match=r"20000 x 10001 pixels, more than 200 megapixels.*max_pixels"):
+    with pytest.raises(photos.PhotoError, match="20000 x 10001 pixels, more than 200 megapixels"):
         photos.read(tmp_path / "huge.png")
     assert Image.MAX_IMAGE_PIXELS == limit
     with pytest.raises(photos.PhotoError, match="does not exist"):
@@ -514,6 +529,21 @@ def test_a_batch_that_is_stopped_goes_on_where_it_was(folder, model, tmp_path, m
     assert (result.done, result.skipped, result.failed) == (3, 2, 0)
 
 
+def test_several_workers_make_the_same_pictures(folder, tmp_path):
+    """With a real, untrained model, loaded by each worker."""
+    torch.manual_seed(0)
+    real = models.build("segmenter_vit_t", len(PERSON), scale="mini")
+    info = models.meta("segmenter_vit_t", PERSON, "mini")
+    path = models.save(real, tmp_path / "model.safetensors", info)
+    one = batch.run(folder, tmp_path / "one", path, progress=False)
+    two = batch.run(folder, tmp_path / "two", path, workers=2, progress=False)
+    assert one[:3] == two[:3] == (2, 0, 2)
+    for name in ("a.png", "sub/a.png"):
+        pair = [np.asarray(Image.open(tmp_path / run / name)).astype(int) for run in ("one", "two")]
+        assert pair[0].shape == (80, 60, 4) and (pair[0] != pair[1]).mean() < 0.01
+    assert {row["key"] for row in report(one).values()} == {row["key"] for row in report(two).values()}
+
+
 def test_layers_and_manifest(folder, model, tmp_path):
     out = tmp_path / "out"
     batch.run(folder / "a.png", out, model, layers=True, crop=True, size=60, progress=False)
@@ -595,7 +625,7 @@ def test_options_name_the_flags_of_the_command_line():
 
 def test_without_a_model_one_sentence_says_how_to_get_one(tmp_path, monkeypatch):
     monkeypatch.setattr(segment, "DEFAULT_MODEL", tmp_path / "none.safetensors")
-    with pytest.raises(FileNotFoundError, match="No model ships with this version: give the checkpoint of a run"):
+    with pytest.raises(FileNotFoundError, match="No model ships with this version: give the checkpoint"):
         load_model()
     with pytest.raises(FileNotFoundError, match="There is no model at .*other.safetensors"):
         load_model(tmp_path / "other.safetensors")

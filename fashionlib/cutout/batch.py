@@ -71,16 +71,16 @@ def run(inputs, out, model=None, *, workers: int = 1, preview: bool = False, pro
         raise ValueError(f"workers={workers}: at least 1; several need the model's path, not the model.")
     pairs = sources.outputs(inputs, out, chosen.format, reserved=(REPORT, PREVIEW))
     loaded = model if isinstance(model, torch.nn.Module) else segment.load_model(model)
-    values = segment.wanted(loaded.meta["classes"], chosen.subject, chosen.keep, chosen.drop)
+    choice = segment.wanted(loaded.meta["classes"], chosen.subject, chosen.keep, chosen.drop)
     everything = _digest(loaded, chosen)
     tasks = [Task(photo, output, _key(everything, photo)) for photo, output in pairs]
     report = Report(out / REPORT)
     to_do = [task for task in tasks
              if not (report.is_done(task.output, task.key) and (out / task.output).is_file())]
     if workers > 1:
-        rows = _in_processes(to_do, out, chosen, values, model, workers)
+        rows = _in_processes(to_do, out, chosen, choice, model, workers)
     else:
-        rows = (_one(task, out, chosen, values, loaded) for task in to_do)
+        rows = (_one(task, out, chosen, choice, loaded) for task in to_do)
     failed = 0
     with report, tqdm(rows, total=len(to_do), unit=" photos", mininterval=1, disable=not progress) as bar:
         for row in bar:
@@ -91,11 +91,11 @@ def run(inputs, out, model=None, *, workers: int = 1, preview: bool = False, pro
     return Result(len(to_do) - failed, len(tasks) - len(to_do), failed, report.path)
 
 
-def _one(task: Task, out: Path, options: Options, values: list[int], model) -> Row:
+def _one(task: Task, out: Path, options: Options, choice: segment.Choice, model) -> Row:
     begun = time.monotonic()
     row = Row(str(task.output), str(task.photo), key=task.key)
     try:
-        make(task.photo, out / task.output, model, values, options, row)
+        make(task.photo, out / task.output, model, choice, options, row)
     except photos.PhotoError as error:
         row.status, row.note = "failed", str(error)
     except Exception as error:  # whatever it is, it must not stop the other photos
@@ -120,13 +120,13 @@ def _one_in_worker(task: Task, *arguments) -> Row:
     return _one(task, *arguments, _model)
 
 
-def _in_processes(tasks: list[Task], out: Path, options: Options, values: list[int], path,
+def _in_processes(tasks: list[Task], out: Path, options: Options, choice: segment.Choice, path,
                   workers: int) -> Iterator[Row]:
     """The rows as they come. While one worker decodes or encodes, another has the model's arithmetic."""
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (path, threads))
     try:
-        waiting = {pool.submit(_one_in_worker, task, out, options, values): task for task in tasks}
+        waiting = {pool.submit(_one_in_worker, task, out, options, choice): task for task in tasks}
         for future in as_completed(waiting):
             task = waiting[future]
             if error := future.exception():  # a worker died, by the kernel's hand for instance

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageColor
+from PIL import Image, ImageColor, ImageOps
 
 from fashionlib.cutout import photos
 from fashionlib.figures import checkerboard
@@ -117,7 +117,7 @@ def _covering(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def contact_sheet(pictures, columns: int | None = None, side: int = 240) -> np.ndarray:
     """Cut-outs side by side over a checkerboard: uint8 RGB (H, W, 3).
 
-    `pictures` are uint8 arrays (H, W, 3 or 4) or paths of written ones; each is shrunk into a square of
+    `pictures` are uint8 arrays (H, W, 3 or 4) or paths, of photos too; each is shrunk into a square of
     `side` pixels. `columns` is by default what makes the sheet about as wide as high.
     """
     pictures = list(pictures)
@@ -137,7 +137,7 @@ def contact_sheet(pictures, columns: int | None = None, side: int = 240) -> np.n
 def _thumbnail(item, side: int) -> np.ndarray:
     if isinstance(item, str | Path):
         with Image.open(item) as image:
-            item = np.array(image.convert("RGBA"))
+            item = np.array(ImageOps.exif_transpose(image).convert("RGBA"))
     if item.shape[2] == 3:
         item = np.dstack([item, np.full(item.shape[:2], 255, np.uint8)])
     return frame(item[..., 3], size=min(side, max(item.shape[:2])))(item)

@@ -20,10 +20,10 @@ class Cutout:
     notes: tuple[str, ...]
 
 
-def cut(photo: photos.Photo, model, values: list[int], edge: str = "hard", grow: int = 0) -> Cutout:
-    """The pixels of `photo` that belong to the label values `values`; the arguments are checked already."""
+def cut(photo: photos.Photo, model, choice: segment.Choice, edge: str = "hard", grow: int = 0) -> Cutout:
+    """The pixels of `photo` that `choice` keeps; the arguments are checked already."""
     scores = segment.probabilities(_on_white(photo), model)
-    p = segment.kept(scores, values, photo.rgb.shape[:2])
+    p = segment.kept(scores, choice, photo.rgb.shape[:2])
     alpha, note = edges.alpha_of(photo.rgb, p, edge)
     alpha = edges.grown(alpha, grow)
     if photo.alpha is not None:
@@ -56,8 +56,8 @@ def remove_background(image, model, subject: str = "apparel", keep=None, drop=No
     and images that are none.
     """
     check_name(edge, edges.EDGES, "edge")
-    values = segment.wanted(model.meta["classes"], subject, keep, drop)
-    return cut(photos.as_photo(image), model, values, edge, grow).rgba
+    choice = segment.wanted(model.meta["classes"], subject, keep, drop)
+    return cut(photos.as_photo(image), model, choice, edge, grow).rgba
 
 
 def layers(result: Cutout, classes, values: list[int]) -> tuple[np.ndarray, list[dict]]:

@@ -1,19 +1,27 @@
 """Which pixels belong to what is kept: from a photo to one map of probabilities."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 
-from fashionlib import models
+from fashionlib import models, paths
 from fashionlib.classes import BACKGROUND, GROUPS, PERSON, check_name
 
-DEFAULT_MODEL = Path(models.__file__).parent / "assets" / "cutout.safetensors"
+DEFAULT_MODEL = Path(paths.__file__).parent / "assets" / "cutout.safetensors"
 SUBJECTS = ("apparel", "person")
 WORK_PIXELS = 1_000_000  # a model sees about 512 x 768: more pixels cost memory and tell it nothing
 SPECK = 1e-4  # of the photo's area: islands and holes below it are removed (45 pixels of CCP's 550 x 825)
 FAINT = 0.05  # probability up to which a pixel is no part of an island, or of a hole
+
+
+class Choice(NamedTuple):
+    """Label values: a pixel of the subject is one of those `among`, and stays where the strongest is `kept`."""
+
+    kept: list[int]
+    among: list[int]
 
 
 def load_model(path=None):
@@ -30,8 +38,8 @@ def load_model(path=None):
     return models.load(path).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> list[int]:
-    """The label values that stay, of a model with these `classes` (names, position = label value).
+def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> Choice:
+    """What stays, for a model with these `classes` (names, position = label value).
 
     `subject` says what stays by default: the ``apparel``, or the whole ``person`` (apparel, hair and skin).
     `keep` replaces that choice and `drop` takes from it: a string of names separated by commas, or a list
@@ -44,12 +52,11 @@ def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> list[int]
     if subject == "person" and len(body) < len(PERSON):
         raise ValueError("This model has no hair and skin, so can't keep the person: use subject='apparel',"
                          " or a model of the class set 'person'.")
-    everything = set(values.values())
-    stay = _named(keep, values) if keep else everything if subject == "person" else everything - set(body)
-    stay -= _named(drop, values) if drop else set()
-    if not stay:
+    whole = set(values.values()) - (set(body) if subject == "apparel" else set())
+    kept = (_named(keep, values) if keep else whole) - (_named(drop, values) if drop else set())
+    if not kept:
         raise ValueError(f"keep={keep!r} and drop={drop!r} leave no class to keep.")
-    return sorted(stay)
+    return Choice(sorted(kept), sorted(whole | kept))
 
 
 def _named(names, values: dict[str, int]) -> set[int]:
@@ -70,9 +77,17 @@ def probabilities(rgb: np.ndarray, model) -> np.ndarray:
     return models.probabilities(model, small)
 
 
-def kept(scores: np.ndarray, values: list[int], size: tuple[int, int]) -> np.ndarray:
-    """Probability float32 (H, W) of `size` that a pixel belongs to one of the classes `values`; tidied."""
-    return resized(tidy(scores[values].sum(axis=0)), size)
+def kept(scores: np.ndarray, choice: Choice, size: tuple[int, int]) -> np.ndarray:
+    """Probability float32 (H, W) of `size` that a pixel is to stay; tidied.
+
+    It is that of the whole subject, where the strongest of its classes is one to keep. So a skirt that might
+    be a dress is cut out as the one or the other, as in the label map, and never lost between the two.
+    """
+    subject = scores[choice.among]
+    p = subject.sum(axis=0)
+    if choice.kept != choice.among:
+        p *= np.isin(choice.among, choice.kept)[subject.argmax(axis=0)]
+    return resized(tidy(p), size)
 
 
 def tidy(p: np.ndarray) -> np.ndarray:

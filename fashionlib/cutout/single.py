@@ -9,19 +9,20 @@ from fashionlib.cutout import compose, photos
 from fashionlib.cutout.cut import Cutout, cut, layers
 from fashionlib.cutout.options import Options
 from fashionlib.cutout.report import Row
+from fashionlib.cutout.segment import Choice
 
 
-def make(source: Path, output: Path, model, values: list[int], options: Options, row: Row) -> None:
+def make(source: Path, output: Path, model, choice: Choice, options: Options, row: Row) -> None:
     """Cut the photo `source` out into the file `output` and note on `row` what came of it.
 
     The picture is written last: where it stands, its layers are complete.
     """
     photo = photos.read(source, options.max_pixels)
-    result = cut(photo, model, values, options.edge, options.grow)
+    result = cut(photo, model, choice, options.edge, options.grow)
     alpha = result.rgba[..., 3]
     place = compose.frame(alpha, options.crop, options.margin, options.size)
     if options.layers:
-        _write_layers(output.with_suffix(".layers"), result, place, model.meta["classes"], values, photo)
+        _write_layers(output.with_suffix(".layers"), result, place, model.meta["classes"], choice.kept, photo)
     if options.mask:
         photos.write(output, place(result.rgba)[..., 3], options.format)
     else:
