@@ -124,7 +124,7 @@ def test_what_may_be_one_of_two_garments_is_the_stronger_one_not_lost():
     scores = np.zeros((len(PERSON), 20, 20), np.float32)
     skirt = PERSON.index("skirt")
     scores[skirt], scores[DRESS], scores[0] = 0.45, 0.4, 0.15
-    for names, stays in [({}, True), ({"keep": "skirt"}, True), ({"drop": "dress"}, True), ({"keep": "dress"}, False)]:
+    for names, stays in [({}, 1), ({"keep": "skirt"}, 1), ({"drop": "dress"}, 1), ({"keep": "dress"}, 0)]:
         p = segment.kept(scores, segment.wanted(PERSON, **names), (20, 20))
         assert ((p >= 0.5) == stays).all()
 

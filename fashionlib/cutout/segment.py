@@ -18,7 +18,7 @@ FAINT = 0.05  # probability up to which a pixel is no part of an island, or of a
 
 
 class Choice(NamedTuple):
-    """Label values: a pixel of the subject is one of those `among`, and stays where the strongest is `kept`."""
+    """Label values: a pixel of the subject is one of `among`, and stays where the strongest is `kept`."""
 
     kept: list[int]
     among: list[int]
