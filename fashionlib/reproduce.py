@@ -177,7 +177,9 @@ def _check_cells(step: Step, executed: Path, problem: str) -> None:
         errors = [
             f"{output.ename}: {output.evalue}" for output in cell.outputs if output.output_type == "error"
         ]
-        if errors or cell.metadata.get("papermill", {}).get("status") != "completed":
+        if errors or "shell.execute_reply" not in cell.metadata.get(
+            "execution", {}
+        ):  # no reply: a dead kernel
             reason = errors[0] if errors else problem or "it did not end"
             line = cell.source.strip().splitlines()[-1]
             raise StepFailed(
