@@ -186,10 +186,14 @@ def publish(data: str, check: bool) -> None:
 
     if not check:
         click.echo(f"Published {len(publishing.publish(data))} files of {data}.")
-    elif differences := publishing.compare(data):
-        raise click.ClickException("\n".join(["Not what is committed:", *differences]))
-    else:
-        click.echo(publishing.summary(data))
+        return
+    differences = publishing.compare(data)
+    click.echo(publishing.summary(data))
+    if differences:
+        raise click.ClickException("\n".join(["This is not what is committed:", *differences]))
+    click.echo(
+        f"As committed in results/{data}: same files, columns and rows, mIoU within {publishing.TOLERANCE}."
+    )
 
 
 @main.command()

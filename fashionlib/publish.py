@@ -53,6 +53,15 @@ def compare(data: str) -> list[str]:
     return found
 
 
+def summary(data: str) -> str:
+    """Test scores of every run, here and as committed, as a table; "" where either is missing."""
+    files = [folder / "test.csv" for folder in (paths.results_folder(data), paths.published_results(data))]
+    if not all(file.is_file() for file in files):
+        return ""
+    here, committed = (pd.read_csv(file).set_index("run")[["mIoU", "aAcc"]] for file in files)
+    return here.join(committed, rsuffix=" committed", how="outer").round(4).to_string()
+
+
 def publish(data: str) -> list[Path]:
     """Copy this machine's results and figures over the committed ones; returns the files now there.
 

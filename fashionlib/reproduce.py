@@ -70,15 +70,16 @@ def make_raw(data: str, source: str | Path | None = None) -> Path:
     Raises FileNotFoundError naming what to do where we can't make it.
     """
     folder = paths.raw_folder(data)
-    if (folder / "train.csv").is_file() or data not in ("sample", "ccp"):
-        return notebook.require_raw(data)
-    if data == "sample":
+    missing = not (folder / "train.csv").is_file()
+    if missing and data == "sample":
         from fashionlib.sources import sample
 
         return sample.make(folder)
-    from fashionlib.sources import ccp
+    if missing and data == "ccp" and (source or CCP.is_dir()):
+        from fashionlib.sources import ccp
 
-    return ccp.convert(source or CCP, folder)
+        return ccp.convert(source or CCP, folder)
+    return notebook.require_raw(data)
 
 
 def is_up_to_date(step: Step, data: str) -> bool:
@@ -99,17 +100,15 @@ def run(step: Step, data: str, bar: tqdm | None = None) -> None:
     problem = _execute(step, executed, bar)
     _check_cells(step, executed, problem)
     _check_files(step)
-    write_text(
-        _stamp(step, data), json.dumps({"inputs": before, "files": fingerprint(step.writes)}, indent=1)
-    )
+    stamp = {"inputs": before, "files": fingerprint(step.writes)}
+    write_text(_stamp(step, data), json.dumps(stamp, indent=1))
 
 
 def inputs(step: Step) -> dict[str, str]:
     """Everything that the outcome of `step` depends on -> a hash of it."""
     cells = nbformat.read(paths.NOTEBOOKS / f"{step.notebook}.ipynb", as_version=4).cells
-    named = [
-        Path(value) for value in step.parameters.values() if isinstance(value, str) and Path(value).is_file()
-    ]
+    texts = [value for value in step.parameters.values() if isinstance(value, str)]
+    named = [Path(text) for text in texts if Path(text).is_file()]  # a checkpoint as `init`
     return {
         "notebook": _hash(*(cell.source for cell in cells if cell.cell_type == "code")),
         "parameters": _hash(json.dumps(step.parameters, sort_keys=True)),
@@ -149,10 +148,10 @@ def _execute(step: Step, executed: Path, bar: tqdm | None) -> str:
         except BaseException:
             child.terminate()  # the kernel follows when its parent is gone
             raise
-    said = log.read_text().strip().splitlines()
-    return (
-        f"exit code {child.returncode}, {said[-1] if said else 'without a word'}" if child.returncode else ""
-    )
+    if not child.returncode:
+        return ""
+    said = log.read_text().strip() or "without a word"
+    return f"exit code {child.returncode}, {said.splitlines()[-1]}"
 
 
 def _pass_on(lines: Iterable[str], bar: tqdm | None) -> None:
@@ -174,17 +173,12 @@ def _check_cells(step: Step, executed: Path, problem: str) -> None:
     cells = nbformat.read(executed, as_version=4).cells if executed.is_file() else []
     code = [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
     for number, cell in enumerate(code, 1):
-        errors = [
-            f"{output.ename}: {output.evalue}" for output in cell.outputs if output.output_type == "error"
-        ]
-        if errors or "shell.execute_reply" not in cell.metadata.get(
-            "execution", {}
-        ):  # no reply: a dead kernel
+        errors = [f"{out.ename}: {out.evalue}" for out in cell.outputs if out.output_type == "error"]
+        replied = "shell.execute_reply" in cell.metadata.get("execution", {})  # a kernel that died has not
+        if errors or not replied:
+            where = f"code cell {number} (`{cell.source.strip().splitlines()[-1]}`)"
             reason = errors[0] if errors else problem or "it did not end"
-            line = cell.source.strip().splitlines()[-1]
-            raise StepFailed(
-                f"{step.name} stopped in code cell {number} (`{line}`): {reason}\nSee {executed}"
-            )
+            raise StepFailed(f"{step.name} stopped in {where}: {reason}\nSee {executed}")
     if problem or not code:
         raise StepFailed(f"{step.name} did not run: {problem or 'papermill left no notebook'}")
 

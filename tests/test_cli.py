@@ -6,7 +6,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from fashionlib import paths, plan, reproduce
+from fashionlib import paths, plan, publish, reproduce
 from fashionlib.cli import main
 
 
@@ -91,3 +91,26 @@ def test_a_stop_says_how_to_go_on(monkeypatch):
     result = call("reproduce", "--data", "sample")
     assert result.exit_code == 1
     assert "The same command goes on from here." in result.stderr
+
+
+def test_checking_results_fails_where_they_differ(monkeypatch):
+    monkeypatch.setattr(publish, "summary", lambda data: f"scores of {data}")
+    monkeypatch.setattr(publish, "compare", lambda data: [])
+    agreed = call("publish", "--check", "sample")
+    assert agreed.exit_code == 0 and agreed.output.startswith("scores of sample\nAs committed")
+    monkeypatch.setattr(publish, "compare", lambda data: ["a.csv: 3 rows, committed are 4."])
+    differs = call("publish", "--check", "sample")
+    assert differs.exit_code == 1 and "a.csv: 3 rows, committed are 4." in differs.stderr
+
+
+def test_cutout_counts_and_fails_with_its_photos(tmp_path, monkeypatch):
+    from fashionlib.cutout import batch
+
+    def run(photos, out, **options):
+        assert (photos, options["keep"], options["edge"]) == (["a.jpg", "b"], "dress,shoe", "soft")
+        return batch.Result(3, 1, 1, out / "report.csv")
+
+    monkeypatch.setattr(batch, "run", run)
+    result = call("cutout", "a.jpg", "b", "--out", tmp_path, "--keep", "dress,shoe", "--edge", "soft")
+    assert result.exit_code == 1
+    assert result.output == f"3 cut out, 1 up to date, 1 failed: {tmp_path}/report.csv\n"

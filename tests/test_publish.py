@@ -93,6 +93,15 @@ def test_publishing_makes_them_agree_and_keeps_the_plan(project):
     assert (committed / "plan.yaml").is_file() and not (committed / "old.csv").exists()
 
 
+def test_the_summary_puts_both_beside_each_other(project):
+    assert publish.summary("sample") == ""
+    for folder, score in zip(project, (0.2, 0.25), strict=True):
+        pd.DataFrame({"run": ["a"], "mIoU": [score], "aAcc": [0.9]}).to_csv(folder / "test.csv", index=False)
+    head, _, row = publish.summary("sample").splitlines()
+    assert head.split() == ["mIoU", "aAcc", "mIoU", "committed", "aAcc", "committed"]
+    assert row.split() == ["a", "0.2", "0.9", "0.25", "0.9"]
+
+
 def test_only_the_sample_publishes_pictures(project):
     for data in ("sample", "ccp"):
         for folder, name in (
