@@ -28,8 +28,11 @@ class WrittenOutAttention(MultiheadAttention):
     core = "auto"
 
     def forward(self, query: Tensor, key=None, value=None, identity=None, **kwargs) -> Tensor:
-        plain = key is None and value is None and self.batch_first and not any(
-            extra is not None for extra in kwargs.values()
+        plain = (
+            key is None
+            and value is None
+            and self.batch_first
+            and not any(extra is not None for extra in kwargs.values())
         )
         if not plain or (self.training and self.attn.dropout > 0):
             return super().forward(query, key, value, identity, **kwargs)

@@ -3,21 +3,21 @@
 Usable from any stock config::
 
     custom_imports = dict(imports=["fashionlib.dataset"])
-    train_dataloader = dict(dataset=dict(type="FashionDataset", data_root="data/ccp", split="train", pipeline=...))
+    dataset = dict(type="FashionDataset", data_root="data/ccp", split="train", pipeline=...)
 """
 
 import json
 import random
 from pathlib import Path
 
-import fashionlib.engine  # noqa: F401, I001  (first: silences the imports below)
 import numpy as np
-from mmengine.registry import DATA_SAMPLERS
 from mmengine.dist import get_dist_info
+from mmengine.registry import DATA_SAMPLERS
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from torch.utils.data import Sampler
 
+import fashionlib.engine  # noqa: F401, I001  (first: silences the imports below)
 from fashionlib import classes
 
 
@@ -46,11 +46,19 @@ class FashionDataset(BaseSegDataset):
             process or resumed run asks for it. None leaves NumPy's generator alone.
     """
 
-    def __init__(self, data_root: str, split: str = "train", photos: int | None = None,
-                 seed: int | None = None, **kwargs) -> None:
+    def __init__(
+        self,
+        data_root: str,
+        split: str = "train",
+        photos: int | None = None,
+        seed: int | None = None,
+        **kwargs,
+    ) -> None:
         names = read_info(data_root)["classes"]
         self.seed = seed
-        kwargs.setdefault("metainfo", dict(classes=names, palette=[list(c) for c in classes.FULL_PALETTE[: len(names)]]))
+        kwargs.setdefault(
+            "metainfo", dict(classes=names, palette=[list(c) for c in classes.FULL_PALETTE[: len(names)]])
+        )
         super().__init__(
             data_root=str(data_root),
             ann_file=f"splits/{split}.txt",
@@ -58,6 +66,9 @@ class FashionDataset(BaseSegDataset):
             indices=_subset(Path(data_root) / f"splits/{split}.txt", photos, seed),
             **kwargs,
         )
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))  # one epoch: an index beyond it means the next
 
     def __getitem__(self, index: int) -> dict:
         epoch, i = divmod(index, len(self))
@@ -84,13 +95,14 @@ class EpochSampler(Sampler):
 
     Global batch k of an epoch is the same photos however many processes share it: process r takes
     its r-th slice. The last batch is filled up from the front of the shuffle, so that all batches
-    are equally large. `skip` (in photos of this process) starts an epoch where a stopped run left it.
+    are equally large and their number is a multiple of `accumulate`. `skip` (in photos of this
+    process) starts an epoch where a stopped run left it.
     """
 
-    def __init__(self, dataset, batch_size: int, seed: int = 0) -> None:
+    def __init__(self, dataset, batch_size: int, seed: int = 0, accumulate: int = 1) -> None:
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
         self.rank, self.world = get_dist_info()
-        self.batches = -(-len(dataset) // (batch_size * self.world))
+        self.batches = accumulate * -(-len(dataset) // (batch_size * self.world * accumulate))
         self.epoch = self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -101,7 +113,7 @@ class EpochSampler(Sampler):
         order = np.random.default_rng([self.seed, self.epoch]).permutation(n)
         order = np.resize(order, self.batches * self.world * self.batch_size)
         mine = order.reshape(self.batches, self.world, self.batch_size)[:, self.rank].ravel()
-        return iter((self.epoch * n + mine[self.skip:]).tolist())
+        return iter((self.epoch * n + mine[self.skip :]).tolist())
 
     def __len__(self) -> int:
         return self.batches * self.batch_size

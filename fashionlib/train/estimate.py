@@ -24,9 +24,13 @@ def estimate(recipe: Recipe, *, home: str | Path | None = None, iterations: int 
     data_root = paths.data_folder(recipe.data, home)
     info = dataset.read_info(data_root)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = models.build(recipe.model, len(info["classes"]), recipe.scale, "none", recipe.crop, recipe.memory).to(device)
+    model = models.build(
+        recipe.model, len(info["classes"]), recipe.scale, "none", recipe.crop, recipe.memory
+    ).to(device)
     model.train()
-    loader = Runner.build_dataloader(job.loader(recipe, str(data_root)) | dict(num_workers=0, persistent_workers=False))
+    loader = Runner.build_dataloader(
+        job.loader(recipe, str(data_root)) | dict(num_workers=0, persistent_workers=False)
+    )
     batches, seconds, saved = iter(loader), [], 0
     for _ in range(min(iterations, len(loader))):
         start = time.perf_counter()
@@ -36,14 +40,17 @@ def estimate(recipe: Recipe, *, home: str | Path | None = None, iterations: int 
         seconds.append(time.perf_counter() - start)
     typical = sorted(seconds[1:] or seconds)[len(seconds[1:] or seconds) // 2]
     photos = recipe.photos or info["counts"]["train"]
-    total = recipe.epochs * -(-photos // (recipe.photos_per_step * recipe.gpus))
+    total = job.steps(recipe, photos) * recipe.accumulate
     weights = sum(p.numel() * p.element_size() for p in model.state_dict().values())
     fixed = weights * (4 if recipe.optimizer == "AdamW" else 3)  # parameters, gradients, moments
     free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else psutil.virtual_memory().available
     a_photo = saved / recipe.photos_per_step
     return dict(
-        seconds_per_iteration=round(typical, 3), iterations=total, hours=round(typical * total / 3600, 2),
-        peak_gb=round((fixed + saved) / 1e9, 2), disk_gb=round((weights * recipe.epochs + 2 * fixed) / 1e9, 2),
+        seconds_per_iteration=round(typical, 3),
+        iterations=total,
+        hours=round(typical * total / 3600, 2),
+        peak_gb=round((fixed + saved) / 1e9, 2),
+        disk_gb=round((weights * recipe.epochs + 2 * fixed) / 1e9, 2),
         batch_that_fits=int(max(0, 0.9 * free - fixed) // a_photo),
     )
 
@@ -58,7 +65,10 @@ def _step(model, batch: dict, device: torch.device, recipe: Recipe) -> int:
         return tensor
 
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), models.autocast(device, recipe.precision):
+    with (
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        models.autocast(device, recipe.precision),
+    ):
         data = model.data_preprocessor(batch, training=True)
         losses = model(**data, mode="loss")
         loss, _ = model.parse_losses(losses)

@@ -6,6 +6,7 @@ config, changed by a preset, changed by the caller; it remembers where each valu
 """
 
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any
 
 from fashionlib import models, paths
@@ -18,19 +19,48 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": dict(epochs=15),
     # from scratch on the drawn sample, minutes on a laptop: SGD at 0.001 is made for fine-tuning
     "quick": dict(
-        epochs=15, batch=8, optimizer="AdamW", lr=1e-3, weight_decay=0.05, head_lr_mult=1.0,
-        schedule="cosine", min_lr=1e-5, warmup=0.1, clip_grad=1.0, resize_range=(0.75, 1.5), photometric=False,
+        epochs=15,
+        batch=8,
+        optimizer="AdamW",
+        lr=1e-3,
+        weight_decay=0.05,
+        head_lr_mult=1.0,
+        schedule="cosine",
+        min_lr=1e-5,
+        warmup=0.1,
+        clip_grad=1.0,
+        resize_range=(0.75, 1.5),
+        photometric=False,
     ),
     # a pretrained encoder on a small data set: gentle below, brisk above
     "finetune": dict(
-        epochs=15, batch=8, optimizer="AdamW", lr=1e-4, weight_decay=0.05, head_lr_mult=10.0, layer_decay=0.8,
-        schedule="cosine", min_lr=1e-6, warmup=0.05, clip_grad=1.0, resize_range=(0.75, 1.5), test_mode="whole",
+        epochs=15,
+        batch=8,
+        optimizer="AdamW",
+        lr=1e-4,
+        weight_decay=0.05,
+        head_lr_mult=10.0,
+        layer_decay=0.8,
+        schedule="cosine",
+        min_lr=1e-6,
+        warmup=0.05,
+        clip_grad=1.0,
+        resize_range=(0.75, 1.5),
+        test_mode="whole",
     ),
 }
 
 # what the paper states (§IV), for its four models; anything else in a recipe is not its doing
-_STATED = dict(epochs=15, optimizer="SGD", lr=1e-3, momentum=0.9, schedule="poly", resize_range=(0.5, 2.0),
-               crop=(512, 512), flip=0.5)
+_STATED = dict(
+    epochs=15,
+    optimizer="SGD",
+    lr=1e-3,
+    momentum=0.9,
+    schedule="poly",
+    resize_range=(0.5, 2.0),
+    crop=(512, 512),
+    flip=0.5,
+)
 
 
 @dataclass(frozen=True)
@@ -123,17 +153,27 @@ class Recipe:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be above 0.")
-        for name, allowed in (("scale", models.SCALES), ("batch_is", ("total", "per_gpu")), ("optimizer", ("SGD", "AdamW")),
-                              ("schedule", ("poly", "cosine")), ("memory", ("auto", "lean")),
-                              ("test_mode", ("slide", "whole")), ("precision", ("auto", "fp32", "bf16"))):
+        for name, allowed in (
+            ("scale", models.SCALES),
+            ("batch_is", ("total", "per_gpu")),
+            ("optimizer", ("SGD", "AdamW")),
+            ("schedule", ("poly", "cosine")),
+            ("memory", ("auto", "lean")),
+            ("test_mode", ("slide", "whole")),
+            ("precision", ("auto", "fp32", "bf16")),
+        ):
             check_name(getattr(self, name), allowed, name)
         share = (1 if self.batch_is == "per_gpu" else self.gpus) * self.accumulate
         if self.batch % share:
-            raise ValueError(f"batch={self.batch} can't be shared by gpus={self.gpus} x accumulate={self.accumulate}: "
-                             f"make it a multiple of {share}.")
+            raise ValueError(
+                f"batch={self.batch} can't be shared by gpus={self.gpus} x accumulate={self.accumulate}: "
+                f"make it a multiple of {share}."
+            )
         patch = models.patch_size(self.model, self.scale)
         if patch and any(side % patch for side in self.crop):
-            raise ValueError(f"crop={self.crop}: both sides must be multiples of the patch size {patch} of {self.model}.")
+            raise ValueError(
+                f"crop={self.crop}: both sides must be multiples of the patch size {patch} of {self.model}."
+            )
 
     def to_dict(self) -> dict:
         """JSON-ready, without `origin`."""
@@ -155,12 +195,26 @@ def _plain(value: Any) -> Any:
 
 def _defaults(model: str) -> dict[str, Any]:
     return dict(
-        scale="full", init="none", variant="", epochs=15, batch=models.MODELS[model].paper_batch or 8, batch_is="total",
-        accumulate=1, layer_decay=None, warmup=0.0, clip_grad=None, photos=None, seed=0, gpus=1, workers=2,
-        memory="auto", precision="auto",
+        scale="full",
+        init="none",
+        variant="",
+        epochs=15,
+        batch=models.MODELS[model].paper_batch or 8,
+        batch_is="total",
+        accumulate=1,
+        layer_decay=None,
+        warmup=0.0,
+        clip_grad=None,
+        photos=None,
+        seed=0,
+        gpus=1,
+        workers=2,
+        memory="auto",
+        precision="auto",
     )
 
 
+@cache
 def _from_config(model: str, scale: str, crop: tuple[int, int] | None) -> dict[str, Any]:
     """The settings that the row's shipped MMSegmentation config fixes."""
     cfg = models.config(model, scale=scale, crop=crop)
@@ -170,12 +224,22 @@ def _from_config(model: str, scale: str, crop: tuple[int, int] | None) -> dict[s
     size = tuple(cfg.model.data_preprocessor.size)
     resize = models.test_resize(cfg, scale, crop)
     return dict(
-        optimizer=wrapper.optimizer.type, lr=wrapper.optimizer.lr, momentum=wrapper.optimizer.momentum,
-        weight_decay=wrapper.optimizer.weight_decay, head_lr_mult=head.get("lr_mult", 1.0), schedule="poly",
-        power=poly.power, min_lr=poly.eta_min, crop=size, resize_base=resize,
+        optimizer=wrapper.optimizer.type,
+        lr=wrapper.optimizer.lr,
+        momentum=wrapper.optimizer.momentum,
+        weight_decay=wrapper.optimizer.weight_decay,
+        head_lr_mult=head.get("lr_mult", 1.0),
+        schedule="poly",
+        power=poly.power,
+        min_lr=poly.eta_min,
+        crop=size,
+        resize_base=resize,
         resize_range=tuple(transforms["RandomResize"]["ratio_range"]),
-        cat_max_ratio=transforms["RandomCrop"]["cat_max_ratio"], flip=transforms["RandomFlip"]["prob"],
-        photometric="PhotoMetricDistortion" in transforms, test_mode=cfg.model.test_cfg.mode, test_resize=resize,
+        cat_max_ratio=transforms["RandomCrop"]["cat_max_ratio"],
+        flip=transforms["RandomFlip"]["prob"],
+        photometric="PhotoMetricDistortion" in transforms,
+        test_mode=cfg.model.test_cfg.mode,
+        test_resize=resize,
     )
 
 
@@ -187,4 +251,10 @@ def _origin(name: str, value: Any, preset: str, model: str, given: dict) -> str:
         return PAPER
     if name in PRESETS[preset] or name in _defaults(model):
         return OURS
-    return CONFIG if value == _from_config(model, "full", models.shipped_crop(model))[name] else OURS
+    return CONFIG if value == _shipped(model)[name] else OURS
+
+
+@cache
+def _shipped(model: str) -> dict[str, Any]:
+    """The row's settings at the crop of its shipped config, whatever ours is."""
+    return _from_config(model, "full", models.shipped_crop(model))

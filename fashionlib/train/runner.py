@@ -7,12 +7,14 @@ position, weight-only epoch files, a history line for every iteration and a chec
 import csv
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import torch
 from mmengine.dist import broadcast, get_world_size, is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, ParamSchedulerHook
+from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import LOOPS, OPTIM_WRAPPERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -51,31 +53,33 @@ class AutocastOptimWrapper(OptimWrapper):
         super().__init__(**kwargs)
         self.precision = precision
 
+    @contextmanager
     def optim_context(self, model):
         device = next(model.parameters()).device
-        outer = super().optim_context(model)
-        return _Both(outer, models.autocast(device, self.precision))
+        with super().optim_context(model), models.autocast(device, self.precision):
+            yield
 
 
-class _Both:
-    """Two contexts as one."""
+class StepSchedulerHook(ParamSchedulerHook):
+    """Schedules advance with the optimiser's steps: accumulated batches learn at the large batch's rates."""
 
-    def __init__(self, *contexts) -> None:
-        self.contexts = contexts
+    def __init__(self, accumulate: int) -> None:
+        self.accumulate = accumulate
 
-    def __enter__(self) -> None:
-        for context in self.contexts:
-            context.__enter__()
-
-    def __exit__(self, *error) -> None:
-        for context in reversed(self.contexts):
-            context.__exit__(*error)
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if self.every_n_train_iters(runner, self.accumulate):
+            super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
 
 class FashionRunner(Runner):
-    """MMEngine's Runner that takes up our own state file instead of a MMEngine checkpoint."""
+    """MMEngine's Runner that takes up our own state file, and whose processes may be CPU ones."""
 
     state_folder: Path | None = None
+
+    def wrap_model(self, model_wrapper_cfg, model):
+        if self.distributed and not torch.cuda.is_available():  # MMEngine's names a GPU
+            return MMDistributedDataParallel(module=model, broadcast_buffers=False)
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def load_or_resume(self) -> None:
         if self.state_folder is not None:
@@ -108,9 +112,13 @@ class HistoryHook(Hook):
             return
         now = time.perf_counter()
         row = dict(
-            epoch=runner.epoch + 1, iter=runner.iter + 1, loss=_short(outputs["loss"]),
-            loss_decode=_short(outputs["decode.loss_ce"]), acc=_short(outputs["decode.acc_seg"]),
-            lr=_short(runner.optim_wrapper.get_lr()["lr"][0]), seconds=round(now - self.clock, 4),
+            epoch=runner.epoch + 1,
+            iter=runner.iter + 1,
+            loss=_short(outputs["loss"]),
+            loss_decode=_short(outputs["decode.loss_ce"]),
+            acc=_short(outputs["decode.acc_seg"]),
+            lr=_short(_base_lr(runner.optim_wrapper)),
+            seconds=round(now - self.clock, 4),
             memory_mb=round(memory_mb()),
         )
         self.clock = now
@@ -133,9 +141,16 @@ class StateHook(Hook):
 
     priority = "LOWEST"  # after the scheduler has stepped, and after the history line
 
-    def __init__(self, folder: Path, info: dict, accumulate: int, stop: Callable[[], bool],
-                 every_seconds: float = 600) -> None:
-        self.folder, self.info, self.accumulate, self.stop, self.every = folder, info, accumulate, stop, every_seconds
+    def __init__(
+        self, folder: Path, info: dict, accumulate: int, stop: Callable[[], bool], every_seconds: float = 600
+    ) -> None:
+        self.folder, self.info, self.accumulate, self.stop, self.every = (
+            folder,
+            info,
+            accumulate,
+            stop,
+            every_seconds,
+        )
 
     def before_train(self, runner) -> None:
         self.saved = time.monotonic()
@@ -145,7 +160,9 @@ class StateHook(Hook):
         if done % self.accumulate:  # gradients of a half-accumulated step are not kept
             return
         stop = _agreed(self.stop())
-        if (stop or _agreed(time.monotonic() - self.saved > self.every)) and done % len(runner.train_dataloader):
+        if (stop or _agreed(time.monotonic() - self.saved > self.every)) and done % len(
+            runner.train_dataloader
+        ):
             self.save(runner, runner.epoch, done)
         if stop:
             raise KeyboardInterrupt
@@ -183,9 +200,15 @@ def _bare(model):
     return getattr(model, "module", model)
 
 
+def _base_lr(optim_wrapper) -> float:
+    """The rate before the multipliers of heads and layers."""
+    rates = optim_wrapper.get_lr()
+    return rates.get("base_param_settings.lr", rates["lr"])[0]
+
+
 def _short(value) -> float:
     """Six digits that count: enough to draw, short enough to commit."""
-    return float(f"{float(value):.6g}")
+    return float(f"{float(value.detach() if hasattr(value, 'detach') else value):.6g}")
 
 
 def _keep_until(path: Path, iteration: int) -> None:
@@ -193,7 +216,9 @@ def _keep_until(path: Path, iteration: int) -> None:
     if not path.is_file():
         return
     header, *lines = path.read_text().split("\n")
-    kept = [line for line in lines if line.count(",") == len(HISTORY) - 1 and int(line.split(",")[1]) <= iteration]
+    kept = [
+        line for line in lines if line.count(",") == len(HISTORY) - 1 and int(line.split(",")[1]) <= iteration
+    ]
     temporary = path.with_suffix(".tmp")
     temporary.write_text("\n".join([header, *kept, ""]) if header else "")
     temporary.replace(path)

@@ -22,15 +22,23 @@ _log = logging.getLogger(__name__)
 
 def save(runner, folder: Path, epoch: int, iteration: int) -> None:
     """Write ``last.pth``: `epoch` whole epochs and `iteration` iterations are done."""
-    generators = collect_results([_generators()], get_world_size(), device="cpu") if get_world_size() > 1 else [_generators()]
+    generators = (
+        collect_results([_generators()], get_world_size(), device="cpu")
+        if get_world_size() > 1
+        else [_generators()]
+    )
     if not is_main_process():
         return
     buffer = io.BytesIO()
     model = getattr(runner.model, "module", runner.model)
     torch.save(
         dict(
-            epoch=epoch, iter=iteration, model=model.state_dict(), optimizer=runner.optim_wrapper.state_dict(),
-            schedulers=[scheduler.state_dict() for scheduler in runner.param_schedulers], generators=generators,
+            epoch=epoch,
+            iter=iteration,
+            model=model.state_dict(),
+            optimizer=runner.optim_wrapper.state_dict(),
+            schedulers=[scheduler.state_dict() for scheduler in runner.param_schedulers],
+            generators=generators,
         ),
         buffer,
     )
@@ -89,7 +97,8 @@ def _generators() -> dict:
     kind, keys, position, has_gauss, gauss = np.random.get_state()
     version, internal, gauss_next = random.getstate()
     return dict(
-        torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        torch=torch.get_rng_state(),
+        cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         numpy=[kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
         python=[version, list(internal), gauss_next],
     )

@@ -1,0 +1,22 @@
+"""The models: a table, one row each, built from the configs that MMSegmentation ships.
+
+So equality with the published architectures holds by construction. ``scale="mini"`` is the same
+family with fewer, narrower layers, for drawn photos on a CPU; it is named wherever its numbers appear.
+
+``table``       the rows
+``build``       row -> config -> model with initial weights
+``checkpoint``  save and load, with everything needed to rebuild and feed a model
+``predict``     photo -> label map or probabilities
+"""
+
+import fashionlib.engine  # noqa: F401, I001  (first: silences the imports below)
+from fashionlib.models.build import build, config, meta, patch_size, shipped_crop, test_resize
+from fashionlib.models.checkpoint import load, read_meta, save
+from fashionlib.models.predict import autocast, logits, precision, predict, probabilities, upsampled_argmax
+from fashionlib.models.table import MODELS, PAPER, SCALES, ModelSpec
+
+__all__ = [
+    "MODELS", "PAPER", "SCALES", "ModelSpec", "autocast", "build", "config", "load", "logits", "meta",
+    "patch_size", "precision", "predict", "probabilities", "read_meta", "save", "shipped_crop", "test_resize",
+    "upsampled_argmax",
+]  # fmt: skip

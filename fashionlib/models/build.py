@@ -1,0 +1,134 @@
+"""A row of the table -> MMSegmentation's config with our changes in it -> a model with initial weights."""
+
+import copy
+from collections.abc import Sequence
+
+from mmengine import Config, ConfigDict
+from mmengine.logging import MMLogger
+from mmengine.model.utils import revert_sync_batchnorm
+from mmseg.models import EncoderDecoder
+from mmseg.registry import MODELS as MMSEG_MODELS
+from mmseg.utils import register_all_modules
+
+from fashionlib import attention, weights
+from fashionlib.classes import CLASSES, check_name
+from fashionlib.models.table import CONFIGS, MINI_CROP, MODELS, SCALES
+
+
+def config(
+    name: str, num_classes: int = 28, scale: str = "full", crop: tuple[int, int] | None = None
+) -> Config:
+    """The row's MMSegmentation config, whole (model, pipelines, optimiser), with our changes in it.
+
+    `crop` (height, width in pixels; None: the row's) sets the encoder's position grid, the padding
+    of training batches and, for sliding-window inference, the window (its stride scaled alike).
+    Every request for outside weights in the shipped config is cleared.
+    """
+    spec = MODELS[check_name(name, MODELS, "model")]
+    check_name(scale, SCALES, "scale")
+    cfg = Config.fromfile(CONFIGS / spec.config)
+    model = cfg.model
+    for change in (spec.change, spec.mini if scale == "mini" else {}):
+        _merge(model, change)
+    for head in _heads(model):
+        head.num_classes = num_classes
+    model.pretrained = None
+    model.backbone.pop("init_cfg", None)
+    crop = tuple(crop or (MINI_CROP if scale == "mini" else spec.crop or cfg.crop_size))
+    model.data_preprocessor.size = crop
+    if spec.patch:
+        model.backbone.img_size = crop
+    if model.test_cfg.mode == "slide":
+        shipped, stride = model.test_cfg.crop_size, model.test_cfg.stride
+        model.test_cfg.crop_size = crop
+        model.test_cfg.stride = tuple(round(c * s / w) for c, s, w in zip(crop, stride, shipped, strict=True))
+    return cfg
+
+
+def shipped_crop(name: str) -> tuple[int, int]:
+    """(height, width) of the training crops in the row's shipped config."""
+    return tuple(Config.fromfile(CONFIGS / MODELS[check_name(name, MODELS, "model")].config).crop_size)
+
+
+def patch_size(name: str, scale: str = "full") -> int | None:
+    """Side of the encoder's patches in pixels, None for the convolutional rows."""
+    spec = MODELS[check_name(name, MODELS, "model")]
+    return spec.mini["backbone"].get("patch_size") if spec.patch and scale == "mini" else spec.patch
+
+
+def build(
+    name: str, num_classes: int = 28, scale: str = "full", init: str = "none",
+    crop: tuple[int, int] | None = None, memory: str = "auto", sync_bn: bool = False,
+) -> EncoderDecoder:  # fmt: skip
+    """A model of the table with initial weights, on the CPU, in training mode.
+
+    Args:
+        init: ``none``, ``ade20k``, ``dinov2`` or the path of a checkpoint (`fashionlib.weights`).
+        memory: ``lean`` recomputes activations in the backward pass and never stores attention
+            matrices: less memory, the same answers, about a third more time.
+        sync_bn: keep the configs' SyncBN (several GPUs); otherwise it is plain BatchNorm with the
+            same parameters, which also runs on a CPU.
+
+    Returns:
+        the model; `model.init_report` says what was loaded and what was left out.
+
+    Raises:
+        ValueError: unknown names, an init that this row does not have, or weights that do not fit.
+    """
+    register_all_modules(init_default_scope=True)
+    cfg = config(name, num_classes, scale, crop)
+    if memory == "lean" and MODELS[name].patch:
+        cfg.model.backbone.with_cp = True
+    model = MMSEG_MODELS.build(copy.deepcopy(cfg.model))
+    MMLogger.get_current_instance().setLevel("WARNING")  # else a line for every tensor
+    model.init_weights()  # once and here: MMEngine's Runner asks again, and is then a no-op
+    if not sync_bn:
+        model = revert_sync_batchnorm(model)
+    attention.install(model, "lean" if memory == "lean" else "auto")
+    spec = MODELS[name]
+    model.init_report = weights.load_into(model, init, spec=spec, scale=scale)
+    model.meta = meta(name, CLASSES[:num_classes], scale, crop) if num_classes <= len(CLASSES) else {}
+    return model
+
+
+def meta(name: str, classes: Sequence[str], scale: str, crop: tuple[int, int] | None = None) -> dict:
+    """What a checkpoint must carry to be rebuilt and fed rightly: model, classes, preprocessing, testing."""
+    cfg = config(name, len(classes), scale, crop)
+    pre = cfg.model.data_preprocessor
+    return dict(
+        model=name,
+        scale=scale,
+        classes=list(classes),
+        crop=list(pre.size),
+        mean=list(pre.mean),
+        std=list(pre.std),
+        test_cfg=cfg.model.test_cfg.to_dict(),
+        resize=list(test_resize(cfg, scale, crop)),
+    )
+
+
+def test_resize(cfg: Config, scale: str, crop: tuple[int, int] | None = None) -> tuple[int, int]:
+    """(long, short) side in pixels that a photo is fitted into for testing, aspect ratio kept.
+
+    MMSegmentation's own (2048, 512) for a 512-pixel crop, in proportion for other crops.
+    """
+    short = min(cfg.model.data_preprocessor.size)
+    long, shipped = next((t["scale"] for t in cfg.test_pipeline if t["type"] == "Resize"), (2048, 512))
+    if (long, shipped) == (2048, 1024):  # Cityscapes' U-Net: wide photos; ours are not
+        long, shipped = 2048, 512
+    return (long * short // shipped, short)
+
+
+def _heads(model: ConfigDict) -> list[ConfigDict]:
+    auxiliary = model.get("auxiliary_head") or []
+    return [model.decode_head, *(auxiliary if isinstance(auxiliary, list) else [auxiliary])]
+
+
+def _merge(model: ConfigDict, change: dict) -> None:
+    """Merge `change` into a model config; what is said of ``auxiliary_head`` goes to each of them."""
+    for key, value in change.items():
+        if key == "auxiliary_head":
+            for head in _heads(model)[1:]:
+                head.update(value)
+        else:
+            model[key].update(value)

@@ -1,0 +1,56 @@
+"""Our checkpoints: a safetensors file that says what it holds; weights never travel without their recipe."""
+
+import json
+from pathlib import Path
+
+from mmengine import ConfigDict
+from mmengine.model.utils import revert_sync_batchnorm
+from mmseg.models import EncoderDecoder
+from mmseg.registry import MODELS as MMSEG_MODELS
+from mmseg.utils import register_all_modules
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from fashionlib import attention
+from fashionlib.files import whole
+from fashionlib.models.build import config
+
+
+def save(model: EncoderDecoder, path: str | Path, info: dict) -> Path:
+    """Write the weights and `info` (see `meta`) to one safetensors file, whole or not at all."""
+    state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+    with whole(path) as part:
+        save_file(state, part, metadata={"fashionlib": json.dumps(info)})
+    return Path(path)
+
+
+def read_meta(path: str | Path) -> dict:
+    """The `info` of a checkpoint of ours, without reading its weights; ValueError if it is none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {})["fashionlib"])
+    except (KeyError, json.JSONDecodeError):
+        raise ValueError(
+            f"{path} is a safetensors file, but not one of ours: it does not say which model it holds."
+        ) from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f"No checkpoint at {path}.") from None
+    except Exception as error:  # safetensors raises its own type for torn and foreign files
+        raise ValueError(
+            f"{path} can't be read as a checkpoint ({error}); it may be torn: make it again."
+        ) from None
+
+
+def load(path: str | Path) -> EncoderDecoder:
+    """The model of a checkpoint of ours in eval mode; `model.meta` is what `save` was given."""
+    info = read_meta(path)
+    register_all_modules(init_default_scope=True)
+    cfg = config(info["model"], len(info["classes"]), info["scale"], tuple(info["crop"]))
+    model = revert_sync_batchnorm(MMSEG_MODELS.build(cfg.model))
+    state = load_file(path)  # possibly fp16, to travel light
+    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    model.test_cfg = ConfigDict(info["test_cfg"])
+    model.meta = info
+    attention.install(model)
+    model.eval()  # returns None in some mmseg modules, so not chained
+    return model

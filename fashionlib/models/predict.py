@@ -1,0 +1,95 @@
+"""Photo -> label map or class probabilities, at the photo's own size.
+
+Preprocessing (size, mean, std) and the kind of inference come from the checkpoint, never from the caller.
+"""
+
+from contextlib import nullcontext
+
+import mmcv
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmseg.models import EncoderDecoder
+
+from fashionlib.classes import check_name
+from fashionlib.models.build import patch_size
+
+
+def precision(device: torch.device | str = "cpu", ask: str = "auto") -> str:
+    """``fp32`` or ``bf16``: what ``auto`` means on `device` (bf16 where the hardware multiplies it)."""
+    check_name(ask, ("auto", "fp32", "bf16"), "precision")
+    if ask != "auto":
+        return ask
+    if torch.device(device).type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)() else "fp32"
+
+
+def autocast(device: torch.device | str = "cpu", ask: str = "auto"):
+    """The context that runs a model in `precision(device, ask)`."""
+    if precision(device, ask) == "fp32":
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, torch.bfloat16)
+
+
+@torch.inference_mode()
+def logits(model: EncoderDecoder, image: np.ndarray, ask: str = "auto") -> torch.Tensor:
+    """Class logits of one photo at the model's test size.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        ask: precision: ``auto``, ``fp32`` or ``bf16``.
+
+    Returns:
+        float32 (C, h, w). Sliding window or whole image, size and normalisation as `model.meta` says.
+    """
+    info = model.meta
+    device = next(model.parameters()).device
+    h, w = fitted_size(image.shape[:2], info)
+    small = mmcv.imresize(image, (w, h), interpolation="bilinear")
+    x = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float()
+    mean, std = (torch.tensor(info[key], device=device).view(1, 3, 1, 1) for key in ("mean", "std"))
+    shape = dict(ori_shape=(h, w), img_shape=(h, w), pad_shape=(h, w), padding_size=[0, 0, 0, 0])
+    with autocast(device, ask):
+        return model.inference((x - mean) / std, [shape])[0].float()
+
+
+def fitted_size(size: tuple[int, int], info: dict) -> tuple[int, int]:
+    """(h, w) at which a photo of `size` (H, W) is shown to the model.
+
+    Fitted into ``info["resize"]`` with its aspect ratio kept. Whole-image inference rounds each side
+    to whole patches, because a partly padded last patch would shift the logits against the photo.
+    """
+    height, width = size
+    long, short = info["resize"]
+    factor = min(long / max(size), short / min(size))
+    h, w = round(height * factor), round(width * factor)
+    patch = patch_size(info["model"], info["scale"]) or 1
+    if info["test_cfg"]["mode"] == "whole":
+        h, w = (max(patch, round(side / patch) * patch) for side in (h, w))
+    return h, w
+
+
+def probabilities(model: EncoderDecoder, image: np.ndarray, ask: str = "auto") -> np.ndarray:
+    """Class probabilities float32 (C, H, W) at the photo's own size; `image` uint8 RGB (H, W, 3)."""
+    at_size = F.interpolate(logits(model, image, ask)[None], image.shape[:2], mode="bilinear")[0]
+    return at_size.softmax(0).cpu().numpy()
+
+
+def predict(model: EncoderDecoder, image: np.ndarray, ask: str = "auto") -> np.ndarray:
+    """Label map uint8 (H, W) of a uint8 RGB photo (H, W, 3), at the photo's own size."""
+    return upsampled_argmax(logits(model, image, ask), image.shape[:2])
+
+
+def upsampled_argmax(scores: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
+    """argmax over C of (C, h, w) `scores` resized bilinearly to `size`, as uint8 (H, W).
+
+    One class at a time, so that a 24-megapixel photo needs two maps of floats, not C.
+    """
+    best = torch.full(size, -torch.inf, device=scores.device)
+    label = torch.zeros(size, dtype=torch.uint8, device=scores.device)
+    for value, score in enumerate(scores):
+        full = F.interpolate(score[None, None], size, mode="bilinear")[0, 0]
+        label.masked_fill_(full > best, value)
+        torch.maximum(best, full, out=best)
+    return label.cpu().numpy()

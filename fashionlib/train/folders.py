@@ -1,0 +1,83 @@
+"""The run folder: whose it is, that nobody else is at work in it, and when it is finished."""
+
+import json
+import os
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from mmengine.dist import is_main_process
+
+from fashionlib.files import write_text
+from fashionlib.train import provenance, state
+from fashionlib.train.recipe import Recipe
+
+
+class RunRefused(ValueError):
+    """The run folder belongs to another recipe or another process; the sentence says what to do."""
+
+
+def claim(folder: Path, recipe: Recipe, info: dict, overwrite: bool) -> None:
+    """Write ``recipe.json`` into a new run folder, or make sure that the one there is the same."""
+    path = folder / "recipe.json"
+    mine = dict(
+        recipe=recipe.to_dict(),
+        classes=info["classes"],
+        fingerprint=info["fingerprint"],
+        origin=recipe.origin,
+        versions=provenance.versions(),
+        command=provenance.command(recipe),
+    )
+    if path.is_file():
+        theirs = json.loads(path.read_text())
+        difference = _first_difference(theirs, mine)
+        if difference is None:
+            return
+        if not overwrite:
+            raise RunRefused(
+                f"{folder} holds another run: {difference}. Give this one a name of its own "
+                f"(variant=…) or replace it (overwrite=True)."
+            )
+        for old in folder.iterdir():
+            if old.is_file() and old.name != ".lock":
+                old.unlink()
+    if is_main_process():
+        write_text(path, json.dumps(mine, indent=1) + "\n")
+
+
+_FREE = ("workers", "gpus", "precision")  # how a run is computed, not what: may change on resuming
+
+
+def _first_difference(theirs: dict, mine: dict) -> str | None:
+    for name, value in mine["recipe"].items():
+        if name not in _FREE and theirs["recipe"].get(name) != value:
+            return f"its {name} is {theirs['recipe'].get(name)!r}, not {value!r}"
+    for name, what in (
+        ("classes", "its class list differs"),
+        ("fingerprint", "its data were prepared differently"),
+    ):
+        if theirs[name] != mine[name]:
+            return what
+    return None
+
+
+@contextmanager
+def locked(folder: Path):
+    """One process (the first of a torchrun) at a time; the kernel frees the lock of a dead one."""
+    if int(os.environ.get("RANK", 0)):
+        yield
+        return
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise RunRefused(f"Another process is training in {folder}: wait for it, or stop it first.") from None
+
+
+def finish(folder: Path, recipe: Recipe) -> None:
+    """Mark the run as finished, so that training it again is a no-op, and drop what only resuming needs."""
+    note = dict(epochs=recipe.epochs, finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    write_text(folder / "done.json", json.dumps(note, indent=1) + "\n")
+    for name in (state.LAST, state.PREVIOUS, state.DIGESTS):  # of use only to go on
+        (folder / name).unlink(missing_ok=True)

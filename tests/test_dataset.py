@@ -1,0 +1,94 @@
+"""The MMSegmentation data set: stock configs can use it, and its randomness is a pure function."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS
+from mmseg.utils import register_all_modules
+
+from fashionlib import train
+from fashionlib.classes import CLASSES
+from fashionlib.dataset import EpochSampler, FashionDataset, read_info
+
+
+@pytest.fixture
+def steps(prepared):
+    recipe = train.Recipe.from_preset(
+        "quick", model="segmenter_vit_t", data="tiny", scale="mini", photometric=True
+    )
+    return train.job.pipeline(recipe)
+
+
+def test_a_stock_config_builds_it(prepared):
+    register_all_modules(init_default_scope=True)
+    data = DATASETS.build(dict(type="FashionDataset", data_root=str(prepared), split="val", pipeline=[]))
+    ids = (prepared / "splits" / "val.txt").read_text().split()
+    assert [data[i]["img_path"].split("/")[-1] for i in range(len(data))] == [f"{i}.jpg" for i in ids]
+    assert tuple(data.metainfo["classes"]) == CLASSES and len(data.metainfo["palette"]) == 28
+
+
+def test_missing_data_name_the_command(tmp_path):
+    with pytest.raises(FileNotFoundError, match="fashionlib prepare raw/none data/none"):
+        FashionDataset(tmp_path / "none")
+
+
+def test_augmentation_depends_on_seed_epoch_and_photo_only(prepared, steps):
+    data = FashionDataset(prepared, seed=3, pipeline=steps)
+    n = len(data)
+    first = data[2]["inputs"]
+    np.random.seed(99)  # whatever else has drawn numbers
+    data[1]
+    assert (data[2]["inputs"] == first).all()
+    assert not torch.equal(data[n + 2]["inputs"], first)  # the next epoch
+    other = FashionDataset(prepared, seed=4, pipeline=steps)
+    assert not torch.equal(other[2]["inputs"], first)
+
+
+def test_subset_is_seeded_and_bounded(prepared):
+    n = read_info(prepared)["counts"]["train"]
+    pick = [d["img_path"] for d in FashionDataset(prepared, photos=3, seed=1, pipeline=[])]
+    again = [d["img_path"] for d in FashionDataset(prepared, photos=3, seed=1, pipeline=[])]
+    assert len(pick) == 3 and pick == again
+    with pytest.raises(ValueError, match=f"ask for 1 to {n}"):
+        FashionDataset(prepared, photos=n + 1, seed=1)
+
+
+@pytest.mark.parametrize(("n", "batch"), [(10, 4), (8, 4), (3, 8)])
+def test_an_epoch_shows_every_photo_in_equal_batches(n, batch):
+    sampler = EpochSampler(range(n), batch, seed=5)
+    sampler.set_epoch(2)
+    shown = np.array(list(sampler))
+    assert len(shown) == len(sampler) and len(shown) % batch == 0
+    assert set(shown // n) == {2} and set(shown % n) == set(range(n))
+
+
+def test_skipping_continues_the_same_order():
+    sampler = EpochSampler(range(20), 4, seed=0)
+    whole = list(sampler)
+    sampler.skip = 8
+    assert list(sampler) == whole[8:]
+
+
+def test_processes_share_the_batches_of_one(monkeypatch):
+    alone = np.array(list(EpochSampler(range(12), 4, seed=7))).reshape(3, 4)
+    shares = []
+    for rank in (0, 1):
+        monkeypatch.setattr("fashionlib.dataset.get_dist_info", lambda rank=rank: (rank, 2))
+        shares.append(np.array(list(EpochSampler(range(12), 2, seed=7))).reshape(3, 2))
+    assert (np.concatenate(shares, axis=1) == alone).all()
+
+
+def test_loader_is_the_same_with_and_without_workers(prepared, steps):
+    recipe = train.Recipe.from_preset(
+        "quick", model="segmenter_vit_t", data="tiny", scale="mini", batch=2, seed=1
+    )
+    batches = []
+    for workers in (0, 2):
+        settings = train.job.loader(recipe, str(prepared)) | dict(
+            num_workers=workers, persistent_workers=workers > 0
+        )
+        loader = Runner.build_dataloader(settings)
+        batches.append([batch["inputs"] for batch in loader])
+    for ours, theirs in zip(*batches, strict=True):
+        assert all((a == b).all() for a, b in zip(ours, theirs, strict=True))

@@ -1,0 +1,187 @@
+"""One tester, every row of the table; the published architectures by equality with the shipped configs."""
+
+import functools
+import json
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from mmengine import Config
+from mmengine.model.utils import revert_sync_batchnorm
+from mmseg.registry import MODELS as MMSEG_MODELS
+from mmseg.utils import register_all_modules
+from safetensors.torch import load_file, save_file
+
+from fashionlib import models
+from fashionlib.classes import CLASSES
+from fashionlib.models.predict import fitted_size
+from fashionlib.models.table import _VIT_S, CONFIGS
+
+MILLIONS = {  # parameters at 28 classes, auxiliary heads included, counted once and then golden
+    "segmenter_vit_t": 6.69, "segmenter_vit_b": 102.40, "setr_mla": 309.38, "setr_pup": 317.16,
+    "setr_naive": 305.43, "segmenter_vit_t_linear": 5.69, "segmenter_vit_b_linear": 86.46,
+    "segmenter_vit_s": 26.05, "segmenter_vit_s_linear": 22.06, "setr_vit_s_naive": 22.67,
+    "setr_vit_s_pup": 29.16, "setr_vit_s_mla": 26.62, "unet": 29.06, "deeplabv3plus_r50": 43.60,
+}  # fmt: skip
+
+
+def on_meta(cfg: Config) -> torch.nn.Module:
+    """The architecture without its memory: parameters of a 300-million model cost nothing to count."""
+    register_all_modules(init_default_scope=True)
+    rates = functools.partial(torch.linspace, device="cpu")  # drop-path rates are read while building
+    with mock.patch("torch.linspace", rates), torch.device("meta"):
+        return revert_sync_batchnorm(MMSEG_MODELS.build(cfg.model))
+
+
+def shipped(name: str, num_classes: int) -> Config:
+    """MMSegmentation's own config with nothing changed but the number of classes and outside weights."""
+    cfg = Config.fromfile(CONFIGS / models.MODELS[name].config)
+    auxiliary = cfg.model.get("auxiliary_head") or []
+    for head in [cfg.model.decode_head, *(auxiliary if isinstance(auxiliary, list) else [auxiliary])]:
+        head.num_classes = num_classes
+    cfg.model.pretrained = None
+    cfg.model.backbone.init_cfg = None
+    return cfg
+
+
+@pytest.mark.parametrize("name", [*models.PAPER, "setr_naive", "segmenter_vit_l", "deeplabv3plus_r50"])
+def test_state_dict_is_that_of_the_shipped_config(name):
+    ours = {key: tuple(value.shape) for key, value in on_meta(models.config(name)).state_dict().items()}
+    theirs = {key: tuple(value.shape) for key, value in on_meta(shipped(name, 28)).state_dict().items()}
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", MILLIONS)
+def test_parameter_count(name):
+    count = sum(p.numel() for p in on_meta(models.config(name)).parameters())
+    assert round(count / 1e6, 2) == MILLIONS[name]
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_mini_keeps_the_family_and_trains(name):
+    torch.manual_seed(0)
+    model = models.build(name, scale="mini")
+    full = models.config(name)
+    assert type(model.backbone).__name__ == full.model.backbone.type
+    assert type(model.decode_head).__name__ == full.model.decode_head.type
+    auxiliary = getattr(model, "auxiliary_head", None)
+    assert bool(auxiliary) == bool(full.model.get("auxiliary_head"))
+    if models.MODELS[name].patch:
+        assert len(model.backbone.layers) >= 4 and model.backbone.pos_embed.shape[-1] >= 128
+    x = torch.randn(2, 3, 128, 128)
+    logits = model.encode_decode(x, [dict(img_shape=(128, 128))] * 2)
+    assert logits.shape == (2, 28, 128, 128)
+    logits.sum().backward()
+    assert all(p.grad is not None for n, p in model.decode_head.named_parameters() if p.requires_grad)
+
+
+def test_no_row_ever_asks_for_outside_weights():
+    for name in models.MODELS:
+        for scale in models.SCALES:
+            text = str(models.config(name, scale=scale).model)
+            assert "http" not in text and "open-mmlab" not in text and ".pth" not in text, (name, scale)
+
+
+def test_every_vit_s_row_has_the_same_encoder():
+    encoders = [models.config(name).model.backbone for name in models.MODELS if "vit_s" in name]
+    assert len(encoders) == 5
+    for encoder in encoders:
+        assert {key: encoder.get(key) for key in _VIT_S if key != "norm_cfg"} == {
+            key: value for key, value in _VIT_S.items() if key != "norm_cfg"
+        }
+        assert encoder.norm_cfg.eps == 1e-6
+
+
+def test_unknown_names_say_what_is_known():
+    with pytest.raises(ValueError, match="Did you mean 'setr_mla'"):
+        models.config("setr_mlaa")
+    with pytest.raises(ValueError, match="scale"):
+        models.config("setr_mla", scale="tiny")
+
+
+def test_window_and_stride_follow_the_crop():
+    cfg = models.config("setr_mla", crop=(256, 256))
+    assert cfg.model.test_cfg.crop_size == (256, 256)
+    assert cfg.model.test_cfg.stride == (170, 170)  # 341 of 512, in proportion
+    assert models.test_resize(cfg, "full", (256, 256)) == (1024, 256)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    torch.manual_seed(1)
+    model = models.build("setr_pup", scale="mini")
+    path = tmp_path_factory.mktemp("checkpoint") / "epoch_1.safetensors"
+    return model, models.save(model, path, models.meta("setr_pup", CLASSES, "mini") | dict(epoch=1))
+
+
+def test_a_checkpoint_rebuilds_its_model(saved):
+    model, path = saved
+    loaded = models.load(path)
+    assert not loaded.training and loaded.meta["classes"] == list(CLASSES) and loaded.meta["epoch"] == 1
+    theirs = loaded.state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in model.state_dict().items())
+
+
+def test_predictions_survive_saving_and_have_the_photos_size(saved):
+    model, path = saved
+    photo = np.random.default_rng(0).integers(0, 255, (150, 97, 3), np.uint8)
+    model.eval()
+    label = models.predict(model, photo, "fp32")
+    assert label.shape == (150, 97) and label.dtype == np.uint8 and label.max() < 28
+    assert np.array_equal(label, models.predict(models.load(path), photo, "fp32"))
+    probabilities = models.probabilities(model, photo, "fp32")
+    assert probabilities.shape == (28, 150, 97)
+    assert np.allclose(probabilities.sum(0), 1, atol=1e-5)
+    assert (probabilities.argmax(0) == label).mean() > 0.999  # ties aside
+
+
+def test_prediction_equals_mmsegmentations_own_test_step(saved):
+    """Same preprocessing, same windows, same resizing as `EncoderDecoder.predict` behind its own pipeline."""
+    from mmengine.dataset import Compose
+    from mmseg.registry import TRANSFORMS
+
+    model, _ = saved
+    model.eval()
+    photo = np.random.default_rng(2).integers(0, 255, (300, 180, 3), np.uint8)
+    steps = [dict(type="Resize", scale=(512, 128), keep_ratio=True), dict(type="PackSegInputs")]
+    pipeline = Compose([TRANSFORMS.build(step) for step in steps])
+    item = pipeline(dict(img=photo[..., ::-1].copy(), img_shape=photo.shape[:2], ori_shape=photo.shape[:2]))
+    with torch.no_grad():
+        theirs = model.test_step(dict(inputs=[item["inputs"]], data_samples=[item["data_samples"]]))[0]
+    ours = models.predict(model, photo, "fp32")
+    assert (ours == theirs.pred_sem_seg.data[0].numpy()).mean() > 0.999
+
+
+def test_argmax_of_upsampled_logits_needs_no_stack(saved):
+    scores = torch.randn(28, 9, 7)
+    size = (83, 61)
+    stacked = torch.nn.functional.interpolate(scores[None], size, mode="bilinear")[0].argmax(0)
+    assert np.array_equal(models.upsampled_argmax(scores, size), stacked.numpy())
+
+
+def test_whole_image_inference_uses_whole_patches(saved):
+    info = dict(saved[0].meta, test_cfg=dict(mode="whole"), resize=[512, 128])
+    height, width = fitted_size((850, 550), info)
+    assert height % 8 == width % 8 == 0 and abs(height / width - 850 / 550) < 0.05
+
+
+def test_torn_and_foreign_checkpoints_are_named(saved, tmp_path):
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes(saved[1].read_bytes()[:1000])
+    with pytest.raises(ValueError, match="torn.safetensors can't be read"):
+        models.load(torn)
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"a": torch.zeros(1)}, foreign)
+    with pytest.raises(ValueError, match="not one of ours"):
+        models.load(foreign)
+    with pytest.raises(FileNotFoundError, match="No checkpoint at"):
+        models.load(tmp_path / "none.safetensors")
+
+
+def test_half_precision_files_load_as_float32(saved, tmp_path):
+    _, path = saved
+    half = tmp_path / "half.safetensors"
+    state = {k: v.half() if v.is_floating_point() else v for k, v in load_file(path).items()}
+    save_file(state, half, metadata={"fashionlib": json.dumps(models.read_meta(path))})
+    assert next(models.load(half).parameters()).dtype == torch.float32

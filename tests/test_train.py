@@ -1,0 +1,295 @@
+"""Recipes say whose each number is; runs can be stopped, resumed, refused and repeated."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fashionlib import models, train
+from fashionlib.train import Recipe, RunRefused, folders, runner, state
+
+TINY = dict(
+    model="segmenter_vit_t", data="tiny", scale="mini", epochs=2, batch=4, workers=0, precision="fp32"
+)
+
+
+def recipe(**changes) -> Recipe:
+    return Recipe.from_preset("quick", **{**TINY, **changes})
+
+
+def weights(folder, epoch):
+    return load_file(folder / f"epoch_{epoch}.safetensors")
+
+
+def same(a, b) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+# ------------------------------------------------------------------ recipes
+
+STATED = {  # section IV of the paper
+    "segmenter_vit_t": 8, "segmenter_vit_b": 4, "setr_mla": 2, "setr_pup": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "batch"), STATED.items())
+def test_the_papers_recipe(model, batch):
+    paper = Recipe.from_preset("paper", model=model, data="imaterialist", init="ade20k")
+    assert (paper.batch, paper.epochs, paper.optimizer, paper.lr, paper.momentum) == (
+        batch,
+        15,
+        "SGD",
+        1e-3,
+        0.9,
+    )
+    assert (paper.crop, paper.resize_range, paper.schedule, paper.power) == (
+        (512, 512),
+        (0.5, 2.0),
+        "poly",
+        0.9,
+    )
+    assert (paper.weight_decay, paper.min_lr, paper.cat_max_ratio, paper.photometric) == (
+        0.0,
+        1e-4,
+        0.75,
+        True,
+    )
+    assert paper.head_lr_mult == (10.0 if "setr" in model else 1.0)
+    assert paper.test_mode == "slide" and paper.test_resize == (2048, 512)
+    table = train.describe(paper)
+    assert set(table.loc[["epochs", "batch", "lr", "optimizer", "crop"], "provenance"]) == {"paper"}
+    assert set(table.loc[["weight_decay", "min_lr", "cat_max_ratio"], "provenance"]) == {
+        "MMSegmentation config"
+    }
+    assert "This is the paper's run" in train.headline(paper)
+
+
+def test_other_rows_follow_their_own_config():
+    naive = Recipe.from_preset("paper", model="setr_naive", data="imaterialist")
+    unet = Recipe.from_preset("paper", model="unet", data="imaterialist")
+    large = Recipe.from_preset("paper", model="segmenter_vit_l", data="imaterialist")
+    assert naive.lr == 0.01 and naive.head_lr_mult == 10
+    assert (unet.lr, unet.weight_decay) == (0.01, 5e-4)
+    assert (large.crop, large.resize_base, large.test_resize) == ((640, 640), (2560, 640), (2560, 640))
+
+
+@pytest.mark.parametrize("change", [dict(photos=20), dict(epochs=3), dict(lr=0.01), dict(preset="quick")])
+def test_nothing_else_passes_for_the_papers_run(change):
+    given = dict(preset="paper", model="setr_mla", data="imaterialist", init="ade20k") | change
+    assert "This is not the paper's run" in train.headline(Recipe.from_preset(given.pop("preset"), **given))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (dict(epochz=3), "Unknown setting 'epochz'. Did you mean 'epochs'"),
+        (dict(epochs=0), "epochs=0: must be above 0"),
+        (dict(batch=7, accumulate=2), "batch=7 can't be shared by gpus=1 x accumulate=2"),
+        (dict(crop=[130, 128]), "multiples of the patch size 8"),
+        (dict(memory="small"), "Unknown memory 'small'"),
+        (dict(model="setr_mini"), "Unknown model 'setr_mini'"),
+    ],
+)
+def test_a_recipe_checks_itself(change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        recipe(**change)
+
+
+def test_a_recipe_survives_json_and_names_its_run():
+    ours = recipe(photos=3, crop=[128, 64])
+    assert Recipe.from_dict(json.loads(json.dumps(ours.to_dict()))) == ours
+    assert ours.name == "segmenter_vit_t-mini-none-3photos"
+
+
+def test_layer_wise_rates_fall_towards_the_photo():
+    fine = Recipe.from_preset("finetune", model="segmenter_vit_s", data="ccp")
+    rates = [rate["lr_mult"] for rate in train.job.layer_rates(fine).values()]
+    assert rates[:12] == sorted(rates[:12]) and rates[11] == pytest.approx(0.8)
+    assert rates[12] == pytest.approx(0.8**13)
+
+
+def test_optimiser_gets_what_the_recipe_says():
+    from mmengine.optim import build_optim_wrapper
+
+    paper = Recipe.from_preset("paper", model="setr_mla", data="imaterialist", scale="mini")
+    optimiser = build_optim_wrapper(
+        models.build("setr_mla", scale="mini"), train.job.optimiser(paper)
+    ).optimizer
+    rates = {round(group["lr"], 6) for group in optimiser.param_groups}
+    assert rates == {0.001, 0.01} and {group["weight_decay"] for group in optimiser.param_groups} == {0.0}
+
+
+# ------------------------------------------------------------------ runs
+
+
+@pytest.fixture(scope="module")
+def finished(prepared_home):
+    rows = []
+    folder = train.train(recipe(), home=prepared_home, progress=False, on_iteration=rows.append)
+    return folder, rows
+
+
+def test_a_run_leaves_what_later_stages_read(finished):
+    folder, rows = finished
+    history = pd.read_csv(folder / "history.csv")
+    assert tuple(history.columns) == runner.HISTORY
+    assert history["iter"].tolist() == list(range(1, len(history) + 1)) == [row["iter"] for row in rows]
+    assert (
+        set(history.epoch) == {1, 2}
+        and history.loss_decode.notna().all()
+        and history.acc.between(0, 100).all()
+    )
+    meta = models.read_meta(folder / "epoch_2.safetensors")
+    assert meta["epoch"] == 2 and meta["run"] == folder.name and meta["recipe"] == recipe().to_dict()
+    assert (folder / "config.py").is_file() and json.loads((folder / "recipe.json").read_text())[
+        "fingerprint"
+    ]
+    assert not (folder / "last.pth").exists()  # of use only to go on
+
+
+def test_a_finished_run_is_a_no_op(finished, prepared_home):
+    folder, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.*")}
+    train.train(recipe(), home=prepared_home, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*.*")} == before
+
+
+def test_the_same_seed_gives_the_same_weights(finished, prepared_home):
+    again = train.train(recipe(variant="again"), home=prepared_home, progress=False)
+    assert same(weights(finished[0], 2), weights(again, 2))
+
+
+def test_stopped_inside_an_epoch_and_resumed_ends_alike(finished, prepared_home):
+    asked = recipe(variant="stopped")
+
+    def stop_at_4(row):
+        if row["iter"] == 4:
+            os.kill(os.getpid(), signal.SIGINT)  # what a notebook's stop button sends
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(asked, home=prepared_home, progress=False, on_iteration=stop_at_4)
+    folder = train.train(asked, home=prepared_home, progress=False)
+    assert same(weights(finished[0], 2), weights(folder, 2))
+    ours, theirs = (
+        pd.read_csv(f / "history.csv").drop(columns=["seconds", "memory_mb"]) for f in (folder, finished[0])
+    )
+    pd.testing.assert_frame_equal(ours, theirs)
+
+
+def test_a_torn_state_is_named_and_the_one_before_used(prepared_home, caplog):
+    asked = recipe(variant="torn", epochs=3)
+
+    def stop_late(row):
+        if row["epoch"] == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(asked, home=prepared_home, progress=False, on_iteration=stop_late)
+    folder = prepared_home / "runs" / "tiny" / asked.name
+    last = folder / state.LAST
+    last.write_bytes(last.read_bytes()[:-100])
+    with caplog.at_level("WARNING"):
+        saved = state.newest(folder)
+    assert "last.pth is torn" in caplog.text and saved["epoch"] == 2
+    last.unlink()
+    (folder / state.PREVIOUS).unlink()
+    assert state.newest(folder) is None
+
+
+def test_another_recipe_in_the_same_folder_is_refused(finished, prepared_home):
+    with pytest.raises(RunRefused, match="its lr is 0.001, not 0.002.*variant=.*overwrite=True"):
+        train.train(recipe(lr=0.002), home=prepared_home, progress=False)
+
+
+def test_two_at_once_are_refused(finished):
+    with folders.locked(finished[0]), pytest.raises(RunRefused, match="Another process"):
+        with folders.locked(finished[0]):
+            pass
+
+
+def test_weights_before_the_first_iteration_are_the_loaded_ones(finished, prepared_home, monkeypatch):
+    """MMEngine's Runner calls init_weights() again after building: it must not undo what was loaded."""
+    start = finished[0] / "epoch_1.safetensors"
+    seen = {}
+    original = runner.FashionRunner.load_or_resume
+
+    def spy(self):
+        original(self)
+        seen.update({key: value.clone() for key, value in self.model.state_dict().items()})
+
+    monkeypatch.setattr(runner.FashionRunner, "load_or_resume", spy)
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("asked for the network"))
+    train.train(recipe(init=str(start), epochs=1), home=prepared_home, progress=False)
+    assert same(seen, weights(finished[0], 1))
+
+
+def test_accumulated_gradients_are_those_of_the_large_batch(prepared_home, monkeypatch):
+    monkeypatch.setattr("mmcv.cnn.bricks.drop.DropPath.forward", lambda self, x: x)  # draws by batch
+    still = dict(epochs=1, batch=4, photos=4, optimizer="SGD", lr=0.1, warmup=0.0, clip_grad=None)
+    folder = {}
+    for accumulate in (1, 2):
+        folder[accumulate] = train.train(
+            recipe(accumulate=accumulate, model="segmenter_vit_t_linear", variant=f"x{accumulate}", **still),
+            home=prepared_home,
+            progress=False,
+        )
+    one, two = (weights(folder[accumulate], 1) for accumulate in (1, 2))
+    moved = max((one[key] - two[key]).abs().max().item() for key in one)
+    assert moved < 1e-6
+
+
+def test_estimate_projects_the_run(prepared_home):
+    cost = train.estimate(recipe(), home=prepared_home, iterations=2)
+    assert cost["iterations"] == 2 * -(-14 // 4) and cost["batch_that_fits"] > 4
+    assert cost["seconds_per_iteration"] > 0 and 0.01 < cost["peak_gb"] < 5
+
+
+def test_lean_memory_gives_the_same_gradients():
+    x = torch.randn(1, 3, 128, 128)
+    grads = []
+    for memory in ("auto", "lean"):
+        torch.manual_seed(0)
+        model = models.build("setr_mla", scale="mini", memory=memory)
+        model.eval()
+        out = model.encode_decode(x.clone().requires_grad_(), [dict(img_shape=(128, 128))])
+        out.square().mean().backward()
+        grads.append(model.backbone.layers[0].ffn.layers[1].weight.grad)
+    assert torch.allclose(*grads, atol=1e-6)
+
+
+def test_two_processes_train_as_one(prepared_home):
+    """torchrun on the CPU: the same photos in the same batches, so nearly the same losses."""
+    still = dict(epochs=1, batch=4, model="segmenter_vit_t_linear", optimizer="SGD", lr=0.01, clip_grad=None)
+    alone = train.train(recipe(variant="one", **still), home=prepared_home, progress=False)
+    both = train.launch(recipe(variant="two", gpus=2, **still), home=prepared_home)
+    frames = [pd.read_csv(folder / "history.csv") for folder in (alone, both)]
+    assert len(frames[0]) == len(frames[1])
+    first = {key: value for key, value in weights(alone, 1).items() if "conv_seg.weight" in key}
+    second = weights(both, 1)
+    assert all(torch.allclose(value, second[key], atol=2e-3) for key, value in first.items())
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL])
+def test_killed_and_started_again(finished, prepared_home, kill):
+    asked = recipe(variant="killed")
+    script = (
+        "import json, sys; from fashionlib.train import Recipe, train\n"
+        "train(Recipe.from_dict(json.loads(sys.argv[1])), home=sys.argv[2], progress=False)"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script, json.dumps(asked.to_dict()), str(prepared_home)]
+    process = subprocess.Popen(command)
+    first = prepared_home / "runs" / "tiny" / asked.name / "epoch_1.safetensors"
+    deadline = time.monotonic() + 120
+    while not first.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(kill)
+    process.wait()
+    folder = train.train(asked, home=prepared_home, progress=False)
+    assert same(weights(finished[0], 2), weights(folder, 2))
