@@ -1,11 +1,13 @@
 """Cut-outs: the clothes of a photo, or the person who wears them, without the ground.
 
-    photos   files <-> upright RGB, with everything that travels beside the pixels
-    segment  which pixels belong to what is kept
-    edges    how opaque they are, and their colour without the old ground
-    cut      one photo through the three above
-    compose  crop, size, background, contact sheet
-    batch    folders of photos
+    photos            files <-> upright RGB, with what travels beside the pixels
+    segment           which pixels belong to what is kept
+    edges             how opaque they are, and their colour without the old ground
+    cut               one photo through the three above
+    compose           crop, size, background, contact sheet
+    options, single   what is made of a photo, and its files
+    sources, report   which photos become which files, and what came of them
+    batch             folders of photos
 """
 
 from fashionlib.cutout.compose import contact_sheet

@@ -111,6 +111,7 @@ _model = None  # of a worker process
 
 def _start(path, threads: int) -> None:
     global _model
+    os.environ["NUMBA_NUM_THREADS"] = str(threads)  # read when pymatting is first imported
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     _model = segment.load_model(path)
@@ -142,8 +143,9 @@ def _in_processes(tasks: list[Task], out: Path, options: Options, choice: segmen
 
 
 def _digest(model, options: Options) -> str:
-    """A digest of the model (description and weights) and of the options."""
-    digest = hashlib.sha256(json.dumps([model.meta, asdict(options)], sort_keys=True, default=str).encode())
+    """A digest of the model (description and weights) and of the options that change a picture."""
+    changing = asdict(options) | {"max_pixels": None}
+    digest = hashlib.sha256(json.dumps([model.meta, changing], sort_keys=True, default=str).encode())
     if Path(options.background).is_file():
         digest.update(Path(options.background).read_bytes())
     for tensor in model.state_dict().values():
