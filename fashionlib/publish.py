@@ -59,7 +59,7 @@ def summary(data: str) -> str:
     if not all(file.is_file() for file in files):
         return ""
     here, committed = (pd.read_csv(file).set_index("run")[["mIoU", "aAcc"]] for file in files)
-    return here.join(committed, rsuffix=" committed", how="outer").round(4).to_string()
+    return here.join(committed.add_suffix(" committed"), how="outer").round(4).to_string()
 
 
 def publish(data: str) -> list[Path]:

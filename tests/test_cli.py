@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from fashionlib import paths, plan, publish, reproduce
 from fashionlib.cli import main
+from fashionlib.sources import sample as source
 
 
 def call(*words):
@@ -41,8 +42,9 @@ def test_a_foreseen_error_is_one_sentence_and_exit_code_1(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_sample_draws_and_prepares(tmp_path, monkeypatch):
+def test_sample_draws_and_prepares(raw_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("FASHION_HOME", str(tmp_path))
+    monkeypatch.setattr(source, "make", lambda out, photos, seed: raw_folder(photos, folder=out))
     result = call("sample", "--photos", 20)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "raw/sample/train.csv").is_file() and (tmp_path / "data/sample/dataset.json").is_file()
