@@ -6,7 +6,7 @@ import nbformat
 import papermill
 import pytest
 
-from fashionlib import notebook, paths
+from fashionlib import notebook, paths, plan
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [
@@ -26,7 +26,7 @@ def code(path):
 
 
 def test_there_are_six():
-    assert [path.stem for path in NOTEBOOKS] == NAMES
+    assert [path.stem for path in NOTEBOOKS] == NAMES == list(plan.FILES)
 
 
 @each
