@@ -9,7 +9,9 @@ multiplied on contiguous (N, L, C), give the same answers faster and in less mem
           the quickest in fp32 and on a GPU.
 """
 
-import fashionlib.engine  # noqa: F401, I001  (first: silences the imports below)
+import fashionlib.engine  # noqa: F401  (first: it keeps the engine quiet)
+
+# isort: split
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import MultiheadAttention

@@ -178,6 +178,16 @@ def reproduce(
 
 
 @main.command()
+def recipe() -> None:
+    """Write results/recipe.md: the paper's recipe, setting by setting, and whose each is."""
+    from fashionlib import paths
+    from fashionlib.files import write_text
+    from fashionlib.train.table import recipe_page
+
+    click.echo(write_text(paths.PROJECT / "results" / "recipe.md", recipe_page()))
+
+
+@main.command()
 @click.argument("data")
 @click.option("--check", is_flag=True, help="Only compare with what is committed.")
 def publish(data: str, check: bool) -> None:

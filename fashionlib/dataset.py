@@ -6,6 +6,9 @@ Usable from any stock config::
     dataset = dict(type="FashionDataset", data_root="data/ccp", split="train", pipeline=...)
 """
 
+import fashionlib.engine  # noqa: F401  (first: it keeps the engine quiet)
+
+# isort: split
 import json
 import random
 from pathlib import Path
@@ -17,7 +20,6 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from torch.utils.data import Sampler
 
-import fashionlib.engine  # noqa: F401, I001  (first: silences the imports below)
 from fashionlib import classes
 
 

@@ -77,6 +77,7 @@ def _name(name: str) -> str:
     """`name` if it is a plain folder name, else a ValueError: names come from the command line."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name or ""):
         raise ValueError(
-            f"{name!r} can't name a folder: use letters, digits, '_', '-', '+' and '.', beginning with a letter or digit."
+            f"{name!r} can't name a folder: use letters, digits, '_', '-', '+' and '.', "
+            "beginning with a letter or digit."
         )
     return name

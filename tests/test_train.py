@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fashionlib import models, train
+from fashionlib import models, paths, train
 from fashionlib.train import Recipe, RunRefused, folders, runner, state
+from fashionlib.train.table import recipe_page
 
 TINY = dict(
     model="segmenter_vit_t", data="tiny", scale="mini", epochs=2, batch=4, workers=0, precision="fp32"
@@ -69,6 +70,10 @@ def test_the_papers_recipe(model, batch):
         "MMSegmentation config"
     }
     assert "This is the paper's run" in train.headline(paper)
+
+
+def test_the_committed_recipe_page_is_what_the_shipped_configs_say():
+    assert (paths.PROJECT / "results" / "recipe.md").read_text() == recipe_page()
 
 
 def test_other_rows_follow_their_own_config():

@@ -9,7 +9,9 @@ family with fewer, narrower layers, for drawn photos on a CPU; it is named where
 ``predict``     photo -> label map or probabilities
 """
 
-import fashionlib.engine  # noqa: F401, I001  (first: silences the imports below)
+import fashionlib.engine  # noqa: F401  (first: it keeps the engine quiet)
+
+# isort: split
 from fashionlib.models.build import build, config, meta, patch_size, shipped_crop, test_resize
 from fashionlib.models.checkpoint import load, read_meta, save
 from fashionlib.models.predict import autocast, logits, precision, predict, probabilities, upsampled_argmax

@@ -247,7 +247,7 @@ def _origin(name: str, value: Any, preset: str, model: str, given: dict) -> str:
     if name in given:
         return CALLER
     paper_row = models.MODELS[model].paper_batch
-    if preset == "paper" and paper_row and (name == "batch" or _STATED.get(name) == value):
+    if preset == "paper" and paper_row and (name == "batch" or (name in _STATED and _STATED[name] == value)):
         return PAPER
     if name in PRESETS[preset] or name in _defaults(model):
         return OURS

@@ -10,6 +10,9 @@ which leaves out class-sized tensors of another class count and refuses every ot
 Files are kept in ``cache/weights`` under the home folder; one put there by hand saves the download.
 """
 
+import fashionlib.engine  # noqa: F401  (first: it keeps the engine quiet)
+
+# isort: split
 import json
 import re
 from dataclasses import dataclass, field
