@@ -8,6 +8,7 @@ import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -36,8 +37,10 @@ def make(
 
     The same `photos` and `seed` give the same bytes whatever `workers` is (default: one a core). The
     folder is complete or absent; one that holds something else than a drawn sample is refused
-    (FileExistsError).
+    (FileExistsError). Raises ValueError for less than one photo.
     """
+    if photos < 1:
+        raise ValueError(f"photos={photos} is not a number of photos to draw: give at least 1.")
     out = Path(out)
     _refuse_foreign(out)
     part = out.with_name(f"{out.name}.part")
@@ -70,7 +73,8 @@ def _run(function, jobs, workers: int | None, progress: bool):
     bar = partial(tqdm, total=len(jobs), desc="Drawing", unit="photo", disable=not progress)
     if workers == 1:
         return list(bar(map(function, jobs)))
-    with ProcessPoolExecutor(workers) as pool:
+    # spawn: a fork of a process in which OpenCV or torch runs threads (a notebook) can hang
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         return list(bar(pool.map(function, jobs, chunksize=8)))
 
 

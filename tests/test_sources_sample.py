@@ -1,0 +1,176 @@
+"""The drawn sample: what is planned, what is drawn, and that colours alone do not solve it."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fashionlib import raw, rle, splits
+from fashionlib.sources import sample
+from fashionlib.sources.sample.paint import Canvas, Item
+from fashionlib.sources.sample.plan import INSTANCES, Scene, plan
+from fashionlib.sources.sample.scenes import draw
+from fashionlib.sources.sample.textures import PATTERNS, Cloth
+
+SMALL = 96  # photos of the small data set drawn for these tests
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return sample.make(tmp_path_factory.mktemp("raw") / "sample", SMALL, workers=2, progress=False)
+
+
+def seen(scene: Scene) -> set[int]:
+    return set() if scene.part_only else {i for outfit in scene.outfits for i in outfit}
+
+
+# --- the plan ---------------------------------------------------------------------------------------
+
+
+def test_classes_are_frequent_as_the_square_root_of_the_papers_counts():
+    photos = Counter(i for scene in plan(400, seed=0) for i in seen(scene))
+    counts = np.array([photos[i] for i in range(27)])
+    share = (counts / np.sqrt(INSTANCES))[counts > counts.min() + 2]  # the rarest are lifted to the floor
+    assert counts.min() >= 40 and len(share) >= 10
+    assert np.allclose(share, np.median(share), rtol=0.1), counts
+
+
+def test_every_class_has_photos_for_training_validation_and_test():
+    scenes = {f"drawn_{i:04d}": seen(scene) for i, scene in enumerate(plan(400, seed=0))}
+    labels = {name: classes for name, classes in scenes.items() if classes}
+    parts = splits.split(labels, seed=0, labels=labels)
+    for part, least in (("train", 10), ("val", 4), ("test", 4)):
+        counts = Counter(i for name in parts[part] for i in labels[name])
+        assert min(counts[i] for i in range(27)) >= least, (part, counts)
+
+
+def test_photos_differ_in_kind_ground_and_shape():
+    scenes = plan(400, seed=0)
+    assert len(scenes) == 400
+    assert np.mean([scene.kind == "flat" for scene in scenes]) >= 0.3
+    assert np.mean([scene.cluttered for scene in scenes]) >= 0.4
+    assert all(300 <= side <= 1200 for scene in scenes for side in (scene.width, scene.height))
+    assert len({round(scene.width / scene.height, 2) for scene in scenes}) >= 6
+    assert sum(scene.part_only for scene in scenes) == 4
+
+
+# --- the canvas -------------------------------------------------------------------------------------
+
+boxes = st.lists(st.tuples(*[st.integers(0, 40)] * 4, st.integers(-1, 5)), min_size=1, max_size=6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(boxes)
+def test_painting_larger_instances_first_gives_what_is_seen(boxes):
+    cloth = Cloth("smooth", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    canvas = Canvas(np.zeros((40, 40, 3), np.float32), (0.5, -0.5), 1.0, np.random.default_rng(0))
+    for x0, y0, x1, y1, class_id in boxes:
+        outline = [(x0, y0), (x1 + 1, y0), (x1 + 1, y1 + 1), (x0, y1 + 1)]
+        item = Item(class_id if class_id >= 0 else None, cloth).add(outline)
+        canvas.draw([item], np.array([[1.0, 0, 0], [0, 1.0, 0]]))
+    label_of = [0 if class_id is None else class_id + 1 for class_id, _ in canvas.covered]
+    expected = np.array([*label_of, 0])[canvas.owner]
+    found = canvas.instances()
+    codes, ids = [rle.encode(mask) for _, mask in found], [class_id for class_id, _ in found]
+    assert np.array_equal(rle.label_map(codes, ids, 40, 40), expected)
+
+
+def test_a_belt_lies_on_a_dress_and_the_dress_goes_on_below():
+    _, instances = draw(Scene("full", 320, 640, False, ((10, 19),)), np.random.default_rng(3))
+    masks = {class_id: mask for class_id, mask in instances if class_id in (10, 19)}
+    assert (masks[10] & masks[19]).sum() > 0.5 * masks[19].sum()
+
+
+@pytest.mark.parametrize("class_id", range(27))
+def test_every_class_can_be_laid_out_and_fills_the_picture(class_id):
+    picture, instances = draw(Scene("flat", 300, 300, False, ((class_id,),)), np.random.default_rng(1))
+    assert picture.shape == (300, 300, 3) and picture.dtype == np.uint8
+    area = np.any([mask for i, mask in instances if i == class_id], axis=0).mean()
+    assert 0.05 < area < 0.9
+    assert {i for i, _ in instances if i < 27} == {class_id}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_patterns_mix_between_their_colours(pattern):
+    u, v = np.meshgrid(np.linspace(0, 40, 80, dtype=np.float32), np.linspace(0, 40, 80, dtype=np.float32))
+    mix, relief = PATTERNS[pattern](u, v)
+    assert -0.01 <= np.min(mix) and np.max(mix) <= 1.01
+    assert 0.2 < np.min(relief) and np.max(relief) < 1.7
+
+
+# --- the data set -----------------------------------------------------------------------------------
+
+
+def test_the_raw_reader_accepts_it(drawn):
+    instances = raw.read(drawn)
+    assert set(range(27)) <= set(instances.ClassId)
+    assert instances.ClassId.between(27, 45).any()
+    assert len(list((drawn / "train").glob("*.jpg"))) == instances.ImageId.nunique() == SMALL
+    assert raw.descriptions(drawn)["info"] == {"source": "sample", "photos": SMALL, "seed": 0}
+
+
+def test_some_photos_show_only_parts(drawn):
+    main = raw.read(drawn).groupby("ImageId").ClassId.min()
+    assert (main >= 27).sum() == 1
+
+
+def test_photos_outside_the_data_set(drawn):
+    photos = sorted((drawn / "test").glob("*.jpg"))
+    assert len(photos) >= 12
+    assert not set(raw.read(drawn).ImageId) & {path.stem for path in photos}
+
+
+def test_same_seed_same_bytes_whatever_the_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr(sample, "TEST_PHOTOS", 2)
+    folders = [sample.make(tmp_path / str(n), 6, seed=5, workers=n, progress=False) for n in (1, 2)]
+    names = [sorted(p.relative_to(f) for p in f.rglob("*") if p.is_file()) for f in folders]
+    assert names[0] == names[1] and len(names[0]) == 10
+    assert all((folders[0] / name).read_bytes() == (folders[1] / name).read_bytes() for name in names[0])
+    other = sample.make(tmp_path / "other", 6, seed=6, workers=1, progress=False)
+    assert (other / "train.csv").read_bytes() != (folders[0] / "train.csv").read_bytes()
+
+
+def test_a_folder_with_other_data_is_refused(tmp_path):
+    (tmp_path / "mine.txt").write_text("a")
+    with pytest.raises(FileExistsError, match="holds something else than a drawn sample"):
+        sample.make(tmp_path, 4)
+
+
+def test_no_photos_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="photos=0"):
+        sample.make(tmp_path / "x", 0)
+
+
+def test_colour_alone_does_not_solve_it(drawn):
+    """Naive Bayes over 16 x 16 x 16 RGB cells, fitted on the training photos, scored on the test photos."""
+    instances = raw.read(drawn)
+    instances = instances[instances.ClassId < 27]
+    labels = instances.groupby("ImageId").ClassId.agg(set).to_dict()
+    parts = splits.split(labels, seed=0, labels=labels)
+    small = {name: [_small(drawn, instances, i) for i in parts[name]] for name in ("train", "test")}
+    counts = np.full((28, 16**3), 0.1)
+    for cells, truth in small["train"]:
+        np.add.at(counts, (truth, cells), 1)
+    confusion = np.zeros((28, 28), np.int64)
+    for cells, truth in small["test"]:
+        np.add.at(confusion, (truth, counts.argmax(0)[cells]), 1)
+    hits = np.diag(confusion)
+    union = confusion.sum(0) + confusion.sum(1) - hits
+    miou = np.mean(hits[union > 0] / union[union > 0])
+    print(f"colour histogram: mIoU {miou:.3f}, aAcc {hits.sum() / confusion.sum():.3f}")
+    assert miou < 0.15
+
+
+def _small(folder, instances, image_id):
+    """Colour cells and label values of a photo at a short side of 128, both flat."""
+    rows = instances[instances.ImageId == image_id]
+    height, width = int(rows.Height.iloc[0]), int(rows.Width.iloc[0])
+    h, w = (round(side * 128 / min(height, width)) for side in (height, width))
+    photo = (
+        np.asarray(Image.open(raw.image_path(folder, image_id)).resize((w, h), Image.Resampling.BOX)) // 16
+    )
+    truth = rle.label_map(list(rows.EncodedPixels), list(rows.ClassId), height, width, size=(h, w))
+    return (photo.astype(int) @ (256, 16, 1)).ravel(), truth.ravel()
