@@ -1,7 +1,7 @@
 """Colours, and which cloth a class is made of.
 
 A class has its own pattern and habits of light and dark, and a hue that it often has, as jeans are twill
-and more often blue than not. Habits are no rules: a third of all clothes, and every background, take any
+and more often blue than not. Habits are no rules: most clothes, and every background, take any
 hue, so that a colour says little by itself.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from .textures import Cloth
 
-FAITHFUL = 0.65  # how often a colour follows its class's hue
+FAITHFUL = 0.4  # how often a colour follows its class's hue
 
 
 class Habit(NamedTuple):
@@ -81,7 +81,7 @@ def hue(rng: np.random.Generator, light=(0.2, 0.95), vivid: float = 0.8, usual: 
 
 def muted(rng: np.random.Generator, light=(0.3, 1.0)) -> tuple[float, float, float]:
     """A colour for the surroundings: any hue, less vivid than clothes."""
-    return hue(rng, light, 0.3)
+    return hue(rng, light, 0.4)
 
 
 def luma(colour) -> float:

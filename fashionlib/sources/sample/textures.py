@@ -84,7 +84,7 @@ def _quilt(u, v):
 def _denim(u, v):
     twill = np.sin(2 * np.pi * (u + v) / 2.1)
     worn = np.sin(u / 7 + 1.3 * np.sin(v / 9))
-    return 0.28 + 0.24 * twill + 0.16 * worn, 1 + 0.05 * np.sin(13 * u - 11 * v)
+    return 0.4 + 0.24 * twill + 0.16 * worn, 1 + 0.05 * np.sin(13 * u - 11 * v)
 
 
 def _gingham(u, v):
@@ -132,7 +132,7 @@ def _tartan(u, v):
 
 
 def _blocks(u, v):
-    return _step(_zigzag(v / 9) - 0.5, 0.03) * 0.85 + 0.3 * (_zigzag(v / 9) > 0.88), 1 + 0.10 * np.sin(5 * u)
+    return _step(_zigzag(v / 9) - 0.5, 0.03) * (0.75 + 0.25 * (_zigzag(v / 9) > 0.85)), 1 + 0.10 * np.sin(5 * u)
 
 
 def _fishnet(u, v):
