@@ -5,6 +5,7 @@ Preprocessing (size, mean, std) and the kind of inference come from the checkpoi
 
 from contextlib import nullcontext
 
+import cv2
 import mmcv
 import numpy as np
 import torch
@@ -84,12 +85,26 @@ def predict(model: EncoderDecoder, image: np.ndarray, ask: str = "auto") -> np.n
 def upsampled_argmax(scores: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
     """argmax over C of (C, h, w) `scores` resized bilinearly to `size`, as uint8 (H, W).
 
-    One class at a time, so that a 24-megapixel photo needs two maps of floats, not C.
+    One class at a time, so that a 24-megapixel photo needs two maps of floats, not C; and only classes
+    that can win somewhere, which in a trained model are few.
     """
-    best = torch.full(size, -torch.inf, device=scores.device)
-    label = torch.zeros(size, dtype=torch.uint8, device=scores.device)
-    for value, score in enumerate(scores):
-        full = F.interpolate(score[None, None], size, mode="bilinear")[0, 0]
-        label.masked_fill_(full > best, value)
-        torch.maximum(best, full, out=best)
-    return label.cpu().numpy()
+    maps = scores.float().cpu().numpy()
+    label = np.zeros(size, np.uint8)
+    best = np.full(size, -np.inf, np.float32)
+    for value in _contenders(maps):
+        full = cv2.resize(maps[value], size[::-1], interpolation=cv2.INTER_LINEAR)  # half-pixel centres
+        label[full > best] = value
+        np.maximum(best, full, out=best)
+    return label
+
+
+def _contenders(maps: np.ndarray) -> np.ndarray:
+    """Classes of (C, h, w) that bilinear interpolation lets win anywhere.
+
+    Between four pixels a class lies between its least and its greatest value there: it is out if its
+    greatest is below the least of another class, in every such cell.
+    """
+    padded = np.pad(maps, ((0, 0), (0, 1), (0, 1)), mode="edge")
+    corners = [padded[:, y : y + maps.shape[1], x : x + maps.shape[2]] for y in (0, 1) for x in (0, 1)]
+    greatest, least = np.maximum.reduce(corners), np.minimum.reduce(corners)
+    return np.flatnonzero((greatest >= least.max(axis=0)).any(axis=(1, 2)))

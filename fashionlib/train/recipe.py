@@ -19,7 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": dict(epochs=15),
     # from scratch on the drawn sample, minutes on a laptop: SGD at 0.001 is made for fine-tuning
     "quick": dict(
-        epochs=15,
+        epochs=10,
         batch=8,
         optimizer="AdamW",
         lr=1e-3,
