@@ -45,6 +45,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
 	$(VENV)/bin/python -m ipykernel install --sys-prefix --display-name "Python 3 (fashionlib)"
+	$(VENV)/bin/python -c 'import pymatting'  # compiles itself once, for most of a minute
 	touch $@
 
 $(SAMPLE): $(wildcard fashionlib/sources/sample/*.py) | $(READY)

@@ -1,4 +1,4 @@
-"""Fashionpedia (GitHub ``cvdfoundation/fashionpedia``, annotations CC BY 4.0) -> raw layout.
+"""Fashionpedia (GitHub ``cvdfoundation/fashionpedia``) -> raw layout.
 
 The download, as CVDF's zips unpack (the validation photos lie in ``test/``)::
 
@@ -95,7 +95,7 @@ def convert(
     if left_out:
         files.write_csv(out / "left_out.csv", pd.DataFrame(left_out.items(), columns=["ImageId", "problem"]))
     raw.write(
-        out, pd.DataFrame(rows, columns=list(raw.COLUMNS)), SOURCE, {"url": URL, "licence": "CC BY 4.0"}
+        out, pd.DataFrame(rows, columns=list(raw.COLUMNS)), SOURCE, {"url": URL, "licence": "see THIRD_PARTY.md"}
     )
     return out
 

@@ -167,7 +167,7 @@ def tights(body: Pose | None, rng) -> Item:
 
 def sock(body: Pose | None, rng) -> Item:
     item = Item(22, dye(22, rng))
-    start = rng.uniform(0.66, 0.78)
+    start = rng.uniform(0.58, 0.68)
     legs = _flat_legs() if body is None else body.legs
     for side, leg in zip((-1, 1), legs, strict=True):
         item.add(tube([*along(leg, start, 1.0, 3), leg[2] + (0, 3)], 2.9), 3, round_=2)

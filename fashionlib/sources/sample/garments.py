@@ -200,7 +200,7 @@ def shorts(body: Pose, rng) -> Item:
 
 def skirt(body: Pose, rng) -> Item:
     item = Item(8, dye(8, rng))
-    hem, flare = rng.uniform(50, 66), rng.uniform(5, 13)
+    hem, flare = rng.uniform(48, 62), rng.uniform(5, 13)
     rows = [(22.5, 0.6), (28, 1.2), (34, 1.8 + flare * 0.2), (hem - 1, flare), (hem, flare - 1, 1.5)]
     item.add(body.band(rows), 8, round_=5)
     item.add(body.band([(22.3, 0.7), (25.4, 0.8)], closed=False), 8.1, cloth=trim(item.cloth), shadow=0.1)
@@ -209,7 +209,7 @@ def skirt(body: Pose, rng) -> Item:
 
 def coat(body: Pose, rng) -> Item:
     item = Item(9, dye(9, rng))
-    hem, open_ = rng.uniform(60, 72), rng.uniform(0, 2.5)
+    hem, open_ = rng.uniform(56, 65), rng.uniform(0, 2.5)
     rows = [(-0.2, 0.8), (3.0, 1.6), (9, 2.6), (24, 3.2), (40, 4.5), (hem - 1, 7), (hem, 6)]
     gap = [(-0.2, 3.2), (16, open_ * 0.4), (28, open_ * 0.4), (hem, open_ * 2)]
     sleeves(item, body, 0.97, (5.2, 4.2), 11.3, cuff=0.12)
@@ -233,7 +233,7 @@ def coat(body: Pose, rng) -> Item:
 
 def dress(body: Pose, rng) -> Item:
     item = Item(10, dye(10, rng))
-    hem, flare, dip = rng.uniform(52, 74), rng.uniform(5, 12), rng.uniform(4, 9)
+    hem, flare, dip = rng.uniform(50, 63), rng.uniform(5, 12), rng.uniform(4, 9)
     if rng.random() < 0.6:
         sleeves(item, body, rng.uniform(0.2, 0.36), (4.3, 4.6))
     rows = [(1.2, -0.6, dip), (3.2, 0.1), (8, 0.3), (15, 0.6), (23, 0.2), (30, 1.8), (40, 2 + flare * 0.5),

@@ -25,7 +25,7 @@ UPPER, LOWER, WHOLE, OUTER = (0, 1, 2), (6, 7, 8), (10, 11), (3, 4, 5, 9, 12)
 EXTRAS = (
     ((20, 21, 22), ("full", "lower"), {6, 11}),
     ((23,), ("full", "lower"), set()),
-    ((19,), ("full", "lower"), {9, 11, 12}),
+    ((19,), ("full", "lower"), {3, 4, 9, 11, 12}),
     ((14, 15), ("full", "upper", "portrait"), set()),
     ((13,), ("full", "upper", "portrait"), set()),
     ((16,), ("full", "upper", "portrait"), {1, 2, 10, 11, 12}),
@@ -111,7 +111,7 @@ def _worn(kind: str, needs: Needs, rest: int, rng: np.random.Generator) -> tuple
     else:
         worn = [needs.pick(UPPER, rng), needs.pick(LOWER, rng)]
     if kind in ("full", "upper") and 11 not in worn and rng.random() < 0.4:
-        worn.append(needs.pick(OUTER, rng))
+        worn.append(needs.pick(OUTER if worn[0] in WHOLE else OUTER[:-1], rng))  # a cape hides what is short
     for ids, kinds, clash in EXTRAS:
         if kind in kinds and not clash & set(worn) and needs.wants(ids, rest, rng):
             worn.append(needs.pick(ids, rng))

@@ -10,8 +10,8 @@ from .plan import Scene
 # kind -> the heights (figure units) at the upper and lower edge of the picture
 _FRAMES = {"full": (-21, 87), "upper": (-21, 29), "lower": (23.5, 88), "portrait": (-22, 18)}
 # how much room a class takes on a flat-lay; the others 1.5
-_ROOM = {2: 2.2, 3: 2.4, 4: 2.2, 6: 2.4, 9: 2.8, 10: 2.6, 11: 2.8, 12: 2.6, 13: 0.9, 14: 1.1, 15: 0.9,
-         16: 0.8, 17: 1.2, 18: 0.7, 19: 1.0, 26: 1.8}  # fmt: skip
+_ROOM = {2: 2.2, 3: 2.4, 4: 2.2, 6: 2.4, 9: 2.8, 10: 2.6, 11: 2.8, 12: 2.6, 13: 1.2, 14: 1.2, 15: 1.2,
+         16: 0.8, 17: 1.2, 18: 1.1, 19: 1.2, 26: 1.8}  # fmt: skip
 
 
 def draw(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
@@ -51,7 +51,10 @@ def _stand(canvas: Canvas, scene: Scene, rng) -> None:
 
 def dressed(outfit, rng) -> list[Item]:
     """A wearer and what they wear."""
-    arms = [str(a) for a in rng.choice(["down", "down", "loose", "hip", "bent"], 2)]
+    shown = {17, 18} & set(outfit)  # gloves and watches: the arms don't hang out of the picture
+    arms = [
+        str(a) for a in rng.choice(["hip", "carry"] if shown else ["down", "down", "loose", "hip", "bent"], 2)
+    ]
     if 26 in outfit:
         arms[1] = "up"
     body = people.pose(rng, tuple(arms))

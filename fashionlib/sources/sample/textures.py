@@ -132,7 +132,9 @@ def _tartan(u, v):
 
 
 def _blocks(u, v):
-    return _step(_zigzag(v / 9) - 0.5, 0.03) * (0.75 + 0.25 * (_zigzag(v / 9) > 0.85)), 1 + 0.10 * np.sin(5 * u)
+    return _step(_zigzag(v / 9) - 0.5, 0.03) * (0.75 + 0.25 * (_zigzag(v / 9) > 0.85)), 1 + 0.10 * np.sin(
+        5 * u
+    )
 
 
 def _fishnet(u, v):
