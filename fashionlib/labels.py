@@ -9,7 +9,8 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from fashionlib import classes, rle
-from fashionlib.raw import image_path, whole
+from fashionlib.files import whole
+from fashionlib.raw import image_path
 
 # EXIF's entry (tag 0x112, type 3, count 1) and its value for an upright photo, in both byte orders
 _ORIENTATIONS = {

@@ -25,8 +25,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from fashionlib import classes, labels, rle
+from fashionlib.files import whole
 from fashionlib.labels import Photo, Written
-from fashionlib.raw import CSV, DESCRIPTIONS, RawError, check, descriptions, image_path, whole
+from fashionlib.raw import CSV, DESCRIPTIONS, RawError, check, descriptions, image_path
 from fashionlib.splits import split
 
 PART_ONLY = ("leave_out", "ignore", "keep")

@@ -10,10 +10,7 @@
 AttributesIds does not exist.
 """
 
-import contextlib
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +18,7 @@ import pandas as pd
 from PIL import Image
 
 from fashionlib import classes, rle
+from fashionlib.files import whole
 
 COLUMNS = ("ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds")
 CSV, DESCRIPTIONS = "train.csv", "label_descriptions.json"
@@ -103,17 +101,6 @@ def image_path(folder: str | Path, image_id: str, part: str = "train") -> Path:
     if not _is_file_name(image_id):
         raise RawError(f"The image id {image_id!r} is not a plain file name: it could lead out of {part}/.")
     return Path(folder) / part / f"{image_id}.jpg"
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes the name `path` only if the block succeeds."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _table(csv: Path) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fashionlib import raw
+from fashionlib import files, raw
 
 
 def changed(row, column, value):
@@ -196,7 +196,7 @@ def test_write_says_where_the_data_is_from(raw_folder):
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), raw.whole(path) as temporary:
+    with pytest.raises(KeyboardInterrupt), files.whole(path) as temporary:
         temporary.write_text("ne")
         raise KeyboardInterrupt
     assert path.read_text() == "old"
