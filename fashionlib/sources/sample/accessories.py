@@ -105,7 +105,7 @@ def watch(body: Pose | None, rng) -> Item:
         for y in (7, 9, 11):
             item.add(ellipse(0, y, 0.3, 0.3), 13.05, cloth=trim(item.cloth), shadow=0, part_id=RIVET)
     else:
-        arm = body.arms[rng.integers(2)]
+        arm = min(body.arms, key=lambda arm: abs(arm[2, 0]))  # the hand nearer to the middle
         axis = (arm[2] - arm[1]) / np.linalg.norm(arm[2] - arm[1])
         centre = arm[2] - 0.6 * axis
         across = np.array([-axis[1], axis[0]])

@@ -102,7 +102,8 @@ def wearer(body: Pose, rng: np.random.Generator) -> list[Item]:
     """Skin, face and hair for `body`, none of them annotated."""
     tone = np.array(_SKIN[rng.integers(len(_SKIN))]) / 255
     skin = Item(None, Cloth("smooth", tuple(tone), tuple(tone), folds=0.0))
-    for leg in body.legs:
+    for side, leg in zip((-1, 1), body.legs, strict=True):
+        skin.add(ellipse(*(leg[2] + (1.6 * side, 4.4)), 4.6, 1.9), z=1, round_=1.5)
         skin.add(tube([*leg, leg[2] + (0, 4)], np.array([5.0, 3.3, 2.0, 2.0]) * body.build), z=1, round_=4)
     skin.add(body.band([(1.0, 0), (6, 0), (14, 0), (23, 0), (32, 0), (41, 0)]), z=1.1, round_=6)
     for arm in body.arms:
