@@ -224,6 +224,7 @@ def publish(data: str, check: bool) -> None:
 @click.option("--format", default="png", help="png, webp or jpg.")
 @click.option("--strip", is_flag=True, help="Leave the photo's EXIF tags out.")
 @click.option("--workers", default=1, help="Processes.")
+@click.option("--max-pixels", default=200_000_000, help="Refuse larger photos.")
 @click.option("--preview", is_flag=True, help="Also a contact sheet, preview.png.")
 def cutout(photos: tuple[str, ...], out: Path, **options) -> None:
     """Remove the background of PHOTOS (files, folders, globs): RGBA pictures of their own size."""

@@ -95,7 +95,7 @@ def convert(
     if left_out:
         files.write_csv(out / "left_out.csv", pd.DataFrame(left_out.items(), columns=["ImageId", "problem"]))
     raw.write(
-        out, pd.DataFrame(rows, columns=list(raw.COLUMNS)), SOURCE, {"url": URL, "licence": "see THIRD_PARTY.md"}
+        out, pd.DataFrame(rows, columns=list(raw.COLUMNS)), SOURCE, {"url": URL, "licence": "THIRD_PARTY.md"}
     )
     return out
 
