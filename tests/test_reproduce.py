@@ -14,7 +14,10 @@ from fashionlib.prepare import prepare
 from fashionlib.sources import sample
 
 RUN = "segmenter_vit_t-mini-none-4photos"
-TINY = {"03_train": [{"model": "segmenter_vit_t", "epochs": 1, "batch": 4, "photos": 4}]}
+TINY = {
+    "03_train": [{"model": "segmenter_vit_t", "epochs": 1, "batch": 4, "photos": 4}],
+    "06_background_removal": {"photos": 2},
+}
 
 
 # ---------------------------------------------------------------- plans
