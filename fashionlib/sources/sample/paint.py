@@ -121,9 +121,7 @@ class Canvas:
     def _relief(self, alpha: np.ndarray, radius: float) -> np.ndarray:
         """Brightness (about 1) of a cushion whose edge is rounded over `radius` pixels."""
         radius = max(radius, 1.0)
-        inside = np.pad(
-            (alpha >= 0.5).astype(np.uint8), 1
-        )  # cloth that leaves the picture bends there, barely
+        inside = np.pad((alpha >= 0.5).astype(np.uint8), 1)
         depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)[1:-1, 1:-1]
         rim = 1 - np.minimum(depth / radius, 1)
         bulge = cv2.GaussianBlur(1 - rim * rim, (0, 0), max(radius / 6, 0.6)) * (self.bulk * radius)
