@@ -215,7 +215,7 @@ def shoes(body: Pose | None, rng) -> list[Item]:
 
 def bag(body: Pose | None, rng) -> Item:
     item = Item(24, dye(24, rng))
-    w, h = rng.uniform(7, 9.5), rng.uniform(9, 14)
+    w, h = rng.uniform(8, 10.5), rng.uniform(11, 15)
     if body is None:
         x, y = 0.0, 0.0
     else:

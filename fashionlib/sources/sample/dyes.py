@@ -12,7 +12,7 @@ import numpy as np
 
 from .textures import Cloth
 
-FAITHFUL = 0.4  # how often a colour follows its class's hue
+FAITHFUL = 0.45  # how often a colour follows its class's hue
 
 
 class Habit(NamedTuple):
@@ -34,11 +34,11 @@ HABITS = {
     4: Habit("puffer", (0.04, None), (0.7, 1.0), vivid=(1.0, 1.0), gloss=0.6),
     5: Habit("quilt", (0.78, None), (0.2, 0.45)),
     6: Habit("denim", (0.6, 0.6), (0.2, 0.4), (0.5, 0.7), (0.8, 0.6)),
-    7: Habit("gingham", (None, 0.0), (0.85, 1.0), (0.35, 0.6), (0.2, 1.0)),
+    7: Habit("gingham", (0.52, 0.52), (0.85, 1.0), (0.4, 0.65), (0.35, 1.0)),
     8: Habit("pleats", (0.92, None), (0.65, 0.95), vivid=(0.8, 0.8)),
-    9: Habit("herringbone", (None, 0.08), (0.06, 0.2), (0.55, 0.75), (0.5, 0.5)),
+    9: Habit("herringbone", (0.08, 0.08), (0.08, 0.22), (0.5, 0.7), (0.8, 0.6)),
     10: Habit("dots", (0.97, None), (0.3, 0.6), (0.85, 1.0), (1.0, 0.3)),
-    11: Habit("chevron", (None, 0.48), (0.85, 1.0), (0.2, 0.4), (0.3, 1.0)),
+    11: Habit("chevron", (None, 0.44), (0.85, 1.0), (0.2, 0.4), (0.3, 1.0)),
     12: Habit("tartan", (0.16, 0.33), (0.6, 0.85), (0.1, 0.25), (0.9, 0.8)),
     14: Habit("felt", (0.13, 0.13), (0.5, 0.9), (0.5, 0.9)),
     15: Habit("dots", (0.85, None), (0.5, 1.0), (0.85, 1.0), (0.95, 0.2)),
