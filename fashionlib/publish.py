@@ -101,18 +101,19 @@ def _differences(here: Path, committed: Path, own: set[str]) -> Iterator[str]:
         table = pd.read_csv(here)
         if "run" in table:
             table = table[~table.run.isin(own)].reset_index(drop=True)
-        yield from _table_differences(table, pd.read_csv(committed), here.stem == "picked_epochs")
+        curve = here.stem == "validation" or here.parent.name == "history"  # else the epoch is a result
+        yield from _table_differences(table, pd.read_csv(committed), curve)
     elif here.suffix == ".json":
         a, b = (set(json.loads(path.read_text(encoding="utf-8"))) for path in (here, committed))
         if a != b:
             yield f"only one of the two has {', '.join(sorted(a ^ b))}."
 
 
-def _table_differences(here: pd.DataFrame, committed: pd.DataFrame, any_epoch: bool) -> Iterator[str]:
+def _table_differences(here: pd.DataFrame, committed: pd.DataFrame, curve: bool) -> Iterator[str]:
     if list(here.columns) != list(committed.columns):
         yield f"the columns are {list(here.columns)}, committed are {list(committed.columns)}."
         return
-    keys = [key for key in KEYS if key in here and not (any_epoch and key == "epoch")]
+    keys = [key for key in KEYS if key in here and (curve or key != "epoch")]
     here, committed = (
         table.sort_values(keys, ignore_index=True) if keys else table for table in (here, committed)
     )
