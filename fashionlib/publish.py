@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from fashionlib import paths
-from fashionlib.files import whole
+from fashionlib.files import whole, write_text
 
 TOLERANCE = 0.03  # of mIoU: same seed and data, but other CPUs and thread counts round differently
 KEYS = ("run", "class", "epoch", "iter", "photo", "truth")  # columns that say what a row is about
@@ -79,10 +79,25 @@ def publish(data: str) -> list[Path]:
         raise ValueError(
             f"{shown[0]} is not one of the curves that may be published of {data}: photos stay in runs/."
         )
-    return [
+    written = [
         *_mirror(_files(paths.results_folder(data)), paths.published_results(data)),
         *_mirror(figures, paths.published_figures(data)),
     ]
+    readme = paths.PROJECT / "README.md"
+    if readme.is_file():
+        write_text(readme, with_table(readme.read_text(encoding="utf-8"), data))
+    return written
+
+
+def with_table(readme: str, data: str) -> str:
+    """`readme` with the committed Table I of `data` between its two marks, if it has them."""
+    begin, end = f"<!-- table: {data} -->\n", "\n<!-- end -->"
+    if begin not in readme:
+        return readme
+    page = (paths.published_results(data) / "table1.md").read_text(encoding="utf-8")
+    shown = page.partition("\n\n")[2].partition("\n\nMade by:")[0]  # without title and commands
+    before, _, rest = readme.partition(begin)
+    return before + begin + shown + end + rest.partition(end)[2]
 
 
 def _runs(committed: dict[str, Path]) -> set[str]:

@@ -146,3 +146,13 @@ def test_git_tracks_no_photo_of_another_data_set_and_no_executed_notebook():
     notebooks = [path for path in tracked if path.suffix == ".ipynb"]
     assert not [path for path in notebooks if path.parent != paths.NOTEBOOKS]
     assert not [path for path in tracked if "runs" in path.relative_to(paths.PROJECT).parts[:1]]
+
+
+def test_publishing_renews_the_readmes_table_and_nothing_else(project):
+    _, committed = project
+    (committed / "table1.md").write_text("# Table I on a\n\n| 1 |\n\nsaid\n\nMade by:\n\n- x\n")
+    readme = f"before\n<!-- table: {committed.name} -->\nold\nolder\n<!-- end -->\nafter\n"
+    renewed = publish.with_table(readme, committed.name)
+    assert renewed == f"before\n<!-- table: {committed.name} -->\n| 1 |\n\nsaid\n<!-- end -->\nafter\n"
+    assert publish.with_table(renewed, committed.name) == renewed
+    assert publish.with_table("no marks", committed.name) == "no marks"

@@ -6,6 +6,7 @@ import shlex
 import click
 import pytest
 
+from fashionlib import publish
 from fashionlib.paths import PROJECT
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -72,3 +73,10 @@ def test_model_table_lists_every_model_preset_and_init():
     assert named["model"] == set(MODELS)
     assert named["preset"] == set(PRESETS)
     assert named["init"] == set(INITS)
+
+
+@pytest.mark.parametrize("data", ["sample", "ccp"])
+def test_tables_are_the_committed_ones(data):
+    """`fashionlib publish` writes them; a number in the README that no run made would show here."""
+    assert f"<!-- table: {data} -->" in README
+    assert publish.with_table(README, data) == README
