@@ -1,4 +1,4 @@
-"""The published architectures on real photos: one optimiser step of each of the paper's four, at 512 x 512."""
+"""The published architectures on real photos: a step of each of the paper's four, at 512 x 512."""
 
 import pytest
 import torch
