@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 from fashionlib import figures, paths
@@ -29,8 +31,8 @@ def fig_class_frequency(data: str, instances: pd.DataFrame, home: str | Path | N
         (axes[0, 1], share, "share of pixels [%]", 1),
     ):
         axis.barh(photos.index, values, color=figures.COLOURS[i], height=0.7)
-        axis.set(xscale="log", xlabel=label, xlim=(values.min() / 2, None))
-        axis.xaxis.set_major_formatter("{x:g}")
+        _log_axis(axis, label)
+        axis.set_xlim(values.min() / 2, None)
         axis.grid(axis="x")
         axis.margins(y=0.01)
         axis.tick_params(axis="y", length=0, labelsize=6)
@@ -61,8 +63,7 @@ def fig_mask_areas(data: str, instances: pd.DataFrame, home: str | Path | None =
         capprops=thin,
         medianprops=dict(color=figures.COLOURS[3], linewidth=1.2),
     )
-    axis.set(xscale="log", xlabel="instance's share of its photo [%]")
-    axis.xaxis.set_major_formatter("{x:g}")
+    _log_axis(axis, "instance's share of its photo [%]")
     axis.tick_params(axis="y", length=0, labelsize=6)
     axis.grid(axis="x")
     figures.note(
@@ -94,3 +95,11 @@ def _main(instances: pd.DataFrame) -> pd.DataFrame:
     names = dict(enumerate(CATEGORIES)) | PERSON
     pixels = [sum(map(int, code.split()[1::2])) for code in table.EncodedPixels]
     return table.assign(name=table.ClassId.map(names).map(class_title), pixels=pixels)
+
+
+def _log_axis(axis: Axes, label: str) -> None:
+    """A logarithmic x axis with plain numbers on it, however few decades it spans."""
+    axis.set(xscale="log", xlabel=label)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
