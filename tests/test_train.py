@@ -213,6 +213,23 @@ def test_another_recipe_in_the_same_folder_is_refused(finished, prepared_home):
         train.train(recipe(lr=0.002), home=prepared_home, progress=False)
 
 
+def test_overwriting_begins_again(finished, prepared_home):
+    asked = dict(variant="over", epochs=1, photos=4)
+    folder = train.train(recipe(**asked), home=prepared_home, progress=False)
+    train.train(recipe(**asked, lr=0.5), home=prepared_home, progress=False, overwrite=True)
+    assert json.loads((folder / "recipe.json").read_text())["recipe"]["lr"] == 0.5
+    assert len(pd.read_csv(folder / "history.csv")) == 1
+
+
+def test_out_of_memory_names_the_way_out(prepared_home, monkeypatch):
+    def full(self):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    monkeypatch.setattr(runner.FashionRunner, "train", full)
+    with pytest.raises(MemoryError, match='4 photos of .* raise accumulate .* memory="lean"'):
+        train.train(recipe(variant="oom"), home=prepared_home, progress=False)
+
+
 def test_two_at_once_are_refused(finished):
     with folders.locked(finished[0]), pytest.raises(RunRefused, match="Another process"):
         with folders.locked(finished[0]):

@@ -51,21 +51,16 @@ def train(
         MemoryError: out of memory, naming the settings that need less.
         KeyboardInterrupt: stopped; the same call goes on.
     """
-    data_root = paths.data_folder(recipe.data, home)
-    info = dataset.read_info(data_root)
-    folder = paths.run_folder(recipe.data, recipe.name, home)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, info = _claimed(recipe, home, overwrite)
     with folders.locked(folder):
-        folders.claim(folder, recipe, info, overwrite)
-        if (folder / "done.json").is_file():
-            return folder
-        _run(recipe, folder, data_root, info, progress, on_iteration)
+        if not (folder / "done.json").is_file():
+            _run(recipe, folder, paths.data_folder(recipe.data, home), info, progress, on_iteration)
     return folder
 
 
-def launch(recipe: Recipe, *, home: str | Path | None = None) -> Path:
+def launch(recipe: Recipe, *, home: str | Path | None = None, overwrite: bool = False) -> Path:
     """`train` in ``recipe.gpus`` processes under torchrun (CPU processes where there is no GPU)."""
-    folder = paths.run_folder(recipe.data, recipe.name, home)
+    folder, _ = _claimed(recipe, home, overwrite)  # refused here, in one sentence, not in each process
     with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
         json.dump(recipe.to_dict(), file)
     command = [
@@ -89,6 +84,16 @@ def launch(recipe: Recipe, *, home: str | Path | None = None) -> Path:
     finally:
         Path(file.name).unlink()
     return folder
+
+
+def _claimed(recipe: Recipe, home, overwrite: bool) -> tuple[Path, dict]:
+    """The run folder, now this recipe's, and the ``dataset.json`` of its data."""
+    info = dataset.read_info(paths.data_folder(recipe.data, home))
+    folder = paths.run_folder(recipe.data, recipe.name, home)
+    folder.mkdir(parents=True, exist_ok=True)
+    with folders.locked(folder):
+        folders.claim(folder, recipe, info, overwrite)
+    return folder, info
 
 
 def _run(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress: bool, on_iteration) -> None:
