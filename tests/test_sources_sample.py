@@ -112,6 +112,13 @@ def test_the_raw_reader_accepts_it(drawn):
     assert raw.descriptions(drawn)["info"] == {"source": "sample", "photos": SMALL, "seed": 0}
 
 
+def test_photos_show_what_was_planned(drawn):
+    instances = raw.read(drawn)
+    main = instances[instances.ClassId < 27].groupby("ImageId").ClassId.agg(set).to_dict()
+    for i, scene in enumerate(plan(SMALL, seed=0)):
+        assert main.get(f"drawn_{i:04d}", set()) == seen(scene), scene
+
+
 def test_some_photos_show_only_parts(drawn):
     main = raw.read(drawn).groupby("ImageId").ClassId.min()
     assert (main >= 27).sum() == 1

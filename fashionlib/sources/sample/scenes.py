@@ -8,7 +8,7 @@ from .paint import Canvas, Item
 from .plan import Scene
 
 # kind -> the heights (figure units) at the upper and lower edge of the picture
-_FRAMES = {"full": (-21, 87), "upper": (-21, 29), "lower": (23.5, 88), "portrait": (-22, 18)}
+_FRAMES = {"full": (-21, 87), "upper": (-21, 29), "lower": (24.4, 88), "portrait": (-22, 18)}
 # how much room a class takes on a flat-lay; the others 1.5
 _ROOM = {2: 2.2, 3: 2.4, 4: 2.2, 6: 2.4, 9: 2.8, 10: 2.6, 11: 2.8, 12: 2.6, 13: 1.2, 14: 1.2, 15: 1.2,
          16: 0.8, 17: 1.2, 18: 1.1, 19: 1.2, 26: 1.8}  # fmt: skip
@@ -44,23 +44,20 @@ def _stand(canvas: Canvas, scene: Scene, rng) -> None:
     scale = canvas.height / (bottom - top)
     share = canvas.width / len(scene.outfits)
     for k, outfit in enumerate(scene.outfits):
-        size = scale * rng.uniform(0.96, 1.03)
+        size = scale * rng.uniform(1.0, 1.04)
         x = share * (k + 0.5) + rng.uniform(-0.05, 0.05) * share
         canvas.draw(dressed(outfit, rng), geometry.frame(size, x, -top * scale, rng.uniform(-0.03, 0.03)))
 
 
 def dressed(outfit, rng) -> list[Item]:
     """A wearer and what they wear."""
-    shown = {17, 18} & set(outfit)  # gloves and watches: the arms don't hang out of the picture
-    arms = [
-        str(a) for a in rng.choice(["hip", "carry"] if shown else ["down", "down", "loose", "hip", "bent"], 2)
-    ]
+    arms = rng.choice(["down", "down", "loose", "hip", "bent"], 2).tolist()
+    if {17, 18} & set(outfit):  # gloves and watches: a hand that can't hang out of the picture
+        arms = ["hip", "hip"]
     if 26 in outfit:
         arms[1] = "up"
     body = people.pose(rng, tuple(arms))
     items = people.wearer(body, rng)
-    if not {0, 1, 2, 10, 11} & set(outfit):  # a picture of legs: what is worn above may just show
-        items += _garment(1, body, rng)
     for class_id in outfit:
         items += _garment(class_id, body, rng)
     return items
