@@ -15,7 +15,7 @@ from fashionlib.sources.sample.plan import INSTANCES, Scene, plan
 from fashionlib.sources.sample.scenes import draw
 from fashionlib.sources.sample.textures import PATTERNS, Cloth
 
-SMALL = 64  # photos of the small data set drawn for these tests
+SMALL = 96  # photos of the small data set drawn for these tests
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Colours, and which cloth a class is made of.
 
 A class has its own pattern and habits of light and dark, and a hue that it often has, as jeans are twill
-and more often blue than not. Habits are no rules: half of all clothes, and every background, take any
+and more often blue than not. Habits are no rules: most clothes, and every background, take any
 hue, so that a colour says little by itself.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from .textures import Cloth
 
-FAITHFUL = 0.5  # how often a colour follows its class's hue
+FAITHFUL = 0.45  # how often a colour follows its class's hue
 
 
 class Habit(NamedTuple):
@@ -36,7 +36,7 @@ HABITS = {
     6: Habit("denim", (0.6, 0.6), (0.2, 0.4), (0.5, 0.7), (0.8, 0.6)),
     7: Habit("gingham", (0.52, 0.52), (0.85, 1.0), (0.4, 0.65), (0.35, 1.0)),
     8: Habit("pleats", (0.92, None), (0.65, 0.95), vivid=(0.8, 0.8)),
-    9: Habit("herringbone", (0.07, 0.08), (0.15, 0.25), (0.45, 0.6), (0.8, 0.6)),
+    9: Habit("herringbone", (0.08, 0.08), (0.08, 0.22), (0.5, 0.7), (0.8, 0.6)),
     10: Habit("dots", (0.97, None), (0.3, 0.6), (0.85, 1.0), (1.0, 0.3)),
     11: Habit("chevron", (None, 0.44), (0.85, 1.0), (0.2, 0.4), (0.3, 1.0)),
     12: Habit("tartan", (0.16, 0.33), (0.6, 0.85), (0.1, 0.25), (0.9, 0.8)),

@@ -97,7 +97,7 @@ def _pleats(u, v):
 
 
 def _herringbone(u, v):
-    stripes = np.sin(2 * np.pi * (v / 1.5 + 1.6 * _zigzag(u / 4)))
+    stripes = np.sin(2 * np.pi * (v / 2.6 + 1.6 * _zigzag(u / 7)))
     return 0.5 + 0.5 * np.clip(2.5 * stripes, -1, 1), 1 + 0.04 * np.sin(8 * u + 3 * v)
 
 
