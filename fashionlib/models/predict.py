@@ -15,6 +15,8 @@ from mmseg.models import EncoderDecoder
 from fashionlib.classes import check_name
 from fashionlib.models.build import patch_size
 
+WINDOWS = 8  # of a sliding-window inference that go through the model at once
+
 
 def precision(device: torch.device | str = "cpu", ask: str = "auto") -> str:
     """``fp32`` or ``bf16``: what ``auto`` means on `device` (bf16 where the hardware multiplies it)."""
@@ -50,9 +52,40 @@ def logits(model: EncoderDecoder, image: np.ndarray, ask: str = "auto") -> torch
     small = mmcv.imresize(image, (w, h), interpolation="bilinear")
     x = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float()
     mean, std = (torch.tensor(info[key], device=device).view(1, 3, 1, 1) for key in ("mean", "std"))
-    shape = dict(ori_shape=(h, w), img_shape=(h, w), pad_shape=(h, w), padding_size=[0, 0, 0, 0])
     with autocast(device, ask):
-        return model.inference((x - mean) / std, [shape])[0].float()
+        return _infer(model, (x - mean) / std)[0].float()
+
+
+def _infer(model: EncoderDecoder, x: torch.Tensor) -> torch.Tensor:
+    """Logits (1, C, h, w) of a normalised photo (1, 3, h, w): the whole of it, or windows and their mean.
+
+    The windows are mmseg's `slide_inference`'s, but go through the model together: they are all of
+    one size, and a small model spends more on a call than on its answer.
+    """
+    if model.test_cfg.mode == "whole":
+        return model.encode_decode(x, [dict(img_shape=x.shape[2:])])
+    size = [min(window, side) for window, side in zip(model.test_cfg.crop_size, x.shape[2:], strict=True)]
+    starts = [
+        _starts(side, window, stride)
+        for side, window, stride in zip(x.shape[2:], size, model.test_cfg.stride, strict=True)
+    ]
+    places = [
+        (slice(top, top + size[0]), slice(left, left + size[1])) for top in starts[0] for left in starts[1]
+    ]
+    windows = torch.cat([x[:, :, rows, columns] for rows, columns in places])
+    answers = [model.encode_decode(part, [dict(img_shape=size)]) for part in windows.split(WINDOWS)]
+    total = x.new_zeros((1, model.out_channels, *x.shape[2:]))
+    count = x.new_zeros((1, 1, *x.shape[2:]))
+    for (rows, columns), answer in zip(places, torch.cat(answers), strict=True):
+        total[:, :, rows, columns] += answer
+        count[:, :, rows, columns] += 1
+    return total / count
+
+
+def _starts(side: int, window: int, stride: int) -> list[int]:
+    """Where windows begin along a side of `side` pixels; the last one ends with it."""
+    steps = -(-(side - window) // stride) + 1
+    return [min(step * stride, side - window) for step in range(steps)]
 
 
 def fitted_size(size: tuple[int, int], info: dict) -> tuple[int, int]:
