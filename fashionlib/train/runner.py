@@ -20,6 +20,7 @@ from mmengine.registry import LOOPS, OPTIM_WRAPPERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from fashionlib import models
+from fashionlib.files import write_text
 from fashionlib.train import state
 
 HISTORY = ("epoch", "iter", "loss", "loss_decode", "acc", "lr", "seconds", "memory_mb")
@@ -219,6 +220,4 @@ def _keep_until(path: Path, iteration: int) -> None:
     kept = [
         line for line in lines if line.count(",") == len(HISTORY) - 1 and int(line.split(",")[1]) <= iteration
     ]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("\n".join([header, *kept, ""]) if header else "")
-    temporary.replace(path)
+    write_text(path, "\n".join([header, *kept, ""]) if header else "")

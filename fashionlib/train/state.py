@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from mmengine.dist import collect_results, get_rank, get_world_size, is_main_process
 
+from fashionlib.files import write_text
+
 LAST, PREVIOUS, DIGESTS = "last.pth", "previous.pth", "state.sha256"
 _log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ def save(runner, folder: Path, epoch: int, iteration: int) -> None:
     )
     payload = buffer.getbuffer()
     known = _digests(folder)
-    _write(folder / DIGESTS, "\n".join([hashlib.sha256(payload).hexdigest(), *known[:1]]).encode())
+    write_text(folder / DIGESTS, "\n".join([hashlib.sha256(payload).hexdigest(), *known[:1]]))
     temporary = folder / f".{LAST}.tmp"
     temporary.write_bytes(payload)
     if (folder / LAST).exists():
@@ -84,12 +86,6 @@ def newest(folder: Path) -> dict | None:
 def _digests(folder: Path) -> list[str]:
     path = folder / DIGESTS
     return path.read_text().split() if path.is_file() else []
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def _generators() -> dict:
