@@ -10,7 +10,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help reproduce test publish lab doctor lint setup clean
+.PHONY: help reproduce test bench publish lab doctor lint setup clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -22,6 +22,9 @@ reproduce: $(READY) $(SAMPLE)  ## from raw photos to Table I, figures and cut-ou
 # Two processes with a thread each: on two cores torch's own threads would only get into their way.
 test: $(READY) $(SAMPLE)  ## the test suite
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --durations 10
+
+bench: $(READY)  ## speed and memory against the alternatives, into results/benchmarks.md (half an hour)
+	$(VENV)/bin/python -m tests.benchmarks
 
 publish: $(READY)  ## copy the sample's tables and figures from runs/ to results/ and figures/
 	$(FASHIONLIB) publish sample
