@@ -24,6 +24,12 @@ PARTS = PROJECT / "build" / "benchmarks"
 PAGE = PROJECT / "results" / "benchmarks.md"
 _PACKAGES = ("torch", "onedl-mmsegmentation", "onedl-mmcv", "numpy", "opencv-python", "pillow", "onnxruntime")
 
+_HEAD = """# Speed and memory
+
+Made by `make bench`. Every ratio was measured against the alternative in the same run, in turns, after both
+had been found to give the same answers; in brackets the least and greatest ratio of any round.
+"""
+
 
 def main(names: list[str]) -> int:
     """Measure the sections `names` (all without any) and write the page; 1 if one of them failed."""
@@ -59,13 +65,8 @@ def measure(name: str) -> None:
 
 def page() -> str:
     """results/benchmarks.md of the sections measured so far."""
-    parts = [json.loads(path.read_text()) for name in SECTIONS if (path := PARTS / f"{name}.json").is_file()]
-    head = (
-        "# Speed and memory\n\nMade by `make bench`. Every ratio was measured against the alternative in the same "
-        "run, in turns, after both\nhad been found to give the same answers; in brackets the least and greatest "
-        "ratio of any round.\n"
-    )
-    return "\n".join([head, *map(_section, parts)])
+    files = [path for name in SECTIONS if (path := PARTS / f"{name}.json").is_file()]
+    return "\n".join([_HEAD, *(_section(json.loads(path.read_text())) for path in files)])
 
 
 def _section(part: dict) -> str:
@@ -90,7 +91,8 @@ def machine() -> str:
         platform.processor(),
     )
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
-    return f"{cpu}, {os.cpu_count()} cores, glibc's allocator unless said; Python {platform.python_version()}, {packages}."
+    python = platform.python_version()
+    return f"{cpu}, {os.cpu_count()} cores, glibc's allocator unless said; Python {python}, {packages}."
 
 
 def _read(path: str) -> str:

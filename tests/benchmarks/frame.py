@@ -60,10 +60,10 @@ def race(
 
 
 def faster(
-    what: str, alternative: tuple[str, Callable], ours: tuple[str, Callable], target: str = "", note: str = "",
-    per: int = 1, rounds: int = 5, warmup: int = 1,
+    what: str, alternative: tuple[str, Callable], ours: tuple[str, Callable], target: str = "",
+    note: str = "", per: int = 1, rounds: int = 5, warmup: int = 1,
 ) -> Line:  # fmt: skip
-    """A line on speed from `race`; each side is (words, callable). `per` items a call make seconds per item."""
+    """A line on speed from `race`; each side is (words, callable), a call doing `per` items."""
     slow, fast, ratios = race(alternative[1], ours[1], rounds, warmup)
     return Line(
         what, f"{alternative[0]}: {seconds(slow / per)}", f"{ours[0]}: {seconds(fast / per)}",
