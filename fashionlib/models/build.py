@@ -12,6 +12,7 @@ from mmseg.utils import register_all_modules
 
 from fashionlib import attention, weights
 from fashionlib.classes import CLASSES, check_name
+from fashionlib.models import detail  # noqa: F401  (registers DetailViT and DetailHead)
 from fashionlib.models.table import CONFIGS, MINI_CROP, MODELS, SCALES
 
 
@@ -125,8 +126,14 @@ def _heads(model: ConfigDict) -> list[ConfigDict]:
 
 
 def _merge(model: ConfigDict, change: dict) -> None:
-    """Merge `change` into a model config; what is said of ``auxiliary_head`` goes to each of them."""
+    """Merge `change` into a model config; what is said of ``auxiliary_head`` goes to each of them.
+
+    ``_delete_=True`` replaces what is there instead, as in MMEngine's configs.
+    """
     for key, value in change.items():
+        if value.get("_delete_"):
+            model[key] = {name: item for name, item in value.items() if name != "_delete_"}
+            continue
         if key == "auxiliary_head":
             for head in _heads(model)[1:]:
                 head.update(value)

@@ -165,6 +165,25 @@ _ONE_ENCODER = (  # one pretrained encoder under every decoder of the paper
         patch=14, crop=(518, 518), dinov2="vit_s",
     ),
 )  # fmt: skip
+_DETAIL = (*[384] * 4, 32, 64)  # channels: token maps of four blocks, the stem's maps
+_CUT_OUTS = (  # ours: the shipped cut-out model's architecture
+    ModelSpec(
+        "detail_vit_s", "Detail", "ViT-S", "detail", _SEG.format("s_fcn"),
+        mini=dict(
+            backbone=_mini_vit(128, 6, out_indices=(2, 3, 4, 5), detail=(16, 32)),
+            decode_head=dict(in_channels=(*[128] * 4, 16, 32), channels=32, widths=(64, 48)),
+        ),
+        change=dict(
+            data_preprocessor=_IMAGENET,
+            backbone=_VIT_S | dict(type="DetailViT"),
+            decode_head=dict(
+                _delete_=True, type="DetailHead", in_channels=_DETAIL, channels=64, dropout_ratio=0.1,
+                loss_decode=dict(type="CrossEntropyLoss", loss_weight=1.0),
+            ),
+        ),
+        patch=14, crop=(518, 518), dinov2="vit_s",
+    ),
+)  # fmt: skip
 _CONVOLUTIONAL = (  # the predecessors that the paper names
     ModelSpec(
         "unet", "U-Net", "UNet-S5-D16", "FCN", "unet/unet-s5-d16_fcn_4xb4-160k_cityscapes-512x1024.py",
@@ -186,7 +205,7 @@ _CONVOLUTIONAL = (  # the predecessors that the paper names
                "deeplabv3plus_r50-d8_512x512_160k_ade20k_20200615_124504-6135c7e0.pth",
     ),
 )  # fmt: skip
-_ROWS = (*_PAPERS_FOUR, *_DESCRIBED, *_ONE_ENCODER, *_CONVOLUTIONAL)
+_ROWS = (*_PAPERS_FOUR, *_DESCRIBED, *_ONE_ENCODER, *_CUT_OUTS, *_CONVOLUTIONAL)
 
 MODELS: dict[str, ModelSpec] = {row.name: row for row in _ROWS}
 PAPER = tuple(row.name for row in _PAPERS_FOUR)

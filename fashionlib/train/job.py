@@ -68,7 +68,8 @@ def optimiser(recipe: Recipe) -> dict:
     settings = dict(type=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay)
     if recipe.optimizer == "SGD":
         settings["momentum"] = recipe.momentum
-    keys = {"head": dict(lr_mult=recipe.head_lr_mult)} if recipe.head_lr_mult != 1 else {}
+    fresh = ("head", "backbone.detail")  # what has no pretrained weights learns faster
+    keys = {name: dict(lr_mult=recipe.head_lr_mult) for name in fresh if recipe.head_lr_mult != 1}
     keys |= layer_rates(recipe)
     paramwise = dict(custom_keys=keys)
     if recipe.optimizer == "AdamW":  # decaying norms and biases only moves them off their scale

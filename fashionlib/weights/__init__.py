@@ -156,7 +156,7 @@ def _load(
     missing = [name for name in own if name not in state]
     wrong = [
         *(f"{n} is {tuple(state[n].shape)}, not {tuple(own[n].shape)}" for n in other if n not in left_out),
-        *(f"{n} is not in the file" for n in missing if n.startswith("backbone.") or not encoder_only),
+        *(f"{n} is not in the file" for n in missing if _is_encoder(n) or not encoder_only),
         *(f"{n} is not in the model" for n in state if n not in own),
     ]
     if wrong:
@@ -188,6 +188,11 @@ def _fit_patches(state: Tensors, encoder: VisionTransformer, grid: Grid | None, 
     if own != grid:
         position = encoder.resize_pos_embed(position, own, grid, encoder.interpolate_mode)
     return state | {_POSITION: position}
+
+
+def _is_encoder(name: str) -> bool:
+    """Whether a tensor belongs to the ViT itself; a stem beside it (`models.detail`) starts afresh."""
+    return name.startswith("backbone.") and not name.startswith("backbone.detail.")
 
 
 def _differs_by_classes(name: str, theirs: Tensor, ours: Tensor) -> bool:

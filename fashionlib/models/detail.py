@@ -1,0 +1,74 @@
+"""Tokens and pixels: a ViT with a small convolutional stem beside it, and the decode head that joins the two.
+
+A ViT's label map is as coarse as its patches. Here the tokens say *what*, and two maps of a stem that saw
+the pixels say *where*, as the detail branch of ViTMatte (Yao et al., arXiv 2305.15272, section 3.3) does for
+matting. Ours, not the paper's: the model behind the shipped cut-outs.
+"""
+
+import fashionlib.engine  # noqa: F401  (first: it keeps the engine quiet)
+
+# isort: split
+import torch
+from mmcv.cnn import ConvModule
+from mmseg.models.backbones import VisionTransformer
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.utils import resize
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+_NORM = dict(type="BN")
+
+
+@MODELS.register_module()
+class DetailViT(VisionTransformer):
+    """`VisionTransformer`, whose outputs are followed by the stem's maps: a half and a quarter of the photo.
+
+    Args:
+        detail: channels of the two maps. The other arguments are `VisionTransformer`'s.
+    """
+
+    def __init__(self, detail: tuple[int, int] = (32, 64), **kwargs) -> None:
+        super().__init__(**kwargs)
+        half, quarter = detail
+        shape = dict(kernel_size=3, stride=2, padding=1, norm_cfg=_NORM)
+        self.detail = nn.ModuleList([ConvModule(3, half, **shape), ConvModule(half, quarter, **shape)])
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        half = self.detail[0](inputs)
+        return (*super().forward(inputs), half, self.detail[1](half))
+
+
+@MODELS.register_module()
+class DetailHead(BaseDecodeHead):
+    """Logits at four times the resolution of the tokens.
+
+    The token maps are joined and doubled in size twice; after each doubling the stem's map of about that size
+    joins in. `in_channels` lists the token maps, then the stem's two; `widths` are the channels of the three
+    steps, the last of them `channels`.
+    """
+
+    def __init__(self, in_channels, channels: int, widths: tuple[int, int] = (256, 128), **kwargs) -> None:
+        in_channels = list(in_channels)
+        super().__init__(
+            in_channels=in_channels, channels=channels, input_transform="multiple_select",
+            in_index=list(range(len(in_channels))), norm_cfg=_NORM, **kwargs,
+        )  # fmt: skip
+        *tokens, half, quarter = in_channels
+        wide, middle = widths
+        conv = dict(kernel_size=3, padding=1, norm_cfg=_NORM)
+        self.tokens = nn.Sequential(
+            ConvModule(sum(tokens), wide, 1, norm_cfg=_NORM), ConvModule(wide, wide, **conv)
+        )
+        self.steps = nn.ModuleList(
+            [ConvModule(wide + quarter, middle, **conv), ConvModule(middle + half, channels, **conv)]
+        )
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Logits (N, C, 4 h, 4 w) of token maps (N, ·, h, w) and the stem's maps."""
+        *tokens, half, quarter = self._transform_inputs(inputs)
+        x = self.tokens(torch.cat(tokens, dim=1))
+        for step, detail in zip(self.steps, (quarter, half), strict=True):
+            x = resize(x, scale_factor=2, mode="bilinear", align_corners=False)
+            detail = resize(detail, size=x.shape[2:], mode="bilinear", align_corners=False)
+            x = step(torch.cat([x, detail], dim=1))
+        return self.cls_seg(x)
