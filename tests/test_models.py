@@ -2,8 +2,10 @@
 
 import functools
 import json
+import sys
 from unittest import mock
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -151,6 +153,29 @@ def test_prediction_equals_mmsegmentations_own_test_step(saved):
         theirs = model.test_step(dict(inputs=[item["inputs"]], data_samples=[item["data_samples"]]))[0]
     ours = models.predict(model, photo, "fp32")
     assert (ours == theirs.pred_sem_seg.data[0].numpy()).mean() > 0.999
+
+
+@pytest.mark.parametrize("mode", ["slide", "whole"])
+def test_a_batch_predicts_what_its_photos_predict_alone(saved, mode, monkeypatch):
+    """Three sizes mixed, more of one than go through the model at once, in the order given."""
+    model = models.load(saved[1])
+    if mode == "whole":
+        model.test_cfg.mode = model.meta["test_cfg"]["mode"] = "whole"
+    rng = np.random.default_rng(3)
+    sizes = [(90, 60), (180, 120), (60, 90), (90, 60), (96, 60)]  # the second is shown at the first's size
+    photos = [cv2.resize(rng.integers(0, 255, (6, 4, 3), np.uint8), size[::-1]) for size in sizes]
+    monkeypatch.setattr(sys.modules[fitted_size.__module__], "BATCH", 2)
+    together = models.predict_batch(model, photos, "fp32")
+    assert [label.shape for label in together] == sizes
+    for photo, label in zip(photos, together, strict=True):
+        assert (label == models.predict(model, photo, "fp32")).mean() > 0.999
+    assert models.predict_batch(model, []) == []
+
+
+def test_zoom_shows_more_tokens(saved):
+    model = models.load(saved[1])
+    assert fitted_size((96, 64), model.meta) == (192, 128)
+    assert models.logits(model, np.zeros((96, 64, 3), np.uint8), zoom=1.5).shape == (28, 288, 192)
 
 
 def test_argmax_of_upsampled_logits_needs_no_stack(saved):

@@ -6,7 +6,7 @@ family with fewer, narrower layers, for drawn photos on a CPU; it is named where
 ``table``       the rows
 ``build``       row -> config -> model with initial weights
 ``checkpoint``  save and load, with everything needed to rebuild and feed a model
-``predict``     photo -> label map or probabilities
+``predict``     photos -> label maps or probabilities
 """
 
 import fashionlib.engine  # noqa: F401  (first: it keeps the engine quiet)
@@ -14,11 +14,19 @@ import fashionlib.engine  # noqa: F401  (first: it keeps the engine quiet)
 # isort: split
 from fashionlib.models.build import build, config, meta, patch_size, shipped_crop, test_resize
 from fashionlib.models.checkpoint import load, read_meta, save
-from fashionlib.models.predict import autocast, logits, precision, predict, probabilities, upsampled_argmax
+from fashionlib.models.predict import (
+    autocast,
+    logits,
+    precision,
+    predict,
+    predict_batch,
+    probabilities,
+    upsampled_argmax,
+)
 from fashionlib.models.table import MODELS, PAPER, SCALES, ModelSpec
 
 __all__ = [
     "MODELS", "PAPER", "SCALES", "ModelSpec", "autocast", "build", "config", "load", "logits", "meta",
-    "patch_size", "precision", "predict", "probabilities", "read_meta", "save", "shipped_crop", "test_resize",
-    "upsampled_argmax",
+    "patch_size", "precision", "predict", "predict_batch", "probabilities", "read_meta", "save",
+    "shipped_crop", "test_resize", "upsampled_argmax",
 ]  # fmt: skip

@@ -1,8 +1,10 @@
-"""Photo -> label map or class probabilities, at the photo's own size.
+"""Photos -> label maps or class probabilities, at each photo's own size.
 
 Preprocessing (size, mean, std) and the kind of inference come from the checkpoint, never from the caller.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import cv2
@@ -15,7 +17,7 @@ from mmseg.models import EncoderDecoder
 from fashionlib.classes import check_name
 from fashionlib.models.build import patch_size
 
-WINDOWS = 8  # of a sliding-window inference that go through the model at once
+BATCH = 8  # photos, or windows of photos, that go through the model at once
 
 
 def precision(device: torch.device | str = "cpu", ask: str = "auto") -> str:
@@ -35,29 +37,33 @@ def autocast(device: torch.device | str = "cpu", ask: str = "auto"):
     return torch.autocast(torch.device(device).type, torch.bfloat16)
 
 
-@torch.inference_mode()
-def logits(model: EncoderDecoder, image: np.ndarray, ask: str = "auto") -> torch.Tensor:
+def logits(model: EncoderDecoder, image: np.ndarray, ask: str = "auto", zoom: float = 1.0) -> torch.Tensor:
     """Class logits of one photo at the model's test size.
 
     Args:
         image: uint8 RGB (H, W, 3).
         ask: precision: ``auto``, ``fp32`` or ``bf16``.
+        zoom: show the photo so many times as large as the checkpoint says: more tokens (or windows).
 
     Returns:
         float32 (C, h, w). Sliding window or whole image, size and normalisation as `model.meta` says.
     """
-    info = model.meta
+    return _logits(model, [image], fitted_size(image.shape[:2], model.meta, zoom), ask)[0]
+
+
+@torch.inference_mode()
+def _logits(model: EncoderDecoder, images: list[np.ndarray], size: tuple[int, int], ask: str) -> torch.Tensor:
+    """Logits float32 (N, C, h, w) of N photos that are shown to the model at `size` (h, w)."""
     device = next(model.parameters()).device
-    h, w = fitted_size(image.shape[:2], info)
-    small = mmcv.imresize(image, (w, h), interpolation="bilinear")
-    x = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float()
-    mean, std = (torch.tensor(info[key], device=device).view(1, 3, 1, 1) for key in ("mean", "std"))
+    small = np.stack([mmcv.imresize(image, size[::-1], interpolation="bilinear") for image in images])
+    x = torch.from_numpy(small).to(device).permute(0, 3, 1, 2).float()
+    mean, std = (torch.tensor(model.meta[key], device=device).view(1, 3, 1, 1) for key in ("mean", "std"))
     with autocast(device, ask):
-        return _infer(model, (x - mean) / std)[0].float()
+        return _infer(model, (x - mean) / std).float()
 
 
 def _infer(model: EncoderDecoder, x: torch.Tensor) -> torch.Tensor:
-    """Logits (1, C, h, w) of a normalised photo (1, 3, h, w): the whole of it, or windows and their mean.
+    """Logits (N, C, h, w) of normalised photos (N, 3, h, w): the whole of each, or windows and their mean.
 
     The windows are mmseg's `slide_inference`'s, but go through the model together: they are all of
     one size, and a small model spends more on a call than on its answer.
@@ -70,15 +76,17 @@ def _infer(model: EncoderDecoder, x: torch.Tensor) -> torch.Tensor:
         for side, window, stride in zip(x.shape[2:], size, model.test_cfg.stride, strict=True)
     ]
     places = [
-        (slice(top, top + size[0]), slice(left, left + size[1])) for top in starts[0] for left in starts[1]
+        (..., slice(top, top + size[0]), slice(left, left + size[1]))
+        for top in starts[0]
+        for left in starts[1]
     ]
-    windows = torch.cat([x[:, :, rows, columns] for rows, columns in places])
-    answers = [model.encode_decode(part, [dict(img_shape=size)]) for part in windows.split(WINDOWS)]
-    total = x.new_zeros((1, model.out_channels, *x.shape[2:]))
-    count = x.new_zeros((1, 1, *x.shape[2:]))
-    for (rows, columns), answer in zip(places, torch.cat(answers), strict=True):
-        total[:, :, rows, columns] += answer
-        count[:, :, rows, columns] += 1
+    windows = torch.cat([x[place] for place in places])
+    answers = torch.cat([model.encode_decode(part, [dict(img_shape=size)]) for part in windows.split(BATCH)])
+    total = x.new_zeros((len(x), model.out_channels, *x.shape[2:]))
+    count = x.new_zeros(x.shape[2:])
+    for place, answer in zip(places, answers.split(len(x)), strict=True):
+        total[place] += answer
+        count[place] += 1
     return total / count
 
 
@@ -88,15 +96,15 @@ def _starts(side: int, window: int, stride: int) -> list[int]:
     return [min(step * stride, side - window) for step in range(steps)]
 
 
-def fitted_size(size: tuple[int, int], info: dict) -> tuple[int, int]:
+def fitted_size(size: tuple[int, int], info: dict, zoom: float = 1.0) -> tuple[int, int]:
     """(h, w) at which a photo of `size` (H, W) is shown to the model.
 
-    Fitted into ``info["resize"]`` with its aspect ratio kept. Whole-image inference rounds each side
-    to whole patches, because a partly padded last patch would shift the logits against the photo.
+    Fitted into `zoom` times ``info["resize"]`` with its aspect ratio kept. Whole-image inference rounds
+    each side to whole patches: a partly padded last patch would shift the logits against the photo.
     """
     height, width = size
     long, short = info["resize"]
-    factor = min(long / max(size), short / min(size))
+    factor = zoom * min(long / max(size), short / min(size))
     h, w = round(height * factor), round(width * factor)
     patch = patch_size(info["model"], info["scale"]) or 1
     if info["test_cfg"]["mode"] == "whole":
@@ -104,15 +112,37 @@ def fitted_size(size: tuple[int, int], info: dict) -> tuple[int, int]:
     return h, w
 
 
-def probabilities(model: EncoderDecoder, image: np.ndarray, ask: str = "auto") -> np.ndarray:
+def probabilities(
+    model: EncoderDecoder, image: np.ndarray, ask: str = "auto", zoom: float = 1.0
+) -> np.ndarray:
     """Class probabilities float32 (C, H, W) at the photo's own size; `image` uint8 RGB (H, W, 3)."""
-    at_size = F.interpolate(logits(model, image, ask)[None], image.shape[:2], mode="bilinear")[0]
-    return at_size.softmax(0).cpu().numpy()
+    scores = logits(model, image, ask, zoom)[None]
+    return F.interpolate(scores, image.shape[:2], mode="bilinear")[0].softmax(0).cpu().numpy()
 
 
-def predict(model: EncoderDecoder, image: np.ndarray, ask: str = "auto") -> np.ndarray:
+def predict(model: EncoderDecoder, image: np.ndarray, ask: str = "auto", zoom: float = 1.0) -> np.ndarray:
     """Label map uint8 (H, W) of a uint8 RGB photo (H, W, 3), at the photo's own size."""
-    return upsampled_argmax(logits(model, image, ask), image.shape[:2])
+    return predict_batch(model, [image], ask, zoom)[0]
+
+
+def predict_batch(
+    model: EncoderDecoder, images: Sequence[np.ndarray], ask: str = "auto", zoom: float = 1.0
+) -> list[np.ndarray]:
+    """Label maps uint8 (H, W) of photos of any sizes, each at its own size, in their order.
+
+    Photos that are shown to the model at one size go through it together, at most `BATCH` at once;
+    `ask` and `zoom` are those of `logits`.
+    """
+    shown = defaultdict(list)
+    for index, image in enumerate(images):
+        shown[fitted_size(image.shape[:2], model.meta, zoom)].append(index)
+    labels = [None] * len(images)
+    for size, indices in shown.items():
+        for start in range(0, len(indices), BATCH):
+            part = indices[start : start + BATCH]
+            for index, scores in zip(part, _logits(model, [images[i] for i in part], size, ask), strict=True):
+                labels[index] = upsampled_argmax(scores, images[index].shape[:2])
+    return labels
 
 
 def upsampled_argmax(scores: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
