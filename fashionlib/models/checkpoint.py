@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from fashionlib import attention
 from fashionlib.files import whole
 from fashionlib.models.build import config
+from fashionlib.weights.packed import unpacked
 
 
 def save(model: EncoderDecoder, path: str | Path, info: dict) -> Path:
@@ -47,8 +48,7 @@ def load(path: str | Path) -> EncoderDecoder:
     register_all_modules(init_default_scope=True)
     cfg = config(info["model"], len(info["classes"]), info["scale"], tuple(info["crop"]))
     model = revert_sync_batchnorm(MMSEG_MODELS.build(cfg.model))
-    state = load_file(path)  # possibly fp16, to travel light
-    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    model.load_state_dict(unpacked(load_file(path)))
     model.test_cfg = ConfigDict(info["test_cfg"])
     model.meta = info
     attention.install(model)

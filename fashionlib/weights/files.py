@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from fashionlib.files import whole
+from fashionlib.weights.packed import unpacked
 
 _TIMEOUT = 20  # seconds without an answer before a server counts as out of reach
 
@@ -59,7 +60,7 @@ def safe_load(path: str | Path) -> dict:
         raise WeightsError(f"{path}: there is no such weight file.")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return unpacked(load_file(path))
         with torch.serialization.safe_globals(list(SAFE_GLOBALS)):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError) as error:

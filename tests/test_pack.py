@@ -1,0 +1,72 @@
+"""Packed checkpoints: smaller, still the same model, and a mean of epochs that is a mean."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fashionlib import models, weights
+from fashionlib.models.pack import average, pack
+from fashionlib.weights.packed import SCALE, packed, unpacked
+
+
+@pytest.fixture
+def epochs(tmp_path):
+    """Two epochs of one run, and one of another."""
+    model = models.build("detail_vit_s", 5, scale="mini")
+    paths = []
+    for run, epoch in (("one", 1), ("one", 2), ("two", 1)):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.01 * torch.randn_like(parameter)
+        path = tmp_path / f"{run}_{epoch}.safetensors"
+        paths.append(models.save(model, path, model.meta | dict(run=run, epoch=epoch)))
+    return paths
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(7, 5), (4, 3, 3, 3), (1, 9, 6), (8,), (6, 1, 1, 1)]))
+def test_a_packed_tensor_is_off_by_at_most_half_a_step(seed, shape):
+    tensor = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    stored = packed({"w": tensor})
+    step = tensor.abs().flatten(1).amax(1) / 127 if "w" + SCALE in stored else torch.full(shape[:1], 2e-3)
+    error = (unpacked(stored)["w"] - tensor).abs().reshape(shape[0], -1).amax(1)
+    # half a step, and what fp16 rounds of the scale, which grows to 127 times 2^-11 of a step
+    assert (error <= 0.57 * step + 1e-8).all()
+    assert unpacked(stored)["w"].dtype == torch.float32
+
+
+def test_zeros_and_counters_survive_packing():
+    state = {"w": torch.zeros(3, 4), "n": torch.tensor(7)}
+    restored = unpacked(packed(state))
+    assert torch.equal(restored["w"], state["w"]) and torch.equal(restored["n"], state["n"])
+
+
+def test_a_packed_checkpoint_is_the_same_model_at_a_quarter_of_the_size(epochs, tmp_path):
+    out = pack(epochs[:1], tmp_path / "packed.safetensors", licence="Apache-2.0")
+    full, small = models.load(epochs[0]), models.load(out)
+    assert out.stat().st_size < 0.35 * epochs[0].stat().st_size
+    x = torch.randn(1, 3, 128, 128)
+    with torch.inference_mode():
+        a, b = (model.decode_head(model.backbone(x)) for model in (full, small))
+    assert (a - b).std() < 0.05 * a.std()
+    assert small.meta["licence"] == "Apache-2.0" and small.meta["packed"] == "int8"
+
+
+def test_the_average_is_the_mean_and_names_its_epochs(epochs):
+    mean, card = average(epochs[:2])
+    one, two = (models.load(path).state_dict() for path in epochs[:2])
+    name = "decode_head.conv_seg.weight"
+    assert torch.allclose(mean[name], (one[name] + two[name]) / 2) and card["epochs"] == [1, 2]
+
+
+def test_epochs_of_two_runs_are_not_averaged(epochs):
+    with pytest.raises(ValueError, match="two_1.safetensors is of another run than"):
+        average(epochs)
+
+
+def test_a_packed_checkpoint_can_start_a_run(epochs, tmp_path):
+    out = pack(epochs[:1], tmp_path / "packed.safetensors")
+    model = models.build("detail_vit_s", 5, scale="mini", init=str(out))
+    assert model.init_report.fresh == 0
+    name = "backbone.layers.0.attn.attn.in_proj_weight"
+    assert torch.equal(model.state_dict()[name], unpacked(weights.safe_load(out))[name])
