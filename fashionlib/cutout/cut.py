@@ -6,6 +6,9 @@ import numpy as np
 
 from fashionlib.classes import check_name
 from fashionlib.cutout import edges, photos, segment
+from fashionlib.cutout.quality import GIVEN, Quality
+
+ASPECT = 0.01  # share by which the aspect ratios of a shot's renditions may differ
 
 
 @dataclass(frozen=True)
@@ -13,23 +16,49 @@ class Cutout:
     """`rgba` uint8 (H, W, 4), straight alpha; `scores` the class probabilities float32 (C, h, w) behind it.
 
     `notes` are sentences on what did not go as asked: a cut-out that fell back to less, or an empty one.
+    `votes` counts the regions in which rival garments were made one (`vote`).
     """
 
     rgba: np.ndarray
-    scores: np.ndarray
+    scores: np.ndarray | None
     notes: tuple[str, ...]
+    quality: Quality
+    votes: int = 0
 
 
 def cut(photo: photos.Photo, model, choice: segment.Choice, edge: str = "hard", grow: int = 0) -> Cutout:
     """The pixels of `photo` that `choice` keeps; the arguments are checked already."""
     scores = segment.probabilities(_on_white(photo), model)
     p = segment.kept(scores, choice, photo.rgb.shape[:2])
-    alpha, note = edges.alpha_of(photo.rgb, p, edge)
+    return _finished(photo, *edges.alpha_of(photo.rgb, p, edge), grow, scores, Quality(1.0))
+
+
+def from_mask(photo: photos.Photo, mask: np.ndarray, edge: str | None = None, grow: int = 0,
+              model=None) -> Cutout:
+    """The cut-out of `photo` by a mask that was made elsewhere, or on another rendition of the shot.
+
+    `mask` is uint8 (h, w), 255 where opaque, and is resized to the photo. `edge` finds its edge (at 128)
+    in the photo anew; None leaves the mask as soft as it is. A `model` adds the `scores` that layers need.
+    Raises ValueError if mask and photo differ in aspect ratio (by more than ASPECT and a pixel).
+    """
+    size, (height, width) = photo.rgb.shape[:2], mask.shape[:2]
+    if mask.ndim != 2 or abs(height - width * size[0] / size[1]) > 1 + ASPECT * height:
+        raise ValueError(f"The mask is {width} x {height}, the photo {size[1]} x {size[0]} pixels:"
+                         " they must have the same shape.")
+    p = segment.resized(mask.astype(np.float32) / 255, size)
+    alpha, note = edges.alpha_of(photo.rgb, p, edge) if edge else (np.round(p * 255).astype(np.uint8), "")
+    scores = None if model is None else segment.probabilities(_on_white(photo), model)
+    return _finished(photo, alpha, note, grow, scores, GIVEN)
+
+
+def _finished(photo: photos.Photo, alpha: np.ndarray, note: str, grow: int, scores, quality: Quality,
+              votes: int = 0) -> Cutout:
     alpha = edges.grown(alpha, grow)
     if photo.alpha is not None:
         alpha = np.minimum(alpha, photo.alpha)  # what the photo had already cut away stays away
     empty = "" if (alpha >= 128).any() else "nothing to keep was found in it"
-    return Cutout(edges.coloured(photo.rgb, alpha), scores, tuple(filter(None, [note, empty])))
+    rgba = edges.coloured(photo.rgb, alpha)
+    return Cutout(rgba, scores, tuple(filter(None, [note, empty])), quality, votes)
 
 
 def remove_background(image, model, subject: str = "apparel", keep=None, drop=None, edge: str = "hard",
