@@ -114,6 +114,35 @@ def test_exact_on_24_megapixels():
     assert cm[0, 0] == 24_000_000 - 7 and cm[0, 1] == 7 and cm.sum() == target.size
 
 
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(1, 60)), max_size=30))
+def test_runs_are_counted_as_their_pixels_are(runs):
+    """Whatever the lengths, from noise to one value: against a count that goes pixel by pixel."""
+    target, pred = (np.array([run[i] for run in runs for _ in range(run[2])], np.uint8) for i in (0, 1))
+    expected = np.zeros((5, 5), int)
+    np.add.at(expected, (target, pred), 1)
+    np.testing.assert_array_equal(metrics.confusion_matrix(pred, target, 5), expected)
+
+
+def on_gpu(labels, torch):
+    """A tensor that says it lies on a GPU."""
+    pretended = type("Pretended", (torch.Tensor,), {"is_cuda": True})
+    return torch.as_tensor(labels).as_subclass(pretended)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64])
+def test_tensors_on_a_gpu_are_counted_there(kind):
+    torch = pytest.importorskip("torch")
+    pred, target = random_maps()
+    expected = metrics.confusion_matrix(pred, target, 6)
+    for truth in (target, torch.as_tensor(target.astype(int))):
+        cm = metrics.confusion_matrix(on_gpu(pred.astype(kind), torch), truth, 6)
+        assert cm.dtype == np.int64
+        np.testing.assert_array_equal(cm, expected)
+    for wrong, sentence in ((0.5, "float32"), (300, "values 300"), (7, "pixels of value 7")):
+        with pytest.raises(ValueError, match=sentence):
+            metrics.confusion_matrix(on_gpu([wrong], torch), np.array([0]), 6)
+
+
 def test_agrees_with_mmsegmentation():
     torch = pytest.importorskip("torch")
     IoUMetric = pytest.importorskip("mmseg.evaluation.metrics.iou_metric").IoUMetric
