@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from fashionlib.splits import split
 
 PART_ONLY = ("leave_out", "ignore", "keep")
 OFFICIAL_VAL = "official_val"  # .txt beside train.csv: photos that another split than ours is made of
-_VERSION = 1  # raise it when the same input and options give other files
+_VERSIONS = {"whole": 1, "shrunk": 2}  # raise them when the same input and options give other pixels
 _MARK = ".preparing"  # the fingerprint of the files that are being written
 _LABEL_BYTES = 0.05  # of PNG a pixel, generously: Clothing Co-Parsing's label maps take 0.01
 
@@ -130,7 +131,8 @@ def prepare(
 
 def _fingerprint(raw: Path, options: dict) -> str:
     """A hash of the raw text files' bytes, the photos' names and sizes, and the options; reads no photo."""
-    total = hashlib.sha256(json.dumps([_VERSION, options]).encode())
+    version = _VERSIONS["shrunk" if options["max_side"] else "whole"]
+    total = hashlib.sha256(json.dumps([version, options]).encode())
     for path in (raw / CSV, raw / DESCRIPTIONS, raw / f"{OFFICIAL_VAL}.txt"):
         if path.exists():
             with path.open("rb") as file:
@@ -239,7 +241,8 @@ def _in_parallel(
     if workers == 1:
         yield from ((photo, work(photo)) for photo in bar)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    # spawn: a fork of a process in which OpenCV or torch runs threads (a notebook) can hang
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         try:
             results = pool.map(work, photos, chunksize=8)
             yield from ((photo, next(results)) for photo in bar)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from test_raw import changed
 
-from fashionlib import classes, labels, prepare, raw
+from fashionlib import classes, labels, prepare, raw, rle
 from fashionlib.prepare import prepare as prepare_all
 from fashionlib.splits import SPLITS, split
 
@@ -93,9 +93,12 @@ def test_photos_are_copied_where_links_are_impossible(raw_folder, tmp_path, monk
     assert photo.read_bytes() == copy.read_bytes() and not os.path.samefile(photo, copy)
 
 
-def test_many_processes_write_the_same(raw_folder, tmp_path):
+def test_many_processes_write_the_same(raw_folder, tmp_path, monkeypatch):
+    """And inherit nothing: a fork would bring along locks of OpenCV's and torch's threads, and can hang."""
     root = raw_folder(20)
-    one, two = run(root, tmp_path / "a" / "out"), run(root, tmp_path / "b" / "out", workers=2)
+    one = run(root, tmp_path / "a" / "out")
+    monkeypatch.setattr(rle, "label_map", None)  # a fork would call this
+    two = run(root, tmp_path / "b" / "out", workers=2)
     assert {**one, "created": ""} == {**two, "created": ""}
     for path in (tmp_path / "a" / "out").rglob("*.[pt][nx][gt]"):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
@@ -159,6 +162,18 @@ def test_a_shrunk_photo_shows_the_same(tmp_path):
     assert written.problem == "" and written.pixels.sum() == 60 * 90
     small = np.asarray(Image.open(tmp_path / "images" / "x.jpg"))[..., 0].astype(int)
     assert abs(small - ramp[5::10, 5::10]).max() <= 3
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_decoding_at_a_fraction_moves_nothing(tmp_path, suffix):
+    """Odd sides do not divide by 2, 4 and 8: the photo is not quite all of what the decoder gives."""
+    noise = np.random.default_rng(0).integers(0, 256, (751, 1001, 3), np.uint8)
+    blurred = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX)
+    path, size = tmp_path / f"photo.{suffix}", (125, 94)
+    Image.fromarray(blurred).save(path, quality=95)
+    with Image.open(path) as whole, Image.open(path) as photo:
+        expected = np.asarray(whole.resize(size, Image.Resampling.LANCZOS), int)
+        assert abs(np.asarray(labels.shrink(photo, size)) - expected).mean() < 1  # an eighth of a pixel: 4
 
 
 def test_nothing_is_done_twice(raw_folder, tmp_path, monkeypatch):
