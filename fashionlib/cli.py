@@ -113,6 +113,29 @@ def audit(raw: Path, out: Path | None) -> None:
 @main.command()
 @click.argument("raw", type=FOLDER)
 @click.argument("out", type=FOLDER)
+@click.option("--model", type=EXISTING, help="Checkpoint that draws masks for the tagged photos of RAW/test.")
+@click.option("--add", type=FOLDER, multiple=True, help="Raw folder whose photos are added; several times.")
+def extend(raw: Path, out: Path, model: Path | None, add: tuple[Path, ...]) -> None:
+    """Write RAW with more photos for training to OUT: tagged ones, other folders; never scored on."""
+    from fashionlib import models, selftrain
+
+    loaded = models.load(model) if model else None
+    click.echo(f"Wrote {selftrain.extend(raw, out, loaded, add)}.")
+
+
+@main.command()
+@click.argument("checkpoints", type=EXISTING, nargs=-1, required=True)
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+def pack(checkpoints: tuple[Path, ...], out: Path) -> None:
+    """Average CHECKPOINTS of one run and write them to OUT in int8: a quarter of the size."""
+    from fashionlib.models.pack import pack
+
+    click.echo(f"Wrote {pack(checkpoints, out)} ({out.stat().st_size / 1e6:.1f} MB).")
+
+
+@main.command()
+@click.argument("raw", type=FOLDER)
+@click.argument("out", type=FOLDER)
 @click.option(
     "--class-set", default="main", help="main (the paper's 28), person (with hair and skin) or all (parts)."
 )

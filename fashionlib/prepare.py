@@ -28,11 +28,20 @@ from tqdm import tqdm
 from fashionlib import classes, labels, rle
 from fashionlib.files import whole
 from fashionlib.labels import Photo, Written
-from fashionlib.raw import CSV, DESCRIPTIONS, RawError, check, descriptions, image_path
+from fashionlib.raw import (
+    CSV,
+    DESCRIPTIONS,
+    OFFICIAL_VAL,
+    TRAIN_ONLY,
+    RawError,
+    check,
+    descriptions,
+    image_path,
+    listed,
+)
 from fashionlib.splits import split
 
 PART_ONLY = ("leave_out", "ignore", "keep")
-OFFICIAL_VAL = "official_val"  # .txt beside train.csv: photos that another split than ours is made of
 _VERSIONS = {"whole": 1, "shrunk": 2}  # raise them when the same input and options give other pixels
 _MARK = ".preparing"  # the fingerprint of the files that are being written
 _LABEL_BYTES = 0.05  # of PNG a pixel, generously: Clothing Co-Parsing's label maps take 0.01
@@ -133,7 +142,7 @@ def _fingerprint(raw: Path, options: dict) -> str:
     """A hash of the raw text files' bytes, the photos' names and sizes, and the options; reads no photo."""
     version = _VERSIONS["shrunk" if options["max_side"] else "whole"]
     total = hashlib.sha256(json.dumps([version, options]).encode())
-    for path in (raw / CSV, raw / DESCRIPTIONS, raw / f"{OFFICIAL_VAL}.txt"):
+    for path in (raw / CSV, raw / DESCRIPTIONS, raw / OFFICIAL_VAL, raw / TRAIN_ONLY):
         if path.exists():
             with path.open("rb") as file:
                 total.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
@@ -190,13 +199,14 @@ def _refuse_if_bad(left_out: pd.DataFrame, n_photos: int, max_bad: float) -> Non
 
 
 def _split(raw: Path, photos: list[Photo], options: dict) -> dict[str, list[str]]:
-    """The ids of each split; photos that the source set aside in official_val.txt form one of their own."""
-    listed = raw / f"{OFFICIAL_VAL}.txt"
-    aside = set(listed.read_text(encoding="utf-8").split("\n")) if listed.exists() else set()
+    """The ids of each split. Photos that the source set aside, for a split or for training, are not drawn."""
+    official, train_only = listed(raw, OFFICIAL_VAL), listed(raw, TRAIN_ONLY)
+    ids = {photo.id for photo in photos}
+    aside = official | train_only
     ours = {photo.id: set(photo.values) - {classes.IGNORE} for photo in photos if photo.id not in aside}
     splits = split(ours, options["fractions"], options["seed"], ours if options["stratify"] else None)
-    official = sorted(photo.id for photo in photos if photo.id in aside)
-    return splits | ({OFFICIAL_VAL: official} if official else {})
+    splits["train"] = sorted([*splits["train"], *(train_only & ids)])
+    return splits | ({"official_val": sorted(official & ids)} if official & ids else {})
 
 
 def _check_room(raw: Path, out: Path, photos: list[Photo], max_side: int | None) -> None:

@@ -4,6 +4,10 @@
     raw/<data>/label_descriptions.json   info, categories (id, name, supercategory, level), attributes
     raw/<data>/train/<ImageId>.jpg       annotated photos
     raw/<data>/test/<ImageId>.jpg        photos outside the data set
+    raw/<data>/tags.csv                  ImageId,ClassId: what is in photos of test/, but not where (optional)
+    raw/<data>/official_val.txt          ids of annotated photos that make a split of their own (optional)
+    raw/<data>/train_only.txt            ids of photos that may not be scored on: composites, labels that a
+                                         model made (optional)
 
 `read` stops at the first bad thing; `check` collects bad rows and photos, for `prepare` to leave them out.
 2019's files are read too: there ImageId ends in ``.jpg``, ClassId is ``6_1_20`` (class, then attributes) and
@@ -22,6 +26,7 @@ from fashionlib.files import whole
 
 COLUMNS = ("ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds")
 CSV, DESCRIPTIONS = "train.csv", "label_descriptions.json"
+TAGS, OFFICIAL_VAL, TRAIN_ONLY = "tags.csv", "official_val.txt", "train_only.txt"
 
 
 class RawError(ValueError):
@@ -94,6 +99,12 @@ def descriptions(folder: str | Path) -> dict:
     if not isinstance(found, dict):
         raise RawError(f"{path} holds no JSON object: fetch or convert it again.")
     return found
+
+
+def listed(folder: str | Path, name: str) -> set[str]:
+    """The ids in `folder`'s list `name` (`OFFICIAL_VAL`, `TRAIN_ONLY`), one a line; none without the file."""
+    path = Path(folder) / name
+    return set(path.read_text(encoding="utf-8").splitlines()) - {""} if path.exists() else set()
 
 
 def image_path(folder: str | Path, image_id: str, part: str = "train") -> Path:

@@ -4,7 +4,7 @@ The release, as unpacked::
 
     label_list.mat                       59 names; position = value in the label maps, 0 is 'null'
     annotations/pixel-level/<id>.mat     'groundtruth': uint8 (H, W), one value a pixel
-    annotations/image-level/<id>.mat     tags only, unused here
+    annotations/image-level/<id>.mat     'tags': the labels in a photo, but not where; become tags.csv
     photos/<id>.jpg
 
 A label map has no instances: each of the 59 labels that occurs in a photo becomes one (a pair of
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import scipy.io
 
-from fashionlib import classes, raw, rle
+from fashionlib import classes, files, raw, rle
 from fashionlib.sources import photos
 
 SOURCE, URL = "Clothing Co-Parsing", "https://github.com/bearpaw/clothing-co-parsing"
@@ -88,8 +88,22 @@ def convert(src: str | Path, out: str | Path, workers: int | None = None, progre
     for photo in all_photos:
         if photo.stem not in ids:
             shutil.copyfile(photo, out / "test" / photo.name)
+    tags = pd.DataFrame(_tags(src, category_ids), columns=["ImageId", "ClassId"])
+    files.write_csv(out / raw.TAGS, tags)
     raw.write(out, instances, SOURCE, {"url": URL, "licence": "Apache-2.0 (labels and release)"})
     return out
+
+
+def _tags(src: Path, category_ids: list[int | None]) -> list[tuple[str, int]]:
+    """(photo, category id) of every tag, each once: two kinds of trousers are one class."""
+    found = set()
+    for path in sorted((src / "annotations" / "image-level").glob("*.mat")):
+        tags = _read_mat(path, "tags").ravel().tolist()
+        if tags and max(tags) >= len(category_ids):
+            last = len(category_ids) - 1
+            raise raw.RawError(f"{path} holds the tag {max(tags)}, label_list.mat ends at {last}.")
+        found |= {(path.stem, category_ids[tag]) for tag in tags if category_ids[tag] is not None}
+    return sorted(found)
 
 
 def _read_categories(path: Path) -> list[int | None]:

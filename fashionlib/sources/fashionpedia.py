@@ -91,7 +91,7 @@ def convert(
         shutil.copyfile(path, out / "test" / path.name)
     if VAL in splits:
         ids = [photo.id for photo in splits[VAL] if photo.id not in left_out]
-        files.write_text(out / "official_val.txt", "\n".join(ids) + "\n")
+        files.write_text(out / raw.OFFICIAL_VAL, "\n".join(ids) + "\n")
     if left_out:
         files.write_csv(out / "left_out.csv", pd.DataFrame(left_out.items(), columns=["ImageId", "problem"]))
     raw.write(

@@ -24,7 +24,7 @@ def new_folder(out: str | Path, photos: Iterable[Path]) -> Path:
     out = Path(out)
     if (out / raw.CSV).exists():
         raise raw.RawError(f"{out} already holds converted data: delete it or choose another folder.")
-    known = {*SUBFOLDERS, raw.DESCRIPTIONS, "official_val.txt", "left_out.csv"}
+    known = {*SUBFOLDERS, raw.DESCRIPTIONS, raw.OFFICIAL_VAL, raw.TAGS, raw.TRAIN_ONLY, "left_out.csv"}
     foreign = sorted(path.name for path in out.glob("*") if path.name not in known)
     if foreign:
         raise raw.RawError(f"{out} holds {foreign[0]!r}, which no conversion wrote: choose another folder.")

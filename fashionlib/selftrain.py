@@ -1,0 +1,133 @@
+"""Self-training: photos without masks, labelled by a model, for the next model to learn from.
+
+    raw/<out>/train.csv, train/    the raw folder as it is, and what extends it: photos of its test/ with
+                                   masks that a model drew, and the photos of other raw folders
+    raw/<out>/train_only.txt       ids of what was added: `prepare` has them trained on, never scored on
+
+Where a photo's classes are known (``tags.csv``), the model may only choose among them: it need not tell
+a cape from a coat, only say where it is. Lee: Pseudo-Label, ICML workshop 2013; Xie et al., arXiv
+1911.04252.
+"""
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+
+from fashionlib import classes, files, models, raw, rle
+
+_NEVER = -1e4  # a logit that wins nowhere, and can still be interpolated
+_DRAWN = ".drawn"  # label maps so far: what a stopped run goes on from
+
+
+def extend(
+    source: str | Path, out: str | Path, model=None, others: Sequence[str | Path] = (), progress: bool = True
+) -> Path:
+    """Write the raw folder `source`, extended for training, to `out` and return it.
+
+    Args:
+        source: a raw folder; the photos of its ``test/`` that ``tags.csv`` lists are labelled by `model`.
+        out: a new raw folder. An interrupted run goes on where it was.
+        model: a model of `models.load`; None labels nothing.
+        others: raw folders whose photos are added whole, such as composites (`sources.flatlay`).
+
+    Raises:
+        RawError: `out` is complete already, ``tags.csv`` is missing, or a photo id occurs twice.
+    """
+    source, out, others = Path(source), Path(out), [Path(other) for other in others]
+    if (out / raw.CSV).exists():
+        raise raw.RawError(f"{out} already holds raw data: delete it or choose another folder.")
+    tables = {folder: raw.read(folder) for folder in (source, *others)}
+    tags = _tags(source) if model is not None else {}
+    _check_distinct([*(set(table.ImageId) for table in tables.values()), set(tags)])
+    photos = [raw.image_path(folder, i) for folder, table in tables.items() for i in table.ImageId.unique()]
+    photos += [raw.image_path(source, i, "test") for i in tags]
+    for folder in ("train", "test", _DRAWN):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for photo in photos:
+        _link(photo, out / "train" / photo.name)
+    drawn = [row for i in tqdm(tags, "labelling", unit="photo", mininterval=1, disable=not progress)
+             for row in _rows(out, i, tags[i], model)]  # fmt: skip
+    _finish(source, out, [*tables.values(), pd.DataFrame(drawn, columns=raw.COLUMNS)], model)
+    return out
+
+
+def pseudo_label(model, image: np.ndarray, class_ids: Iterable[int]) -> np.ndarray:
+    """Label map uint8 (H, W) of a photo uint8 RGB (H, W, 3), with the classes `class_ids` and no others.
+
+    Background, hair and skin may always occur. The logits of the photo and of its mirror image are averaged.
+    """
+    values = _label_values(model)
+    allowed = [0, *(values[i] for i in {*class_ids, *classes.PERSON} & set(values))]
+    mirrored = models.logits(model, np.ascontiguousarray(image[:, ::-1])).flip(2)
+    scores = (models.logits(model, image) + mirrored) / 2
+    kept = torch.full_like(scores, _NEVER)
+    kept[allowed] = scores[allowed]
+    return models.upsampled_argmax(kept, image.shape[:2])
+
+
+def _rows(out: Path, image_id: str, class_ids: set[int], model) -> list[tuple]:
+    """The instances of one photo of `out`, drawn by `model` now or before."""
+    path = out / _DRAWN / f"{image_id}.png"
+    if not path.exists():
+        with Image.open(raw.image_path(out, image_id)) as photo:
+            label = pseudo_label(model, np.asarray(photo.convert("RGB")), class_ids)
+        with files.whole(path) as part:
+            Image.fromarray(label).save(part)
+    label, ids = np.asarray(Image.open(path)), {v: i for i, v in _label_values(model).items()}
+    present = np.unique(label[label > 0]).tolist()
+    return [(image_id, rle.encode(label == value), *label.shape, ids[value], "") for value in present]
+
+
+def _label_values(model) -> dict[int, int]:
+    """Category id -> label value of a model, found by its class names."""
+    names = tuple(model.meta["classes"])
+    for class_set, known in classes.CLASS_SETS.items():
+        if known == names:
+            return classes.label_values(class_set)
+    raise ValueError(f"A model with {len(names)} classes of its own can't draw masks for the raw layout.")
+
+
+def _tags(source: Path) -> dict[str, set[int]]:
+    """The category ids of each photo that ``tags.csv`` lists."""
+    path = source / raw.TAGS
+    if not path.exists():
+        raise raw.RawError(f"{path} does not exist: without it no photo's classes are known; convert again.")
+    table = pd.read_csv(path, dtype={"ImageId": str}, keep_default_na=False)
+    return {image_id: set(rows.ClassId) for image_id, rows in table.groupby("ImageId")}
+
+
+def _check_distinct(ids: list[set[str]]) -> None:
+    for one, other in itertools.combinations(ids, 2):
+        if both := one & other:
+            raise raw.RawError(f"The photo id {min(both)!r} occurs in two of the folders: rename one.")
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link costs nothing; where there can be none (another disk), a copy."""
+    if not target.exists():
+        try:
+            os.link(os.path.realpath(source), target)
+        except OSError:
+            shutil.copyfile(source, target)
+
+
+def _finish(source: Path, out: Path, tables: list[pd.DataFrame], model) -> None:
+    """The text files, train.csv last: its presence says that all is there."""
+    added = sorted({i for table in tables[1:] for i in table.ImageId})
+    files.write_text(out / raw.TRAIN_ONLY, "".join(f"{i}\n" for i in added))
+    if (source / raw.OFFICIAL_VAL).exists():
+        shutil.copyfile(source / raw.OFFICIAL_VAL, out / raw.OFFICIAL_VAL)
+    info = raw.descriptions(source).get("info", {})
+    name = f"{info.pop('source', source.name)} and {len(added)} photos for training alone"
+    if model is not None:
+        info["masks_drawn_by"] = f"{model.meta['run']}, epoch {model.meta['epoch']}"
+    raw.write(out, pd.concat(tables, ignore_index=True), name, info)
+    shutil.rmtree(out / _DRAWN)
