@@ -259,6 +259,24 @@ def cutout(photos: tuple[str, ...], out: Path, **options) -> None:
 
 
 @main.command()
+@click.argument("model", metavar="RUN_OR_CHECKPOINT", type=EXISTING)
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--size", nargs=2, type=int, metavar="H W", help="Of the photos.  [default: the checkpoint's]")
+def export(model: Path, out: Path, size: tuple[int, int] | None) -> None:
+    """Write a checkpoint, or a run's picked epoch, as an ONNX graph: uint8 photos in, logits out.
+
+    Normalisation is part of the graph. Of a model tested with sliding windows it is one window.
+    """
+    from fashionlib.export import export
+
+    done = export(model, out, size)
+    click.echo(
+        f"Wrote {done.path} for photos of {done.size[0]} x {done.size[1]} (H x W). onnxruntime's logits"
+        f" differ from torch's by at most {done.difference:.2g}; they spread by {done.spread:.2g}."
+    )
+
+
+@main.command()
 def doctor() -> None:
     """Versions, libraries, disk and GPU, and what to do about a bad one."""
     from fashionlib import doctor

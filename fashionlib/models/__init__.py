@@ -16,6 +16,7 @@ from fashionlib.models.build import build, config, meta, patch_size, shipped_cro
 from fashionlib.models.checkpoint import load, read_meta, save
 from fashionlib.models.predict import (
     autocast,
+    fitted_size,
     logits,
     precision,
     predict,
@@ -26,7 +27,7 @@ from fashionlib.models.predict import (
 from fashionlib.models.table import MODELS, PAPER, SCALES, ModelSpec
 
 __all__ = [
-    "MODELS", "PAPER", "SCALES", "ModelSpec", "autocast", "build", "config", "load", "logits", "meta",
-    "patch_size", "precision", "predict", "predict_batch", "probabilities", "read_meta", "save",
+    "MODELS", "PAPER", "SCALES", "ModelSpec", "autocast", "build", "config", "fitted_size", "load", "logits",
+    "meta", "patch_size", "precision", "predict", "predict_batch", "probabilities", "read_meta", "save",
     "shipped_crop", "test_resize", "upsampled_argmax",
 ]  # fmt: skip
