@@ -161,6 +161,29 @@ def test_straight_at_a_smaller_size(data):
     check_sizes([rle.encode(mask) for mask in stack], range(len(stack)), shape, size)
 
 
+codes_of_30_pixels = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 8)), max_size=6).map(
+    lambda runs: " ".join(f"{start} {min(length, 31 - start)}" for start, length in runs)
+)
+
+
+@given(
+    st.lists(codes_of_30_pixels, max_size=4),
+    st.integers(1, 5),
+    st.integers(1, 6),
+    st.sampled_from(rle.ORDERS),
+)
+def test_any_codes_at_any_size(codes, h, w, order):
+    """Runs that overlap and come in any order, against masks that are decoded, painted and sampled one by one."""
+    masks = [rle.decode(code, 5, 6) for code in codes]
+    areas = [sum(map(int, code.split()[1::2])) for code in codes]
+    painting = sorted(range(len(codes)), key=lambda i: -areas[i]) if order == "area" else range(len(codes))
+    full = np.zeros((5, 6), np.uint8)
+    for i in painting:
+        full[masks[i]] = i + 1
+    small = rle.label_map(codes, range(len(codes)), 5, 6, size=(h, w), order=order)
+    np.testing.assert_array_equal(small, nearest(full, h, w))
+
+
 def test_half_the_size_takes_the_odd_rows_and_columns():
     checkers = np.indices((6, 8)).sum(axis=0) % 2 == 0
     small = rle.label_map([rle.encode(checkers)], [0], 6, 8, size=(3, 4))
