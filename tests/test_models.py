@@ -178,11 +178,22 @@ def test_zoom_shows_more_tokens(saved):
     assert models.logits(model, np.zeros((96, 64, 3), np.uint8), zoom=1.5).shape == (28, 288, 192)
 
 
-def test_argmax_of_upsampled_logits_needs_no_stack(saved):
+@pytest.mark.parametrize("sizes", [[(83, 61)], [(40, 33), (83, 61)], [(63, 49), (50, 40)]])
+def test_argmax_of_upsampled_logits_needs_no_stack(sizes):
     scores = torch.randn(28, 9, 7)
-    size = (83, 61)
-    stacked = torch.nn.functional.interpolate(scores[None], size, mode="bilinear")[0].argmax(0)
-    assert np.array_equal(models.upsampled_argmax(scores, size), stacked.numpy())
+    scores[::3] -= 9  # never win, and are never resized
+    full = scores[None]
+    for size in sizes:
+        full = torch.nn.functional.interpolate(full, size, mode="bilinear")
+    assert np.array_equal(models.upsampled_argmax(scores, *sizes), full[0].argmax(0).numpy())
+
+
+def test_classes_that_cannot_win_are_not_resized():
+    scores = torch.full((28, 9, 7), -1.0)
+    scores[5], scores[11] = torch.linspace(8, 0, 7), torch.linspace(0, 8, 7)
+    with mock.patch("cv2.resize", side_effect=cv2.resize) as resize:
+        label = models.upsampled_argmax(scores, (90, 70))
+    assert set(np.unique(label)) == {5, 11} and resize.call_count == 2
 
 
 def test_whole_image_inference_uses_whole_patches(saved):

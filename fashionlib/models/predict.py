@@ -48,38 +48,43 @@ def logits(model: EncoderDecoder, image: np.ndarray, ask: str = "auto", zoom: fl
     Returns:
         float32 (C, h, w). Sliding window or whole image, size and normalisation as `model.meta` says.
     """
-    return _logits(model, [image], fitted_size(image.shape[:2], model.meta, zoom), ask)[0]
+    size = fitted_size(image.shape[:2], model.meta, zoom)
+    return _resized(_scores(model, [image], size, ask), size)[0]
 
 
 @torch.inference_mode()
-def _logits(model: EncoderDecoder, images: list[np.ndarray], size: tuple[int, int], ask: str) -> torch.Tensor:
-    """Logits float32 (N, C, h, w) of N photos that are shown to the model at `size` (h, w)."""
+def _scores(model: EncoderDecoder, images: list[np.ndarray], size: tuple[int, int], ask: str) -> torch.Tensor:
+    """Logits float32 (N, C, ·, ·) of N photos that are shown to the model at `size` (h, w).
+
+    At the decode head's resolution where the model sees the photo whole, else at `size`.
+    """
     device = next(model.parameters()).device
     small = np.stack([mmcv.imresize(image, size[::-1], interpolation="bilinear") for image in images])
     x = torch.from_numpy(small).to(device).permute(0, 3, 1, 2).float()
     mean, std = (torch.tensor(model.meta[key], device=device).view(1, 3, 1, 1) for key in ("mean", "std"))
+    x = (x - mean) / std
     with autocast(device, ask):
-        return _infer(model, (x - mean) / std).float()
+        if model.test_cfg.mode == "whole":
+            return model.decode_head(model.extract_feat(x)).float()
+        return _slide(model, x).float()
 
 
-def _infer(model: EncoderDecoder, x: torch.Tensor) -> torch.Tensor:
-    """Logits (N, C, h, w) of normalised photos (N, 3, h, w): the whole of each, or windows and their mean.
+def _resized(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    return F.interpolate(scores, size, mode="bilinear")  # as every decode head in the table does
+
+
+def _slide(model: EncoderDecoder, x: torch.Tensor) -> torch.Tensor:
+    """Logits (N, C, h, w) of normalised photos (N, 3, h, w): the mean of windows that overlap.
 
     The windows are mmseg's `slide_inference`'s, but go through the model together: they are all of
     one size, and a small model spends more on a call than on its answer.
     """
-    if model.test_cfg.mode == "whole":
-        return model.encode_decode(x, [dict(img_shape=x.shape[2:])])
     size = [min(window, side) for window, side in zip(model.test_cfg.crop_size, x.shape[2:], strict=True)]
-    starts = [
-        _starts(side, window, stride)
+    rows, columns = (
+        [slice(start, start + window) for start in _starts(side, window, stride)]
         for side, window, stride in zip(x.shape[2:], size, model.test_cfg.stride, strict=True)
-    ]
-    places = [
-        (..., slice(top, top + size[0]), slice(left, left + size[1]))
-        for top in starts[0]
-        for left in starts[1]
-    ]
+    )
+    places = [(..., row, column) for row in rows for column in columns]
     windows = torch.cat([x[place] for place in places])
     answers = torch.cat([model.encode_decode(part, [dict(img_shape=size)]) for part in windows.split(BATCH)])
     total = x.new_zeros((len(x), model.out_channels, *x.shape[2:]))
@@ -117,7 +122,7 @@ def probabilities(
 ) -> np.ndarray:
     """Class probabilities float32 (C, H, W) at the photo's own size; `image` uint8 RGB (H, W, 3)."""
     scores = logits(model, image, ask, zoom)[None]
-    return F.interpolate(scores, image.shape[:2], mode="bilinear")[0].softmax(0).cpu().numpy()
+    return _resized(scores, image.shape[:2])[0].softmax(0).cpu().numpy()
 
 
 def predict(model: EncoderDecoder, image: np.ndarray, ask: str = "auto", zoom: float = 1.0) -> np.ndarray:
@@ -140,34 +145,34 @@ def predict_batch(
     for size, indices in shown.items():
         for start in range(0, len(indices), BATCH):
             part = indices[start : start + BATCH]
-            for index, scores in zip(part, _logits(model, [images[i] for i in part], size, ask), strict=True):
-                labels[index] = upsampled_argmax(scores, images[index].shape[:2])
+            for index, scores in zip(part, _scores(model, [images[i] for i in part], size, ask), strict=True):
+                labels[index] = upsampled_argmax(scores, size, images[index].shape[:2])
     return labels
 
 
-def upsampled_argmax(scores: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
-    """argmax over C of (C, h, w) `scores` resized bilinearly to `size`, as uint8 (H, W).
+def upsampled_argmax(scores: torch.Tensor, *sizes: tuple[int, int]) -> np.ndarray:
+    """argmax over C of (C, h, w) `scores` resized bilinearly to each of `sizes` in turn, as uint8 (H, W).
 
     One class at a time, so that a 24-megapixel photo needs two maps of floats, not C; and only classes
-    that can win somewhere, which in a trained model are few.
+    that can win somewhere, which in a trained model are few: no other is resized at all.
     """
     maps = scores.float().cpu().numpy()
-    label = np.zeros(size, np.uint8)
-    best = np.full(size, -np.inf, np.float32)
+    label, best = np.zeros(sizes[-1], np.uint8), np.full(sizes[-1], -np.inf, np.float32)
     for value in _contenders(maps):
-        full = cv2.resize(maps[value], size[::-1], interpolation=cv2.INTER_LINEAR)  # half-pixel centres
-        label[full > best] = value
+        full = maps[value]
+        for size in sizes:
+            full = cv2.resize(full, size[::-1], interpolation=cv2.INTER_LINEAR)  # half-pixel centres
+        np.copyto(label, value, where=full > best)
         np.maximum(best, full, out=best)
     return label
 
 
-def _contenders(maps: np.ndarray) -> np.ndarray:
-    """Classes of (C, h, w) that bilinear interpolation lets win anywhere.
+def _contenders(maps: np.ndarray) -> list[int]:
+    """Classes of (C, h, w) that enlarging bilinearly, once or twice, lets win anywhere.
 
-    Between four pixels a class lies between its least and its greatest value there: it is out if its
-    greatest is below the least of another class, in every such cell.
+    Every enlarged pixel is a mean of pixels of one 3 x 3 neighbourhood. A class is out if, in every
+    neighbourhood, its greatest value is below the least of some other class.
     """
-    padded = np.pad(maps, ((0, 0), (0, 1), (0, 1)), mode="edge")
-    corners = [padded[:, y : y + maps.shape[1], x : x + maps.shape[2]] for y in (0, 1) for x in (0, 1)]
-    greatest, least = np.maximum.reduce(corners), np.minimum.reduce(corners)
-    return np.flatnonzero((greatest >= least.max(axis=0)).any(axis=(1, 2)))
+    around = np.ones((3, 3), np.uint8)
+    least = np.maximum.reduce([cv2.erode(one, around) for one in maps])
+    return [value for value, one in enumerate(maps) if (cv2.dilate(one, around) >= least).any()]
