@@ -10,7 +10,7 @@ from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.utils import register_all_modules
 
-from fashionlib import attention, weights
+from fashionlib import attention, heads, loss, weights
 from fashionlib.classes import CLASSES, check_name
 from fashionlib.models import detail  # noqa: F401  (registers DetailViT and DetailHead)
 from fashionlib.models.table import CONFIGS, MINI_CROP, MODELS, SCALES
@@ -86,6 +86,7 @@ def build(
     if not sync_bn:
         model = revert_sync_batchnorm(model)
     attention.install(model, "lean" if memory == "lean" else "auto")
+    loss.install(heads.classify_first(model))
     spec = MODELS[name]
     model.init_report = weights.load_into(model, init, spec=spec, scale=scale)
     model.meta = meta(name, CLASSES[:num_classes], scale, crop) if num_classes <= len(CLASSES) else {}
