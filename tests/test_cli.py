@@ -110,7 +110,7 @@ def test_cutout_counts_and_fails_with_its_photos(tmp_path, monkeypatch):
 
     def run(photos, out, **options):
         assert (photos, options["keep"], options["edge"]) == (["a.jpg", "b"], "dress,shoe", "soft")
-        return batch.Result(3, 1, 1, out / "report.csv")
+        return batch.Result(3, 1, 1, f"{out}/report.csv")
 
     monkeypatch.setattr(batch, "run", run)
     result = call("cutout", "a.jpg", "b", "--out", tmp_path, "--keep", "dress,shoe", "--edge", "soft")

@@ -1,19 +1,13 @@
 """Cut-outs, with a stub in the model's place whose probabilities are known."""
 
-import csv
-import io
-import json
-
 import cv2
 import numpy as np
 import pytest
-import torch
-from PIL import Image, ImageCms
+from cutout_stub import DRESS, PERSON, Stub, scene, stub_model
+from PIL import Image
 
-from fashionlib import models
 from fashionlib.classes import CLASS_SETS
 from fashionlib.cutout import (
-    batch,
     compose,
     contact_sheet,
     edges,
@@ -23,46 +17,11 @@ from fashionlib.cutout import (
     segment,
 )
 from fashionlib.cutout.cut import cut, layers
-from fashionlib.cutout.options import Options
-
-PERSON = list(CLASS_SETS["person"])
-DRESS, BAG, HAIR = PERSON.index("dress"), PERSON.index("bag, wallet"), PERSON.index("hair")
-
-
-class Stub(torch.nn.Module):
-    """Has the names and the weight that a model has; the fixture `model` answers for it."""
-
-    def __init__(self, classes=PERSON):
-        super().__init__()
-        self.meta = {"classes": list(classes), "model": "stub"}
-        self.weight = torch.nn.Parameter(torch.ones(1))
 
 
 @pytest.fixture
 def model(monkeypatch):
-    """Sees red as dress, green as bag, blue as hair, anything else as background, each for certain."""
-
-    def probabilities(model, rgb, ask="auto"):
-        assert rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3
-        scores = np.zeros((len(model.meta["classes"]), *rgb.shape[:2]), np.float32)
-        brightest = rgb.argmax(axis=2)
-        seen = rgb.max(axis=2).astype(int) - rgb.min(axis=2) > 100
-        for channel, value in enumerate((DRESS, BAG, HAIR)):
-            scores[value][seen & (brightest == channel)] = 1
-        scores[0] = 1 - scores[1:].sum(axis=0)
-        return scores
-
-    monkeypatch.setattr(models, "probabilities", probabilities)
-    return Stub()
-
-
-def scene(height=80, width=60):
-    """Grey ground; a red dress 20 x 30 with a green bag 10 x 10 on its side and blue hair on top."""
-    rgb = np.full((height, width, 3), 90, np.uint8)
-    rgb[30:60, 20:40] = (200, 20, 30)
-    rgb[40:50, 40:50] = (20, 210, 40)
-    rgb[20:30, 25:35] = (30, 20, 220)
-    return rgb
+    return stub_model(monkeypatch)
 
 
 def masks(rgb):
@@ -291,113 +250,6 @@ def test_grow_and_shrink():
     assert edges.grown(alpha, 0) is alpha
 
 
-# photos as they come ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_turns_are_applied(tmp_path, orientation):
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010F] = orientation, "a camera"
-    image = Image.fromarray(scene())
-    image.save(tmp_path / "turned.png", exif=exif)
-    photo = photos.read(tmp_path / "turned.png")
-    turns = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE",
-             "ROTATE_90"]
-    upright = image.transpose(Image.Transpose[turns[orientation - 2]]) if orientation > 1 else image
-    assert np.array_equal(photo.rgb, np.asarray(upright))
-    photos.write(tmp_path / "out.png", photo.rgb, "png", photo)
-    with Image.open(tmp_path / "out.png") as written:
-        assert written.getexif().get(0x010F) == "a camera" and written.getexif().get(0x0112, 1) == 1
-    photos.write(tmp_path / "out.png", photo.rgb, "png", photo, strip=True)
-    with Image.open(tmp_path / "out.png") as written:
-        assert not written.getexif()
-
-
-def test_the_thumbnail_in_exif_does_not_keep_the_old_ground(tmp_path):
-    thumb = io.BytesIO()
-    Image.fromarray(scene()).save(thumb, "JPEG")
-    exif = Image.Exif()
-    exif[0x010F] = "a camera"
-    exif.get_ifd(0x8769)[0x9003] = "2026:01:01 00:00:00"
-    raw = exif.tobytes() + b"thumbnail" + thumb.getvalue()
-    Image.fromarray(scene()).save(tmp_path / "a.jpg", exif=raw)
-    photo = photos.read(tmp_path / "a.jpg")
-    assert b"thumbnail" not in photo.exif and b"a camera" in photo.exif
-
-
-def sixteen_bits(image):
-    return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
-
-
-KINDS = {  # file -> (how the scene becomes that kind of picture, how it is saved)
-    "grey.png": (lambda image: image.convert("L"), {}),
-    "grey16.png": (sixteen_bits, {}),
-    "grey16.tif": (sixteen_bits, {}),
-    "palette.png": (lambda image: image.quantize(8), {}),
-    "clear.gif": (lambda image: image.quantize(8), {"transparency": 0}),
-    "alpha.webp": (lambda image: image.convert("RGBA"), {"lossless": True}),
-    "grey_alpha.png": (lambda image: image.convert("LA"), {}),
-    "cmyk.jpg": (lambda image: image.convert("CMYK"), {"quality": 100}),
-    "one_bit.png": (lambda image: image.convert("1"), {}),
-    "photo.tif": (lambda image: image, {}),
-    "photo.bmp": (lambda image: image, {}),
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_photos_of_all_kinds_become_rgb(tmp_path, kind):
-    change, options = KINDS[kind]
-    image = Image.fromarray(scene())
-    change(image).save(tmp_path / kind, **options)
-    expected = np.asarray((image.convert("L") if "16" in kind else change(image)).convert("RGB")).astype(int)
-    photo = photos.read(tmp_path / kind)
-    assert photo.rgb.dtype == np.uint8 and photo.rgb.shape == (80, 60, 3)
-    seen = photo.alpha > 0 if photo.alpha is not None else np.ones((80, 60), bool)
-    worst = 60 if kind == "cmyk.jpg" else 1  # JPEG blurs colour at edges
-    assert np.abs(photo.rgb - expected)[seen].max() <= worst
-    assert np.abs(photo.rgb - expected)[seen].mean() < 3
-    assert (photo.alpha is not None) == (kind == "clear.gif")
-
-
-def test_colour_profiles_stay_with_rgb_and_turn_grey_into_srgb(tmp_path):
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    Image.fromarray(scene()).save(tmp_path / "a.jpg", icc_profile=srgb)
-    photo = photos.read(tmp_path / "a.jpg")
-    assert photo.icc == srgb
-    photos.write(tmp_path / "b.webp", photo.rgb, "webp", photo)
-    with Image.open(tmp_path / "b.webp") as written:
-        assert written.info["icc_profile"] == srgb
-    false = srgb[:16] + b"CMYK" + srgb[20:]
-    Image.fromarray(scene()).convert("CMYK").save(tmp_path / "c.jpg", icc_profile=false)
-    assert photos.read(tmp_path / "c.jpg").icc is None  # a profile that lies stops nothing
-
-
-@pytest.mark.parametrize(("content", "sentence"), [
-    (b"", r"bad.jpg is empty \(0 bytes\)"),
-    (b"no image at all", "bad.jpg is not an image that Pillow can read"),
-    ("truncated", "bad.jpg can't be read: .*truncated"),
-])
-def test_files_that_are_no_photos_are_named(tmp_path, content, sentence):
-    path = tmp_path / "bad.jpg"
-    if content == "truncated":
-        noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
-        Image.fromarray(noise).save(path)
-        content = path.read_bytes()[:20_000]
-    path.write_bytes(content)
-    with pytest.raises(photos.PhotoError, match=sentence):
-        photos.read(path)
-
-
-def test_photos_beyond_the_pixel_limit_are_refused_before_they_are_decoded(tmp_path):
-    Image.new("1", (20_000, 10_001)).save(tmp_path / "huge.png")
-    limit = Image.MAX_IMAGE_PIXELS
-    with pytest.raises(photos.PhotoError, match="20000 x 10001 pixels, more than 200 megapixels"):
-        photos.read(tmp_path / "huge.png")
-    assert Image.MAX_IMAGE_PIXELS == limit
-    with pytest.raises(photos.PhotoError, match="does not exist"):
-        photos.read(tmp_path / "none.png")
-
-
 # pictures ---------------------------------------------------------------------------------------------------
 
 
@@ -451,176 +303,6 @@ def test_contact_sheet_shows_what_is_transparent(model):
     assert {tuple(pixel) for pixel in sheet[4:24, 14:34].reshape(-1, 3)} == {(204,) * 3, (255,) * 3}
     with pytest.raises(ValueError, match="at least one picture"):
         contact_sheet([])
-
-
-# batches ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """in/a.png, in/sub/a.jpg, an empty file, a text called .jpg, and files that are no photos."""
-    (tmp_path / "in" / "sub" / ".cache").mkdir(parents=True)
-    Image.fromarray(scene()).save(tmp_path / "in" / "a.png")
-    Image.fromarray(scene()).save(tmp_path / "in" / "sub" / "a.jpg", quality=95)
-    Image.fromarray(scene()).save(tmp_path / "in" / "sub" / ".cache" / "hidden.jpg")
-    (tmp_path / "in" / "zero.jpg").touch()
-    (tmp_path / "in" / "text.jpg").write_text("not an image")
-    (tmp_path / "in" / "notes.txt").write_text("not a photo")
-    return tmp_path / "in"
-
-
-def report(result):
-    with result.report.open(newline="") as file:
-        return {row["output"]: row for row in csv.DictReader(file)}
-
-
-def files_below(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_a_batch_keeps_the_tree_names_the_bad_and_leaves_the_inputs(folder, model, tmp_path):
-    before, out = files_below(folder), tmp_path / "out"
-    result = batch.run(folder, out, model, preview=True, progress=False)
-    assert (result.done, result.skipped, result.failed, result.exit_code) == (2, 0, 2, 1)
-    assert set(files_below(out)) == {"a.png", "sub/a.png", "report.csv", "preview.png"}
-    rows = report(result)
-    assert [row["status"] for row in rows.values()] == ["failed", "failed", "done", "done"]  # failures first
-    assert "is empty (0 bytes)" in rows["zero.png"]["note"]
-    assert "not an image" in rows["text.png"]["note"]
-    assert (rows["a.png"]["width"], rows["a.png"]["height"], rows["a.png"]["kept"]) == ("60", "80", "0.1458")
-    assert files_below(folder) == before
-    with Image.open(out / "a.png") as picture:
-        assert np.array_equal(np.asarray(picture), remove_background(scene(), model))
-
-
-def test_a_second_run_does_only_what_is_not_there(folder, model, tmp_path):
-    out = tmp_path / "out"
-    batch.run(folder, out, model, progress=False)
-    (out / "sub" / "a.png").unlink()
-    with (out / "report.csv").open("a") as file:
-        file.write("torn/line.png,in/x")  # as a kill leaves it
-    again = batch.run(folder, out, model, progress=False)
-    assert (again.done, again.skipped, again.failed) == (1, 1, 2)
-    assert set(report(again)) == {"a.png", "sub/a.png", "zero.png", "text.png"}
-    assert batch.run(folder, out, model, progress=False, keep="dress").done == 2  # other options
-    with torch.no_grad():
-        model.weight += 1  # another model
-    assert batch.run(folder, out, model, progress=False, keep="dress").done == 2
-    Image.fromarray(scene()[:, ::-1].copy()).save(folder / "a.png")  # another photo
-    assert batch.run(folder, out, model, progress=False, keep="dress").done == 1
-
-
-def test_a_batch_that_is_stopped_goes_on_where_it_was(folder, model, tmp_path, monkeypatch):
-    for i in range(4):
-        Image.fromarray(scene()).save(folder / f"photo{i}.png")
-    answer, calls = models.probabilities, []
-
-    def stop_at_the_third(*arguments):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return answer(*arguments)
-
-    monkeypatch.setattr(models, "probabilities", stop_at_the_third)
-    with pytest.raises(KeyboardInterrupt):
-        batch.run(f"{folder}/*.png", tmp_path / "out", model, progress=False)
-    assert not list((tmp_path / "out").rglob("*.part*"))
-    result = batch.run(f"{folder}/*.png", tmp_path / "out", model, progress=False)
-    assert (result.done, result.skipped, result.failed) == (3, 2, 0)
-
-
-def test_several_workers_make_the_same_pictures(folder, tmp_path):
-    """With a real, untrained model, loaded by each worker."""
-    torch.manual_seed(0)
-    real = models.build("segmenter_vit_t", len(PERSON), scale="mini")
-    info = models.meta("segmenter_vit_t", PERSON, "mini")
-    path = models.save(real, tmp_path / "model.safetensors", info)
-    one = batch.run(folder, tmp_path / "one", path, progress=False)
-    two = batch.run(folder, tmp_path / "two", path, workers=2, progress=False)
-    assert one[:3] == two[:3] == (2, 0, 2)
-    for name in ("a.png", "sub/a.png"):
-        pair = [np.asarray(Image.open(tmp_path / run / name)).astype(int) for run in ("one", "two")]
-        assert pair[0].shape == (80, 60, 4) and (pair[0] != pair[1]).mean() < 0.01
-    assert {row["key"] for row in report(one).values()} == {row["key"] for row in report(two).values()}
-
-
-def test_layers_and_manifest(folder, model, tmp_path):
-    out = tmp_path / "out"
-    batch.run(folder / "a.png", out, model, layers=True, crop=True, size=60, progress=False)
-    assert set(files_below(out)) == {"a.png", "a.layers/dress.png", "a.layers/bag-wallet.png",
-                                     "a.layers/manifest.json", "report.csv"}
-    manifest = json.loads((out / "a.layers" / "manifest.json").read_text())
-    assert manifest["frame"] == {"left": 20, "top": 30, "right": 50, "bottom": 60}
-    assert [entry["file"] for entry in manifest["layers"]] == ["dress.png", "bag-wallet.png"]
-    names = "a.png", "a.layers/dress.png", "a.layers/bag-wallet.png"
-    whole, dress, bag = (np.asarray(Image.open(out / name)).astype(int) for name in names)
-    assert whole.shape == dress.shape == bag.shape == (60, 60, 4)
-    assert np.abs(whole - dress - bag)[..., 3].max() <= 1
-    batch.run(folder / "a.png", out, model, layers=True, keep="dress", progress=False)
-    assert not (out / "a.layers" / "bag-wallet.png").exists()
-
-
-def test_formats_and_masks(folder, model, tmp_path):
-    batch.run(folder / "a.png", tmp_path / "jpg", model, format="jpg", background="white", progress=False)
-    batch.run(folder / "a.png", tmp_path / "webp", model, format="webp", progress=False)
-    batch.run(folder / "a.png", tmp_path / "mask", model, mask=True, format="jpg", progress=False)
-    assert Image.open(tmp_path / "jpg" / "a.jpg").mode == "RGB"
-    assert Image.open(tmp_path / "webp" / "a.webp").mode == "RGBA"
-    assert Image.open(tmp_path / "mask" / "a.jpg").mode == "L"
-
-
-@pytest.mark.parametrize(("options", "sentence"), [
-    ({"format": "jpg"}, "JPEG has no transparency"),
-    ({"format": "gif"}, "Unknown format 'gif'"),
-    ({"background": "grey"}, "The background 'grey' is not"),
-    ({"margin": -1}, "margin=-1 is negative"),
-    ({"size": 0}, "size=0"),
-    ({"edge": "feather"}, "Unknown edge"),
-    ({"keep": "dres"}, "Did you mean 'dress'"),
-    ({"workers": 0}, "workers=0"),
-    ({"workers": 2}, "need the model's path"),
-])
-def test_wrong_options_are_refused_before_anything_is_written(folder, model, tmp_path, options, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        batch.run(folder, tmp_path / "out", model, progress=False, **options)
-    assert not (tmp_path / "out").exists()
-
-
-def test_names_that_collide_are_refused_before_anything_is_written(folder, model, tmp_path):
-    out = tmp_path / "out"
-    Image.fromarray(scene()).save(folder / "A.webp")
-    with pytest.raises(ValueError, match="would both become"):
-        batch.run(folder, out, model, progress=False)
-    (folder / "A.webp").rename(folder / "preview.webp")
-    with pytest.raises(ValueError, match="preview.webp would become .*that name is taken"):
-        batch.run(folder, out, model, progress=False)
-    with pytest.raises(ValueError, match="would become .*a.png, which is a photo"):
-        batch.run(folder / "a.png", folder, model, progress=False)
-    with pytest.raises(ValueError, match="would both become"):
-        batch.run([folder / "a.png", folder / "sub" / "a.jpg"], out, model, progress=False)
-    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
-        batch.run(tmp_path / "nowhere", out, model, progress=False)
-    with pytest.raises(ValueError, match="holds no photo"):
-        batch.run(f"{folder}/*.txt", out, model, progress=False)
-    assert not out.exists()
-
-
-def test_an_output_folder_inside_the_input_is_not_cut_out_again(folder, model):
-    first = batch.run(folder, folder / "cut", model, progress=False)
-    again = batch.run([folder, f"{folder}/**/*.png"], folder / "cut", model, progress=False)
-    assert (first.done, again.done, again.skipped) == (2, 0, 2)
-
-
-def test_a_foreign_report_is_not_overwritten(folder, model, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "report.csv").write_text("mine,yours\n1,2\n")
-    with pytest.raises(ValueError, match="report.csv is not a report of cut-outs"):
-        batch.run(folder, tmp_path / "out", model, progress=False)
-
-
-def test_options_name_the_flags_of_the_command_line():
-    flags = "subject keep drop layers background crop margin size format mask grow edge strip max_pixels"
-    assert set(flags.split()) == set(Options.__dataclass_fields__)
 
 
 def test_without_a_model_one_sentence_says_how_to_get_one(tmp_path, monkeypatch):

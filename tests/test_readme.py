@@ -43,8 +43,8 @@ def test_fashionlib_commands_parse(words):
         command = command.commands[rest.pop(0)]
     options, positional, _ = command.make_parser(click.Context(command)).parse_args(rest)
     arguments = [p for p in command.params if isinstance(p, click.Argument)]
-    given = [value for p in arguments for value in [options.get(p.name)] if value not in (None, ())]
-    assert not positional and len(given) == len([p for p in arguments if p.required])
+    missing = [p.name for p in arguments if p.required and options.get(p.name) in (None, ())]
+    assert not positional and not missing
 
 
 def test_papermill_commands_name_parameters_of_the_notebook():

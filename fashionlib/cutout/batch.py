@@ -2,163 +2,132 @@
 
     out/<sub-folder>/<name>.png          the cut-outs, in the tree of the sources
     out/<sub-folder>/<name>.layers/      with layers: a PNG a class and manifest.json
-    out/report.csv                       a row a photo: what became of it, failures first
-    out/preview.png                      with preview: the first cut-outs over a checkerboard
+    out/report.csv                       a row a photo: what became of it, failures first, then the doubtful
+    out/preview.html, preview.png        with preview: the cut-outs over a checkerboard
+    out/worst.png                        with preview: those with the lowest predicted quality
 
 Everything is written whole, so a run that is stopped or killed can simply be started again: what is there
 already, from the same photo by the same model with the same options, is skipped.
 """
 
-import hashlib
-import json
-import multiprocessing
 import os
-import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import torch
-from tqdm.auto import tqdm
 
-from fashionlib.cutout import compose, photos, segment, sources
+from fashionlib.classes import check_name
+from fashionlib.cutout import engines, segment, sources
+from fashionlib.cutout import preview as previews
+from fashionlib.cutout.keys import digest_of, key_of, version_of
 from fashionlib.cutout.options import Options
-from fashionlib.cutout.report import Report, Row
-from fashionlib.cutout.single import make
+from fashionlib.cutout.report import REPORT, TAKEN, Report, Result, Row
+from fashionlib.cutout.single import Maker, Task
 
-REPORT, PREVIEW = "report.csv", "preview.png"
-PREVIEW_PHOTOS = 48
-
-
-class Task(NamedTuple):
-    """A photo, the picture to make of it, and a digest of everything that the picture depends on."""
-
-    photo: Path
-    output: Path  # relative to the batch's folder
-    key: str
+ENGINES = ("local", "ray")
 
 
-class Result(NamedTuple):
-    """How many photos were cut out now, skipped as done before, and failed; `report` is report.csv's path."""
-
-    done: int
-    skipped: int
-    failed: int
-    report: Path
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 1 if a photo failed."""
-        return int(self.failed > 0)
-
-
-def run(inputs, out, model=None, *, workers: int = 1, preview: bool = False, progress: bool = True,
-        **options) -> Result:
+def run(inputs, out, model=None, *, mask_in=None, apply_to=(), workers: int = 1, preview: bool = False,
+        progress: bool = True, engine: str = "local", **options) -> Result:
     """Cut out every photo of `inputs` (files, folders, globs; one or a list) into the folder `out`.
 
     `model` is a checkpoint's path (None: the shipped default) or a loaded model; `options` are the fields of
     `Options`. Each of several `workers` is a process that loads the model, so they need its path.
 
+    mask_in
+        A mask made or corrected elsewhere, of the only photo, or a folder of masks named as the outputs are:
+        it takes the model's place, and edge, layers and crop follow.
+    apply_to
+        Other renditions of the only photo's shot (files, folders, globs): the matte found on that photo is
+        brought to their size, and cut out of them with their own colours.
+    engine
+        ``local``, or ``ray``: on a Ray cluster, with fsspec URLs for `inputs` and `out` (see `on_ray`).
+
     Raises ValueError or FileNotFoundError, before anything is written, for wrong options, names that the
     model does not know, inputs without photos, and photos that would become the same file. A photo that
     can't be cut out is named in report.csv and counted, and the others go on.
     """
-    chosen, out = Options(**options), Path(out)
+    chosen = Options(**options)
     if workers < 1 or (workers > 1 and isinstance(model, torch.nn.Module)):
         raise ValueError(f"workers={workers}: at least 1; several need the model's path, not the model.")
-    pairs = sources.outputs(inputs, out, chosen.format, reserved=(REPORT, PREVIEW))
-    loaded = model if isinstance(model, torch.nn.Module) else segment.load_model(model)
-    choice = segment.wanted(loaded.meta["classes"], chosen.subject, chosen.keep, chosen.drop)
-    everything = _digest(loaded, chosen)
-    tasks = [Task(photo, output, _key(everything, photo)) for photo, output in pairs]
+    if check_name(engine, ENGINES, "engine") == "ray":
+        if mask_in or apply_to:
+            raise ValueError("A mask and other renditions are for the engine local.")
+        from fashionlib.cutout import on_ray
+
+        return on_ray.run(inputs, out, model, chosen, workers, preview, progress)
+    out = Path(out)
+    tasks = _tasks(inputs, out, chosen, mask_in, apply_to)
+    by_model = chosen.layers or not all(task.mask for task in tasks)
+    loaded, choice = _loaded(model, chosen) if by_model else (None, None)
+    digest = digest_of(loaded, chosen)
+    tasks = [task._replace(key=key_of(digest, *map(version_of, (task.photo, task.mask, task.like))))
+             for task in tasks]
     report = Report(out / REPORT)
     to_do = [task for task in tasks
              if not (report.is_done(task.output, task.key) and (out / task.output).is_file())]
     if workers > 1:
-        rows = _in_processes(to_do, out, chosen, choice, model, workers)
+        rows = _in_processes(to_do, workers, by_model, model, out, choice, chosen)
     else:
-        rows = (_one(task, out, chosen, choice, loaded) for task in to_do)
-    failed = 0
-    with report, tqdm(rows, total=len(to_do), unit=" photos", mininterval=1, disable=not progress) as bar:
-        for row in bar:
-            report.add(row)
-            failed += row.status == "failed"
+        maker = Maker(out, loaded, choice, chosen)
+        rows = engines.in_threads(to_do, maker.read, maker.cut, maker.write)
+    with report:
+        failed = report.add_all(rows, len(to_do), progress)
     if preview:
-        _write_preview(out, [task.output for task in tasks])
+        previews.write(out, report.rows(lambda output: (out / output).is_file()))
     return Result(len(to_do) - failed, len(tasks) - len(to_do), failed, report.path)
 
 
-def _one(task: Task, out: Path, options: Options, choice: segment.Choice, model) -> Row:
-    begun = time.monotonic()
-    row = Row(str(task.output), str(task.photo), key=task.key)
-    try:
-        make(task.photo, out / task.output, model, choice, options, row)
-    except photos.PhotoError as error:
-        row.status, row.note = "failed", str(error)
-    except Exception as error:  # whatever it is, it must not stop the other photos
-        row.status, row.note = "failed", f"{task.photo}: {type(error).__name__}: {error}"
-    row.seconds = round(time.monotonic() - begun, 3)
-    return row
+def _loaded(model, options: Options) -> tuple[torch.nn.Module, segment.Choice]:
+    loaded = model if isinstance(model, torch.nn.Module) else segment.load_model(model)
+    return loaded, segment.wanted(loaded.meta["classes"], options.subject, options.keep, options.drop)
+
+
+def _tasks(inputs, out: Path, options: Options, mask_in, apply_to) -> list[Task]:
+    """What is to be made of which photo; the keys are still missing."""
+    read = [Path(path) for path in (mask_in, options.background) if path and Path(path).is_file()]
+
+    def outputs(photos) -> list[tuple[Path, Path]]:
+        return sources.outputs(photos, out, options.format, TAKEN, read, options.layers)
+
+    pairs = outputs(inputs)
+    masks = sources.masks(mask_in, pairs) if mask_in else {}
+    tasks = [Task(photo, output, mask=masks.get(photo)) for photo, output in pairs]
+    renditions = sources.listed(apply_to)
+    if not renditions:
+        return tasks
+    if len(tasks) != 1:
+        raise ValueError(f"One photo's matte is applied to others, but there are {len(tasks)}: give one.")
+    (first,) = tasks
+    others = outputs([first.photo, *renditions])[1:]
+    return [first, *(Task(photo, output, mask=first.mask, like=first.photo) for photo, output in others)]
 
 
 # several processes -----------------------------------------------------------------------------------------
 
-_model = None  # of a worker process
+_maker = None  # of a worker process
 
 
-def _start(path, threads: int) -> None:
-    global _model
+def _start(threads: int, by_model: bool, path, *arguments) -> None:
+    global _maker
     os.environ["NUMBA_NUM_THREADS"] = str(threads)  # read when pymatting is first imported
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-    _model = segment.load_model(path)
+    out, *how = arguments
+    _maker = Maker(out, segment.load_model(path) if by_model else None, *how)
 
 
-def _one_in_worker(task: Task, *arguments) -> Row:
-    return _one(task, *arguments, _model)
+def _make(task: Task) -> Row:
+    return _maker(task)
 
 
-def _in_processes(tasks: list[Task], out: Path, options: Options, choice: segment.Choice, path,
-                  workers: int) -> Iterator[Row]:
-    """The rows as they come. While one worker decodes or encodes, another has the model's arithmetic."""
+def _lost(task: Task) -> Row:
+    row = Row(str(task.output), str(task.photo), key=task.key)
+    row.fail(f"{task.photo}: the process that worked on it ended: out of memory? Try fewer workers.")
+    return row
+
+
+def _in_processes(tasks: list[Task], workers: int, *arguments) -> Iterator[Row]:
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (path, threads))
-    try:
-        waiting = {pool.submit(_one_in_worker, task, out, options, choice): task for task in tasks}
-        for future in as_completed(waiting):
-            task = waiting[future]
-            if error := future.exception():  # a worker died, by the kernel's hand for instance
-                note = f"{task.photo}: a worker process ended ({error}): out of memory? Try fewer workers."
-                yield Row(str(task.output), str(task.photo), status="failed", note=note, key=task.key)
-            else:
-                yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-# what a picture depends on ---------------------------------------------------------------------------------
-
-
-def _digest(model, options: Options) -> str:
-    """A digest of the model (description and weights) and of the options that change a picture."""
-    changing = asdict(options) | {"max_pixels": None}
-    digest = hashlib.sha256(json.dumps([model.meta, changing], sort_keys=True, default=str).encode())
-    if Path(options.background).is_file():
-        digest.update(Path(options.background).read_bytes())
-    for tensor in model.state_dict().values():
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def _key(everything: str, photo: Path) -> str:
-    stat = photo.stat()
-    return hashlib.sha256(f"{everything} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
-
-
-def _write_preview(out: Path, outputs: Iterable[Path]) -> None:
-    written = [out / output for output in outputs if (out / output).is_file()][:PREVIEW_PHOTOS]
-    if written:
-        photos.write(out / PREVIEW, compose.contact_sheet(written), "png")
+    return engines.in_processes(tasks, _make, workers, _start, (threads, *arguments), _lost)

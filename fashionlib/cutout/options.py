@@ -13,7 +13,7 @@ class Options:
     subject: str = "apparel"  # or person
     keep: str | list[str] | None = None  # only these classes or groups
     drop: str | list[str] | None = None  # all but these
-    edge: str = "hard"  # hard, soft, matting
+    edge: str | None = None  # hard (a model's, if not said), soft, matting; a given mask keeps its own
     grow: int = 0  # pixels outwards; negative: inwards
     layers: bool = False  # also a PNG a class, and a manifest
     background: str = "none"  # none, white, #RRGGBB, blur, or a photo's path
@@ -22,12 +22,12 @@ class Options:
     size: int | None = None  # the longer side in pixels
     format: str = "png"  # png, webp, jpg
     mask: bool = False  # the alpha alone, as a grey picture
-    strip: bool = False  # leave the photo's EXIF tags out
+    strip: bool = False  # leave out what the photo says about itself (EXIF, XMP, dots per inch)
     max_pixels: int = photos.MAX_PIXELS
 
     def __post_init__(self):
         check_name(self.subject, segment.SUBJECTS, "subject")
-        check_name(self.edge, edges.EDGES, "edge")
+        check_name(self.edge or "hard", edges.EDGES, "edge")
         check_name(self.format, photos.FORMATS, "format")
         compose.check_background(self.background)
         if self.format == "jpg" and self.background == "none" and not self.mask:

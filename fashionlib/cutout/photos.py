@@ -1,8 +1,9 @@
 """Photos as they come: any file that Pillow reads becomes upright 8-bit RGB, and goes back whole.
 
-What is kept: the EXIF turn is applied to the pixels and its tag dropped, so that every viewer shows the same;
-an RGB colour profile and the other EXIF tags travel on. What is converted: CMYK and greyscale with a profile
-of their own are brought to sRGB, 16-bit values rounded to 8 bits, palettes looked up.
+What is kept: the EXIF turn is applied to the pixels and its tag dropped, so that every viewer shows the
+same; an RGB colour profile, the other EXIF tags, XMP and dots per inch travel on. What is converted: CMYK and
+greyscale with a profile of their own are brought to sRGB, 16-bit values rounded to 8 bits, palettes looked
+up.
 """
 
 import io
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from fashionlib import files
 
@@ -33,13 +35,16 @@ class PhotoError(ValueError):
 class Photo:
     """An upright photo: `rgb` uint8 (H, W, 3), `alpha` uint8 (H, W) if the file was transparent somewhere.
 
-    `icc` is an RGB colour profile that `rgb` is meant in, `exif` the file's tags without the turn.
+    `icc` is an RGB colour profile that `rgb` is meant in, `exif` and `xmp` what the file says about itself
+    without the turn, `dpi` its dots per inch (across, down).
     """
 
     rgb: np.ndarray
     alpha: np.ndarray | None = None
     icc: bytes | None = None
     exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
 
 
 def read(path, max_pixels: int = MAX_PIXELS) -> Photo:
@@ -76,10 +81,12 @@ def _open(path: Path) -> Image.Image:
 def from_pil(image: Image.Image) -> Photo:
     """The photo in a Pillow image (the first frame, if it is animated)."""
     image = ImageOps.exif_transpose(image)
-    exif = image.getexif()
-    profile = image.info.get("icc_profile") or b""
+    exif, info = image.getexif(), image.info
+    profile = info.get("icc_profile") or b""
     space = profile[16:20]  # ICC.1:2022, 7.2.8: the colour space of the data
     alpha = None
+    if image.mode == "F":
+        raise ValueError("its pixels are fractions whose white nobody states: save it with 8 or 16 bits")
     if image.mode in _SIXTEEN_BIT:
         image = Image.fromarray(_eight_bits(np.asarray(image)))
     elif image.has_transparency_data:
@@ -89,7 +96,8 @@ def from_pil(image: Image.Image) -> Photo:
         image = _to_srgb(image, profile)
     rgb = np.array(image.convert("RGB"))  # a copy: writeable, and free of the file
     return Photo(rgb, alpha if alpha is not None and alpha.min() < 255 else None,
-                 profile if space == b"RGB " else None, exif.tobytes() if len(exif) else None)
+                 profile if space == b"RGB " else None, exif.tobytes() if len(exif) else None,
+                 info.get("xmp"), info.get("dpi"))
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
@@ -121,15 +129,42 @@ def as_photo(image) -> Photo:
     return from_pil(Image.fromarray(image))
 
 
+def read_mask(path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """A mask in the file `path` as uint8 (H, W), 255 where opaque: its alpha if it has one, else its grey.
+
+    So both a corrected matte and a corrected cut-out are masks. Raises PhotoError as `read` does.
+    """
+    photo = read(path, max_pixels)
+    return np.array(Image.fromarray(photo.rgb).convert("L")) if photo.alpha is None else photo.alpha
+
+
 def write(path, pixels: np.ndarray, format: str, photo: Photo | None = None, strip: bool = False) -> None:
     """Write uint8 pixels (H, W), (H, W, 3) or (H, W, 4) to `path`, whole or not at all.
 
-    `photo` is where its colour profile and, unless `strip`, its EXIF tags are taken from.
+    `photo` is where its colour profile and, unless `strip`, all that it says about itself are taken from.
     """
     kind, options = FORMATS[format]
     if photo and photo.icc:
         options = options | {"icc_profile": photo.icc}
-    if photo and photo.exif and not strip:
-        options = options | {"exif": photo.exif}
+    if photo and not strip:
+        options = options | _said(photo, pixels.shape[1], pixels.shape[0], format)
     with files.whole(path) as part:
         Image.fromarray(pixels).save(part, kind, **options)
+
+
+def _said(photo: Photo, width: int, height: int, format: str) -> dict:
+    """What Pillow is to write beside pixels of this size; EXIF's own idea of the size is set right."""
+    said = {"dpi": photo.dpi} if photo.dpi else {}
+    if photo.exif:
+        exif = Image.Exif()
+        exif.load(photo.exif)
+        inner = exif.get_ifd(ExifTags.IFD.Exif)
+        sizes = {ExifTags.Base.ExifImageWidth: width, ExifTags.Base.ExifImageHeight: height}
+        inner.update({tag: size for tag, size in sizes.items() if tag in inner})
+        said["exif"] = exif.tobytes()
+    if photo.xmp and format == "png":
+        said["pnginfo"] = PngInfo()
+        said["pnginfo"].add_itxt("XML:com.adobe.xmp", photo.xmp.decode("utf-8", "replace"))
+    elif photo.xmp:
+        said["xmp"] = photo.xmp
+    return said

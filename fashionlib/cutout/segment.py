@@ -29,13 +29,18 @@ def load_model(path=None):
 
     Raises FileNotFoundError with one sentence where there is none.
     """
+    return models.load(checkpoint(path)).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def checkpoint(path=None) -> Path:
+    """The file that `load_model` reads; FileNotFoundError where there is none."""
     path = Path(path or DEFAULT_MODEL)
     if not path.is_file():
         how = ("give the checkpoint of a run, such as runs/sample/<run>/epoch_<n>.safetensors"
                " (`fashionlib reproduce --data sample` makes them)")
         what = "No model ships with this version" if path == DEFAULT_MODEL else f"There is no model at {path}"
         raise FileNotFoundError(f"{what}: {how}.")
-    return models.load(path).to("cuda" if torch.cuda.is_available() else "cpu")
+    return path
 
 
 def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> Choice:

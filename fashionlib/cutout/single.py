@@ -1,36 +1,129 @@
-"""One photo's files: the picture and, if asked for, a PNG a class."""
+"""One photo's files: the picture and, if asked for, a PNG a class. Three steps, so that they can overlap."""
 
+import functools
 import json
 import re
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from fashionlib import files
 from fashionlib.cutout import compose, photos
-from fashionlib.cutout.cut import Cutout, cut, layers
+from fashionlib.cutout.cut import Cutout, cut, from_mask, layers
 from fashionlib.cutout.options import Options
 from fashionlib.cutout.report import Row
 from fashionlib.cutout.segment import Choice
 
 
-def make(source: Path, output: Path, model, choice: Choice, options: Options, row: Row) -> None:
-    """Cut the photo `source` out into the file `output` and note on `row` what came of it.
+class Task(NamedTuple):
+    """A photo, the picture to make of it, and a digest of everything that the picture depends on.
 
-    The picture is written last: where it stands, its layers are complete.
+    A `mask` made elsewhere takes the model's place; `like` is the photo whose matte this one takes over.
     """
-    photo = photos.read(source, options.max_pixels)
-    result = cut(photo, model, choice, options.edge, options.grow)
-    alpha = result.rgba[..., 3]
-    place = compose.frame(alpha, options.crop, options.margin, options.size)
-    if options.layers:
-        _write_layers(output.with_suffix(".layers"), result, place, model.meta["classes"], choice.kept, photo)
-    if options.mask:
-        photos.write(output, place(result.rgba)[..., 3], options.format)
-    else:
-        picture = compose.picture(result.rgba, photo.rgb, place, options.background)
-        photos.write(output, picture, options.format, photo, options.strip)
-    row.height, row.width = alpha.shape
-    row.kept = round(float((alpha >= 128).mean()), 4)
-    row.note = "; ".join(result.notes)
+
+    photo: Path
+    output: Path  # relative to the batch's folder
+    key: str = ""
+    mask: Path | None = None
+    like: Path | None = None
+
+
+@dataclass
+class Job:
+    """A task on its way: what the steps leave for each other, and the row that they fill in."""
+
+    task: Task
+    row: Row
+    photo: photos.Photo | None = None
+    mask: np.ndarray | None = None
+    result: Cutout | None = None
+
+
+def _step(work):
+    """A step of a job: timed, left out where an earlier one failed; what it raises is noted on the row."""
+
+    @functools.wraps(work)
+    def step(self, job: Job) -> Job:
+        begun = time.monotonic()
+        try:
+            if job.row.status != "failed":
+                work(self, job)
+        except photos.PhotoError as error:
+            job.row.fail(str(error))
+        except Exception as error:  # whatever it is, it must not stop the other photos
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            job.row.fail(f"{job.task.photo}: {kind}{error}")
+        job.row.seconds = round(job.row.seconds + time.monotonic() - begun, 3)
+        return job
+
+    return step
+
+
+class Maker:
+    """Makes the files of photos below the folder `out`: read, cut, write. Calling it does all three."""
+
+    def __init__(self, out: Path, model, choice: Choice | None, options: Options):
+        self.out, self.model, self.choice, self.options = out, model, choice, options
+        self._master: tuple[Path, Cutout] | None = None  # the last cut-out that renditions followed
+
+    def __call__(self, task: Task) -> Row:
+        return self.write(self.cut(self.read(task)))
+
+    def read(self, task: Task) -> Job:
+        """The photo and its mask, decoded."""
+        return self._read(Job(task, Row(str(task.output), str(task.photo), key=task.key)))
+
+    @_step
+    def _read(self, job: Job) -> None:
+        job.photo = photos.read(job.task.photo, self.options.max_pixels)
+        if job.task.mask:
+            job.mask = photos.read_mask(job.task.mask, self.options.max_pixels)
+
+    @_step
+    def cut(self, job: Job) -> None:
+        """The cut-out: by the model, by the mask, or by the matte of another rendition of the shot."""
+        job.result = self._cut(job.photo, job.mask, job.task.like)
+
+    def _cut(self, photo: photos.Photo, mask: np.ndarray | None, like: Path | None) -> Cutout:
+        edge, grow = self.options.edge, self.options.grow
+        scored = self.model if self.options.layers else None
+        if like:  # its edge is found, and grown, already
+            master = self._cut_once(like, mask)
+            return replace(from_mask(photo, master.rgba[..., 3], model=scored), quality=master.quality)
+        if mask is not None:
+            return from_mask(photo, mask, edge, grow, model=scored)
+        return cut(photo, self.model, self.choice, edge or "hard", grow)
+
+    def _cut_once(self, path: Path, mask: np.ndarray | None) -> Cutout:
+        if self._master is None or self._master[0] != path:
+            self._master = path, self._cut(photos.read(path, self.options.max_pixels), mask, None)
+        return self._master[1]
+
+    def write(self, job: Job) -> Row:
+        """The files and the photo's row. The picture comes last: where it stands, its layers are whole."""
+        return self._write(job).row
+
+    @_step
+    def _write(self, job: Job) -> None:
+        options, photo, result, output = self.options, job.photo, job.result, self.out / job.task.output
+        alpha = result.rgba[..., 3]
+        place = compose.frame(alpha, options.crop, options.margin, options.size)
+        if options.layers:
+            classes = self.model.meta["classes"]
+            _write_layers(output.with_suffix(".layers"), result, place, classes, self.choice.kept, photo)
+        if options.mask:
+            photos.write(output, place(result.rgba)[..., 3], options.format)
+        else:
+            picture = compose.picture(result.rgba, photo.rgb, place, options.background)
+            photos.write(output, picture, options.format, photo, options.strip)
+        row = job.row
+        row.height, row.width = alpha.shape
+        row.kept = round(float((alpha >= 128).mean()), 4)
+        row.quality, row.reasons = round(result.quality.score, 3), "; ".join(result.quality.reasons)
+        row.votes, row.note = result.votes, "; ".join(result.notes)
 
 
 def _write_layers(folder: Path, result: Cutout, place: compose.Frame, classes, values: list[int],

@@ -2,12 +2,13 @@
 
 import glob
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".jp2"}
 
 
-def outputs(inputs, out: Path, suffix: str, reserved: Iterable[str] = ()) -> list[tuple[Path, Path]]:
+def outputs(inputs, out: Path, suffix: str, reserved: Iterable[str] = (),
+            read: Iterable[Path] = (), layers: bool = False) -> list[tuple[Path, Path]]:
     """(photo, output relative to `out`) for every photo of `inputs`, in order, each once.
 
     `inputs` are files, folders (photos in sub-folders too, hidden ones and those below `out` left out) and
@@ -15,18 +16,49 @@ def outputs(inputs, out: Path, suffix: str, reserved: Iterable[str] = ()) -> lis
 
     Raises FileNotFoundError for an input that does not exist and ValueError, naming the photos, where an
     input holds none, two would become the same file (also where only the case differs: some disks see no
-    difference), or one would overwrite a photo or one of the `reserved` names.
+    difference), or one would overwrite a photo, a file of `read` or one of the `reserved` names. With
+    `layers` the folders of layers are taken as well.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: the cut-outs need a folder.")
-    photos = (pair for item in _listed(inputs) for pair in _photos(item, out))
+    photos = (pair for item in listed(inputs) for pair in _photos(item, out))
     found = {(photo.resolve(), relative): photo for photo, relative in photos}
     pairs = [(photo, relative.with_suffix(f".{suffix}")) for (_, relative), photo in found.items()]
-    _check(pairs, {photo for photo, _ in found}, out, reserved)
+    check_names(pairs, out, reserved, layers)
+    inputs_ = {photo for photo, _ in found} | {Path(path).resolve() for path in read}
+    for photo, relative in pairs:
+        if (out / relative).resolve() in inputs_:
+            raise ValueError(f"{photo} would become {out / relative}, which is a photo or mask of yours:"
+                             " take another folder.")
     return pairs
 
 
-def _listed(inputs) -> list[str]:
+def masks(mask_in, pairs: list[tuple[Path, Path]]) -> dict[Path, Path]:
+    """Which mask, made elsewhere, belongs to which photo: {photo: mask}.
+
+    `mask_in` is a file, the mask of the only photo; or a folder that holds masks under the outputs' names
+    (any image format), as ``--mask`` writes them; photos without one there are left to the model.
+    Raises ValueError or FileNotFoundError where that does not fit.
+    """
+    path = Path(mask_in)
+    if path.is_file():
+        if len(pairs) != 1:
+            raise ValueError(f"The mask {path} is one photo's, but there are {len(pairs)}: give one photo,"
+                             " or a folder of masks.")
+        return {pairs[0][0]: path}
+    if not path.is_dir():
+        raise FileNotFoundError(f"The mask {path} does not exist.")
+    there = {mask.relative_to(path).with_suffix(""): mask for mask in sorted(path.rglob("*"))
+             if mask.suffix.lower() in SUFFIXES}
+    stems = {photo: output.with_suffix("") for photo, output in pairs}
+    found = {photo: there[stem] for photo, stem in stems.items() if stem in there}
+    if not found:
+        raise ValueError(f"{path} holds no mask of any of these photos, such as {pairs[0][1].stem}.png.")
+    return found
+
+
+def listed(inputs) -> list[str]:
+    """`inputs`, one or several, as a list of strings."""
     return [str(inputs)] if isinstance(inputs, str | Path) else [str(item) for item in inputs]
 
 
@@ -38,7 +70,7 @@ def _photos(item: str, out: Path) -> list[tuple[Path, Path]]:
     if path.is_dir():
         root, candidates = path, path.rglob("*")
     elif glob.has_magic(item):
-        root, candidates = _before_wildcard(path), map(Path, glob.glob(item, recursive=True))
+        root, candidates = before_wildcard(path), map(Path, glob.glob(item, recursive=True))
     else:
         raise FileNotFoundError(f"{item} does not exist.")
     files = (p for p in sorted(candidates) if p.suffix.lower() in SUFFIXES and p.is_file())
@@ -49,20 +81,22 @@ def _photos(item: str, out: Path) -> list[tuple[Path, Path]]:
     return photos
 
 
-def _before_wildcard(pattern: Path) -> Path:
+def before_wildcard(pattern: PurePath) -> PurePath:
+    """The folder above a glob's first wildcard."""
     plain = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
-    return Path(*pattern.parts[:plain])
+    return type(pattern)(*pattern.parts[:plain])
 
 
-def _check(pairs: list[tuple[Path, Path]], photos: set[Path], out: Path, reserved: Iterable[str]) -> None:
+def check_names(pairs: list[tuple], out, reserved: Iterable[str], layers: bool = False) -> None:
+    """ValueError where two of `pairs` (photo, output) share an output, or one has a `reserved` name."""
     taken = {name.casefold(): None for name in reserved}
+    names = [PurePath(str(relative).casefold()) for _, relative in pairs] if layers else []
+    folders = {name.with_suffix(".layers") for name in names}
     for photo, relative in pairs:
         name = str(relative).casefold()
-        if name in taken:
-            other = taken[name]
+        if name in taken or folders.intersection(PurePath(name).parents):
+            other = taken.get(name)
             who = f"{other} and {photo} would both become" if other else f"{photo} would become"
             what = "rename one, or use two folders" if other else "that name is taken, so rename the photo"
-            raise ValueError(f"{who} {out / relative}: {what}.")
+            raise ValueError(f"{who} {out}/{relative}: {what}.")
         taken[name] = photo
-        if (out / relative).resolve() in photos:
-            raise ValueError(f"{photo} would become {out / relative}, which is a photo: take another folder.")

@@ -1,0 +1,32 @@
+"""What a picture depends on, as a short key: where it is the same, the picture need not be made again."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from fashionlib.cutout.options import Options
+
+
+def digest_of(model, options: Options) -> str:
+    """A digest of the model (description and weights; None: no model) and of what changes a picture."""
+    changing = asdict(options) | {"max_pixels": None}
+    meta = model.meta if model is not None else None
+    digest = hashlib.sha256(json.dumps([meta, changing], sort_keys=True, default=str).encode())
+    if Path(options.background).is_file():
+        digest.update(Path(options.background).read_bytes())
+    for tensor in model.state_dict().values() if model is not None else ():
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def key_of(digest: str, *files) -> str:
+    """The key of what is made from `files`: whatever tells one version of each from the next."""
+    return hashlib.sha256(" ".join([digest, *map(str, files)]).encode()).hexdigest()[:16]
+
+
+def version_of(path: Path | None) -> str:
+    """Size and time of a file's last change."""
+    return f"{path.stat().st_size} {path.stat().st_mtime_ns}" if path else ""

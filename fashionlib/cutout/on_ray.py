@@ -1,0 +1,217 @@
+"""A catalogue larger than one machine: the batch on a Ray cluster, through Ray Data.
+
+Photos come from fsspec URLs (``s3://bucket/photos``, ``gs://…``, plain paths) and the pictures go to one, as
+in `batch`. The model travels with the job: the machines need fashionlib and ``[ray]``, but no common disk.
+Each actor loads it once. RAY_ADDRESS names the cluster; without it one is started on this machine.
+"""
+
+import glob
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path, PurePosixPath
+
+import torch
+
+from fashionlib.cutout import preview as previews
+from fashionlib.cutout import segment, sources
+from fashionlib.cutout.keys import digest_of, key_of
+from fashionlib.cutout.options import Options
+from fashionlib.cutout.report import REPORT, TAKEN, Report, Result, Row
+from fashionlib.cutout.single import Maker, Task
+
+SAVED = 30.0  # seconds between two copies of the report beside the pictures: what a lost driver forgets
+RETRIES = 3  # of photos whose actor died
+BLOCKS = 2000  # at most: a block is what is tried again
+_VERSION = ("size", "mtime", "ETag", "LastModified")  # what disks and object stores say of a file
+
+
+def run(inputs, out, model, options: Options, workers: int = 1, preview: bool = False,
+        progress: bool = True) -> Result:
+    """`batch.run` with fsspec URLs for `inputs` and `out`, by `workers` actors. Raises as it does."""
+    ray, fsspec = _libraries()
+    if isinstance(model, torch.nn.Module):
+        raise ValueError("The engine ray needs the model's path, not the model.")
+    path = segment.checkpoint(model)
+    loaded = segment.load_model(path)
+    choice = segment.wanted(loaded.meta["classes"], options.subject, options.keep, options.drop)
+    place, root = fsspec.core.url_to_fs(str(out))
+    tasks = _tasks(fsspec, inputs, place.unstrip_protocol(root), options, digest_of(loaded, options))
+    with tempfile.TemporaryDirectory() as folder:
+        report = _Copied(Path(folder) / REPORT, place, f"{root}/{REPORT}")
+        there = _names(place, root)
+        to_do = [task for task in tasks
+                 if not (report.is_done(task["output"], task["key"]) and task["output"] in there)]
+        ground = Path(options.background).read_bytes() if Path(options.background).is_file() else None
+        arguments = path.read_bytes(), ground, str(out), choice, options
+        with report:
+            failed = report.add_all(_rows(ray, to_do, workers, arguments), len(to_do), progress)
+        if preview:
+            _preview(place, root, Path(folder), report)
+    return Result(len(to_do) - failed, len(tasks) - len(to_do), failed, f"{out}/{REPORT}")
+
+
+def _libraries():
+    try:
+        import fsspec
+        import ray
+        import ray.data  # noqa: F401  (needs pyarrow)
+    except ImportError as error:
+        raise ValueError(f"The engine ray needs the extra of that name ({error}):"
+                         " pip install 'fashionlib[ray]'.") from None
+    return ray, fsspec
+
+
+def _tasks(fsspec, inputs, out: str, options: Options, digest: str) -> list[dict[str, str]]:
+    """{photo: URL, output: path below `out`, key} of every photo; ValueError where names collide."""
+    photos = {}
+    for item in sources.listed(inputs):
+        photos |= _photos(fsspec, item, out)
+    pairs = [(url, PurePosixPath(relative).with_suffix(f".{options.format}")) for url, relative in photos]
+    sources.check_names(pairs, out, TAKEN, options.layers)
+    if overwritten := {f"{out}/{output}" for _, output in pairs} & {url for url, _ in pairs}:
+        raise ValueError(f"{min(overwritten)} is a photo and would be overwritten: take another folder.")
+    return [{"photo": url, "output": str(output), "key": key_of(digest, version)}
+            for (url, output), version in zip(pairs, photos.values(), strict=True)]
+
+
+def _photos(fsspec, item: str, out: str) -> dict[tuple[str, str], str]:
+    """{(URL, path below the folder or the glob's first wildcard): version} of the photos of one input."""
+    place, base = fsspec.core.url_to_fs(item)
+    if place.isdir(base):
+        found = place.find(base, detail=True)
+    elif glob.has_magic(base):
+        found, base = place.glob(base, detail=True), str(sources.before_wildcard(PurePosixPath(base)))
+    elif place.exists(base):
+        found, base = {base: place.info(base)}, str(PurePosixPath(base).parent)
+    else:
+        raise FileNotFoundError(f"{item} does not exist.")
+    photos = {}
+    for path, info in sorted(found.items()):
+        url, below = place.unstrip_protocol(path), PurePosixPath(path).relative_to(base)
+        hidden = any(part.startswith(".") for part in below.parts) or url.startswith(f"{out}/")
+        if info["type"] == "file" and below.suffix.lower() in sources.SUFFIXES and not hidden:
+            photos[url, str(below)] = " ".join(str(info.get(name, "")) for name in _VERSION)
+    if not photos:
+        raise ValueError(f"{item} holds no photo ({', '.join(sorted(sources.SUFFIXES))}) outside {out}.")
+    return photos
+
+
+def _names(place, root: str) -> set[str]:
+    """The files below `root`, by their relative names."""
+    root = root.rstrip("/")
+    return {path.removeprefix(f"{root}/") for path in place.find(root)} if place.exists(root) else set()
+
+
+# on the cluster --------------------------------------------------------------------------------------------
+
+
+class _Actor:
+    """Loads the model once; called with a photo it makes the files of that photo, and returns its row."""
+
+    def __init__(self, weights: bytes, ground: bytes | None, out: str, choice: segment.Choice,
+                 options: Options):
+        self._own = tempfile.TemporaryDirectory()
+        folder = Path(self._own.name)
+        (folder / "model.safetensors").write_bytes(weights)
+        if ground:
+            (folder / "ground").write_bytes(ground)
+            options = replace(options, background=str(folder / "ground"))
+        self.out, self.made = out, folder / "made"
+        self.maker = Maker(self.made, segment.load_model(folder / "model.safetensors"), choice, options)
+
+    def __call__(self, item: dict[str, str]) -> dict:
+        import fsspec
+
+        url, photo = item["photo"], self.made.parent / PurePosixPath(item["photo"]).name
+        row = Row(item["output"], url, key=item["key"])
+        try:
+            place, path = fsspec.core.url_to_fs(url)
+            place.get_file(path, str(photo))
+            made = self.maker(Task(photo, Path(item["output"]), item["key"]))
+            self._upload(*fsspec.core.url_to_fs(self.out))
+            row = replace(made, source=url, note=made.note.replace(str(photo), url))
+        except Exception as error:  # of the network, of rights, of a full disk
+            row.fail(f"{url}: {type(error).__name__}: {error}")
+        photo.unlink(missing_ok=True)
+        return asdict(row)
+
+    def _upload(self, place, root: str) -> None:
+        """Everything that was made, the picture last; nothing of it stays here."""
+        made = [path for path in self.made.rglob("*") if path.is_file()]
+        for path in sorted(made, key=lambda path: path.parent.suffix != ".layers"):
+            put(place, path, f"{root}/{path.relative_to(self.made).as_posix()}")
+            path.unlink()
+
+
+def put(place, path: Path, target: str) -> None:
+    """Copy a local file to `target` whole: object stores do so by themselves, disks by a rename."""
+    if "file" not in place.protocol:
+        return place.put_file(str(path), target)
+    place.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
+    part = PurePosixPath(target).with_name(f".{path.name}.{os.getpid()}.part")
+    place.put_file(str(path), str(part))
+    os.replace(part, target)
+
+
+def _rows(ray, tasks: list[dict], workers: int, arguments: tuple) -> Iterator[Row]:
+    """The rows as they come. An actor that dies is started again, and its photo is tried again."""
+    if not tasks:
+        return
+    if not ray.is_initialized():
+        here = {"address": "local", "include_dashboard": False}
+        ray.init(log_to_driver=False, **({} if os.environ.get("RAY_ADDRESS") else here))
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # ours counts photos
+    context.max_errored_blocks = -1  # photos whose actors keep dying stop no other
+    photos = ray.data.from_items(tasks, override_num_blocks=min(len(tasks), BLOCKS))
+    gpus = min(1, ray.cluster_resources().get("GPU", 0) / workers)
+    done = photos.map(_Actor, fn_constructor_args=arguments, num_cpus=1, num_gpus=gpus,
+                      compute=ray.data.ActorPoolStrategy(size=workers),
+                      max_restarts=-1, max_task_retries=RETRIES)
+    lost = {task["output"]: task for task in tasks}
+    for item in done.iter_rows():
+        yield Row(**item)
+        del lost[item["output"]]
+    for task in lost.values():
+        row = Row(task["output"], task["photo"], key=task["key"])
+        row.fail(f"{task['photo']}: its actor died {RETRIES + 1} times: out of memory?")
+        yield row
+
+
+# report and preview ----------------------------------------------------------------------------------------
+
+
+class _Copied(Report):
+    """A report that is copied beside the pictures every now and then, and when its context ends."""
+
+    def __init__(self, path: Path, place, target: str):
+        self._place, self._target, self._copied = place, target, time.monotonic()
+        if place.exists(target):
+            place.get_file(target, str(path))
+        super().__init__(path)
+
+    def add(self, row: Row) -> None:
+        super().add(row)
+        if time.monotonic() - self._copied > SAVED:
+            self._copy()
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        self._copy()
+
+    def _copy(self) -> None:
+        put(self._place, self.path, self._target)
+        self._copied = time.monotonic()
+
+
+def _preview(place, root: str, folder: Path, report: Report) -> None:
+    """The page and the sheets, made here of the pictures that they show."""
+    rows = report.rows(_names(place, root).__contains__)
+    for output in set().union(*previews.on_sheets(rows)):
+        (folder / output).parent.mkdir(parents=True, exist_ok=True)
+        place.get_file(f"{root}/{output}", str(folder / output))
+    for path in previews.write(folder, rows):
+        put(place, path, f"{root}/{path.name}")

@@ -1,0 +1,187 @@
+"""Batches of cut-outs, with a stub in the model's place."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from cutout_stub import PERSON, scene, stub_model
+from PIL import Image
+
+from fashionlib import models
+from fashionlib.cutout import batch, remove_background
+from fashionlib.cutout.options import Options
+
+
+@pytest.fixture
+def model(monkeypatch):
+    return stub_model(monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """in/a.png, in/sub/a.jpg, an empty file, a text called .jpg, and files that are no photos."""
+    (tmp_path / "in" / "sub" / ".cache").mkdir(parents=True)
+    Image.fromarray(scene()).save(tmp_path / "in" / "a.png")
+    Image.fromarray(scene()).save(tmp_path / "in" / "sub" / "a.jpg", quality=95)
+    Image.fromarray(scene()).save(tmp_path / "in" / "sub" / ".cache" / "hidden.jpg")
+    (tmp_path / "in" / "zero.jpg").touch()
+    (tmp_path / "in" / "text.jpg").write_text("not an image")
+    (tmp_path / "in" / "notes.txt").write_text("not a photo")
+    return tmp_path / "in"
+
+
+def report(result):
+    with result.report.open(newline="") as file:
+        return {row["output"]: row for row in csv.DictReader(file)}
+
+
+def files_below(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_batch_keeps_the_tree_names_the_bad_and_leaves_the_inputs(folder, model, tmp_path):
+    before, out = files_below(folder), tmp_path / "out"
+    previews = "preview.html", "preview.png", "worst.png"
+    result = batch.run(folder, out, model, preview=True, progress=False)
+    assert (result.done, result.skipped, result.failed, result.exit_code) == (2, 0, 2, 1)
+    assert set(files_below(out)) == {"a.png", "sub/a.png", "report.csv", *previews}
+    rows = report(result)
+    assert [row["status"] for row in rows.values()] == ["failed", "failed", "done", "done"]  # failures first
+    assert "is empty (0 bytes)" in rows["zero.png"]["note"]
+    assert "not an image" in rows["text.png"]["note"]
+    assert (rows["a.png"]["width"], rows["a.png"]["height"], rows["a.png"]["kept"]) == ("60", "80", "0.1458")
+    assert files_below(folder) == before
+    with Image.open(out / "a.png") as picture:
+        assert np.array_equal(np.asarray(picture), remove_background(scene(), model))
+
+
+def test_a_second_run_does_only_what_is_not_there(folder, model, tmp_path):
+    out = tmp_path / "out"
+    batch.run(folder, out, model, progress=False)
+    (out / "sub" / "a.png").unlink()
+    with (out / "report.csv").open("a") as file:
+        file.write("torn/line.png,in/x")  # as a kill leaves it
+    again = batch.run(folder, out, model, progress=False)
+    assert (again.done, again.skipped, again.failed) == (1, 1, 2)
+    assert set(report(again)) == {"a.png", "sub/a.png", "zero.png", "text.png"}
+    assert batch.run(folder, out, model, progress=False, keep="dress").done == 2  # other options
+    with torch.no_grad():
+        model.weight += 1  # another model
+    assert batch.run(folder, out, model, progress=False, keep="dress").done == 2
+    Image.fromarray(scene()[:, ::-1].copy()).save(folder / "a.png")  # another photo
+    assert batch.run(folder, out, model, progress=False, keep="dress").done == 1
+
+
+def test_a_batch_that_is_stopped_goes_on_where_it_was(folder, model, tmp_path, monkeypatch):
+    for i in range(4):
+        Image.fromarray(scene()).save(folder / f"photo{i}.png")
+    answer, calls = models.probabilities, []
+
+    def stop_at_the_third(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return answer(*arguments)
+
+    monkeypatch.setattr(models, "probabilities", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        batch.run(f"{folder}/*.png", tmp_path / "out", model, progress=False)
+    assert not list((tmp_path / "out").rglob("*.part*"))
+    result = batch.run(f"{folder}/*.png", tmp_path / "out", model, progress=False)
+    assert (result.done, result.skipped, result.failed) == (3, 2, 0)
+
+
+def test_several_workers_make_the_same_pictures(folder, tmp_path):
+    """With a real, untrained model, loaded by each worker."""
+    torch.manual_seed(0)
+    real = models.build("segmenter_vit_t", len(PERSON), scale="mini")
+    info = models.meta("segmenter_vit_t", PERSON, "mini")
+    path = models.save(real, tmp_path / "model.safetensors", info)
+    one = batch.run(folder, tmp_path / "one", path, progress=False)
+    two = batch.run(folder, tmp_path / "two", path, workers=2, progress=False)
+    assert one[:3] == two[:3] == (2, 0, 2)
+    for name in ("a.png", "sub/a.png"):
+        pair = [np.asarray(Image.open(tmp_path / run / name)).astype(int) for run in ("one", "two")]
+        assert pair[0].shape == (80, 60, 4) and (pair[0] != pair[1]).mean() < 0.01
+    assert {row["key"] for row in report(one).values()} == {row["key"] for row in report(two).values()}
+
+
+def test_layers_and_manifest(folder, model, tmp_path):
+    out = tmp_path / "out"
+    batch.run(folder / "a.png", out, model, layers=True, crop=True, size=60, progress=False)
+    assert set(files_below(out)) == {"a.png", "a.layers/dress.png", "a.layers/bag-wallet.png",
+                                     "a.layers/manifest.json", "report.csv"}
+    manifest = json.loads((out / "a.layers" / "manifest.json").read_text())
+    assert manifest["frame"] == {"left": 20, "top": 30, "right": 50, "bottom": 60}
+    assert [entry["file"] for entry in manifest["layers"]] == ["dress.png", "bag-wallet.png"]
+    names = "a.png", "a.layers/dress.png", "a.layers/bag-wallet.png"
+    whole, dress, bag = (np.asarray(Image.open(out / name)).astype(int) for name in names)
+    assert whole.shape == dress.shape == bag.shape == (60, 60, 4)
+    assert np.abs(whole - dress - bag)[..., 3].max() <= 1
+    batch.run(folder / "a.png", out, model, layers=True, keep="dress", progress=False)
+    assert not (out / "a.layers" / "bag-wallet.png").exists()
+
+
+def test_formats_and_masks(folder, model, tmp_path):
+    batch.run(folder / "a.png", tmp_path / "jpg", model, format="jpg", background="white", progress=False)
+    batch.run(folder / "a.png", tmp_path / "webp", model, format="webp", progress=False)
+    batch.run(folder / "a.png", tmp_path / "mask", model, mask=True, format="jpg", progress=False)
+    assert Image.open(tmp_path / "jpg" / "a.jpg").mode == "RGB"
+    assert Image.open(tmp_path / "webp" / "a.webp").mode == "RGBA"
+    assert Image.open(tmp_path / "mask" / "a.jpg").mode == "L"
+
+
+@pytest.mark.parametrize(("options", "sentence"), [
+    ({"format": "jpg"}, "JPEG has no transparency"),
+    ({"format": "gif"}, "Unknown format 'gif'"),
+    ({"background": "grey"}, "The background 'grey' is not"),
+    ({"margin": -1}, "margin=-1 is negative"),
+    ({"size": 0}, "size=0"),
+    ({"edge": "feather"}, "Unknown edge"),
+    ({"keep": "dres"}, "Did you mean 'dress'"),
+    ({"workers": 0}, "workers=0"),
+    ({"workers": 2}, "need the model's path"),
+])
+def test_wrong_options_are_refused_before_anything_is_written(folder, model, tmp_path, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        batch.run(folder, tmp_path / "out", model, progress=False, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_that_collide_are_refused_before_anything_is_written(folder, model, tmp_path):
+    out = tmp_path / "out"
+    Image.fromarray(scene()).save(folder / "A.webp")
+    with pytest.raises(ValueError, match="would both become"):
+        batch.run(folder, out, model, progress=False)
+    (folder / "A.webp").rename(folder / "preview.webp")
+    with pytest.raises(ValueError, match="preview.webp would become .*that name is taken"):
+        batch.run(folder, out, model, progress=False)
+    with pytest.raises(ValueError, match="would become .*a.png, which is a photo or mask"):
+        batch.run(folder / "a.png", folder, model, progress=False)
+    with pytest.raises(ValueError, match="would both become"):
+        batch.run([folder / "a.png", folder / "sub" / "a.jpg"], out, model, progress=False)
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        batch.run(tmp_path / "nowhere", out, model, progress=False)
+    with pytest.raises(ValueError, match="holds no photo"):
+        batch.run(f"{folder}/*.txt", out, model, progress=False)
+    assert not out.exists()
+
+
+def test_an_output_folder_inside_the_input_is_not_cut_out_again(folder, model):
+    first = batch.run(folder, folder / "cut", model, progress=False)
+    again = batch.run([folder, f"{folder}/**/*.png"], folder / "cut", model, progress=False)
+    assert (first.done, again.done, again.skipped) == (2, 0, 2)
+
+
+def test_a_foreign_report_is_not_overwritten(folder, model, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.csv").write_text("mine,yours\n1,2\n")
+    with pytest.raises(ValueError, match="report.csv is not a report of cut-outs"):
+        batch.run(folder, tmp_path / "out", model, progress=False)
+
+
+def test_options_name_the_flags_of_the_command_line():
+    flags = "subject keep drop layers background crop margin size format mask grow edge strip max_pixels"
+    assert set(flags.split()) == set(Options.__dataclass_fields__)

@@ -1,0 +1,114 @@
+"""Photos as they come: turned, grey, of 16 bits, transparent, torn, and what they say about themselves."""
+
+import io
+
+import numpy as np
+import pytest
+from cutout_stub import scene
+from PIL import Image, ImageCms
+
+from fashionlib.cutout import photos
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_are_applied(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "a camera"
+    image = Image.fromarray(scene())
+    image.save(tmp_path / "turned.png", exif=exif)
+    photo = photos.read(tmp_path / "turned.png")
+    turns = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE",
+             "ROTATE_90"]
+    upright = image.transpose(Image.Transpose[turns[orientation - 2]]) if orientation > 1 else image
+    assert np.array_equal(photo.rgb, np.asarray(upright))
+    photos.write(tmp_path / "out.png", photo.rgb, "png", photo)
+    with Image.open(tmp_path / "out.png") as written:
+        assert written.getexif().get(0x010F) == "a camera" and written.getexif().get(0x0112, 1) == 1
+    photos.write(tmp_path / "out.png", photo.rgb, "png", photo, strip=True)
+    with Image.open(tmp_path / "out.png") as written:
+        assert not written.getexif()
+
+
+def test_the_thumbnail_in_exif_does_not_keep_the_old_ground(tmp_path):
+    thumb = io.BytesIO()
+    Image.fromarray(scene()).save(thumb, "JPEG")
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    exif.get_ifd(0x8769)[0x9003] = "2026:01:01 00:00:00"
+    raw = exif.tobytes() + b"thumbnail" + thumb.getvalue()
+    Image.fromarray(scene()).save(tmp_path / "a.jpg", exif=raw)
+    photo = photos.read(tmp_path / "a.jpg")
+    assert b"thumbnail" not in photo.exif and b"a camera" in photo.exif
+
+
+def sixteen_bits(image):
+    return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+
+
+KINDS = {  # file -> (how the scene becomes that kind of picture, how it is saved)
+    "grey.png": (lambda image: image.convert("L"), {}),
+    "grey16.png": (sixteen_bits, {}),
+    "grey16.tif": (sixteen_bits, {}),
+    "palette.png": (lambda image: image.quantize(8), {}),
+    "clear.gif": (lambda image: image.quantize(8), {"transparency": 0}),
+    "alpha.webp": (lambda image: image.convert("RGBA"), {"lossless": True}),
+    "grey_alpha.png": (lambda image: image.convert("LA"), {}),
+    "cmyk.jpg": (lambda image: image.convert("CMYK"), {"quality": 100}),
+    "one_bit.png": (lambda image: image.convert("1"), {}),
+    "photo.tif": (lambda image: image, {}),
+    "photo.bmp": (lambda image: image, {}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_photos_of_all_kinds_become_rgb(tmp_path, kind):
+    change, options = KINDS[kind]
+    image = Image.fromarray(scene())
+    change(image).save(tmp_path / kind, **options)
+    expected = np.asarray((image.convert("L") if "16" in kind else change(image)).convert("RGB")).astype(int)
+    photo = photos.read(tmp_path / kind)
+    assert photo.rgb.dtype == np.uint8 and photo.rgb.shape == (80, 60, 3)
+    seen = photo.alpha > 0 if photo.alpha is not None else np.ones((80, 60), bool)
+    worst = 60 if kind == "cmyk.jpg" else 1  # JPEG blurs colour at edges
+    assert np.abs(photo.rgb - expected)[seen].max() <= worst
+    assert np.abs(photo.rgb - expected)[seen].mean() < 3
+    assert (photo.alpha is not None) == (kind == "clear.gif")
+
+
+def test_colour_profiles_stay_with_rgb_and_turn_grey_into_srgb(tmp_path):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(scene()).save(tmp_path / "a.jpg", icc_profile=srgb)
+    photo = photos.read(tmp_path / "a.jpg")
+    assert photo.icc == srgb
+    photos.write(tmp_path / "b.webp", photo.rgb, "webp", photo)
+    with Image.open(tmp_path / "b.webp") as written:
+        assert written.info["icc_profile"] == srgb
+    false = srgb[:16] + b"CMYK" + srgb[20:]
+    Image.fromarray(scene()).convert("CMYK").save(tmp_path / "c.jpg", icc_profile=false)
+    assert photos.read(tmp_path / "c.jpg").icc is None  # a profile that lies stops nothing
+
+
+@pytest.mark.parametrize(("content", "sentence"), [
+    (b"", r"bad.jpg is empty \(0 bytes\)"),
+    (b"no image at all", "bad.jpg is not an image that Pillow can read"),
+    ("truncated", "bad.jpg can't be read: .*truncated"),
+])
+def test_files_that_are_no_photos_are_named(tmp_path, content, sentence):
+    path = tmp_path / "bad.jpg"
+    if content == "truncated":
+        noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+        Image.fromarray(noise).save(path)
+        content = path.read_bytes()[:20_000]
+    path.write_bytes(content)
+    with pytest.raises(photos.PhotoError, match=sentence):
+        photos.read(path)
+
+
+def test_photos_beyond_the_pixel_limit_are_refused_before_they_are_decoded(tmp_path):
+    Image.new("1", (20_000, 10_001)).save(tmp_path / "huge.png")
+    limit = Image.MAX_IMAGE_PIXELS
+    with pytest.raises(photos.PhotoError, match="20000 x 10001 pixels, more than 200 megapixels"):
+        photos.read(tmp_path / "huge.png")
+    assert Image.MAX_IMAGE_PIXELS == limit
+    with pytest.raises(photos.PhotoError, match="does not exist"):
+        photos.read(tmp_path / "none.png")
