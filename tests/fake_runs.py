@@ -94,9 +94,9 @@ def fake_models(monkeypatch) -> list:
     """Put a stand-in for `fashionlib.models` in place; returns the list of checkpoints it loads."""
     loaded = []
 
-    def load(path):
+    def load(path, kept=None):
         loaded.append(f"{path.parent.name}/{path.stem}")
-        return SimpleNamespace(quality=float(path.read_text()))
+        return SimpleNamespace(quality=float(path.read_text()), meta={})
 
     def read_meta(path):
         return dict(init_report=dict(source="random values", note="drawn for a test"))
@@ -108,6 +108,8 @@ def fake_models(monkeypatch) -> list:
 
     module = ModuleType("fashionlib.models")
     module.load, module.predict, module.read_meta = load, predict, read_meta
+    module.predict_batch = lambda model, images: [predict(model, image) for image in images]
+    module.fitted_size = lambda size, meta: size
     monkeypatch.setitem(sys.modules, "fashionlib.models", module)
     monkeypatch.setattr(fashionlib, "models", module, raising=False)
     return loaded

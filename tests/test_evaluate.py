@@ -1,14 +1,20 @@
 """Validation, the pick and the test, on fake checkpoints whose scores are known."""
 
+import shutil
+import sys
+
 import fake_runs
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from fake_runs import DATA, NAMES, make_data, make_run
+from PIL import Image
 
-from fashionlib import evaluate, metrics
-from fashionlib.evaluate import score as scoring
+from fashionlib import evaluate, metrics, models
+from fashionlib.evaluate.score import Scorer
 from fashionlib.evaluate.split import Photos, Split
+from fashionlib.evaluate.tables import progress_bar
 
 RUN = "segmenter_vit_t-mini-none"
 
@@ -75,13 +81,14 @@ def test_nothing_is_scored_twice(home, loaded):
 
 
 def test_rows_survive_a_kill(home, loaded, monkeypatch):
-    honest = scoring.score
-    monkeypatch.setattr(
-        "fashionlib.evaluate.validation.score",
-        lambda file, *rest: (
-            honest(file, *rest) if file.stem != "epoch_2" else (_ for _ in ()).throw(KeyboardInterrupt)
-        ),
-    )
+    honest = Scorer.score
+
+    def stop_at_the_second(self, checkpoint, bar):
+        if checkpoint.stem == "epoch_2":
+            raise KeyboardInterrupt
+        return honest(self, checkpoint, bar)
+
+    monkeypatch.setattr(Scorer, "score", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         validate(home)
     monkeypatch.undo()
@@ -193,13 +200,70 @@ def _only_data(home):
     return home
 
 
-def test_photos_keep_their_order_and_stay_within_memory(home, monkeypatch):
+def test_photos_come_in_batches_and_stay_within_memory(home, monkeypatch):
     split = Split.read(DATA, "test", home)
     one = sum(array.nbytes for array in split.load("0010"))
     monkeypatch.setattr("fashionlib.evaluate.split._KEPT_BYTES", 2 * one)
     photos = Photos(split)
     for _ in range(2):
-        for i, (image, label) in enumerate(photos, start=10):
-            assert image.shape == (fake_runs.HEIGHT, fake_runs.WIDTH, 3) and image.dtype == np.uint8
-            np.testing.assert_array_equal(label, fake_runs.label_map(i))
+        seen = []
+        for places, images, labels in photos.batches(lambda size: "all alike", 2):
+            assert len(places) == len(images) == len(labels) <= 2
+            for place, image, label in zip(places, images, labels, strict=True):
+                assert image.shape == (fake_runs.HEIGHT, fake_runs.WIDTH, 3) and image.dtype == np.uint8
+                np.testing.assert_array_equal(label, fake_runs.label_map(10 + place))
+            seen += places
+        assert sorted(seen) == list(range(5))
     assert len(photos._kept) == 2
+
+
+def test_a_batch_is_of_one_group(home):
+    photos = Photos(Split.read(DATA, "test", home))
+    assert photos.sizes == [(fake_runs.HEIGHT, fake_runs.WIDTH)] * 5
+    photos.sizes = [(1, 2), (3, 4), (1, 2), (3, 4), (1, 2)]
+    batches = [places for places, _, _ in photos.batches(lambda size: size[0], 2)]
+    assert batches == [[0, 2], [4], [1, 3]]
+
+
+@pytest.fixture(scope="module")
+def trained(prepared_home, tmp_path_factory):
+    """Two epochs of one mini run and one of another kind, with random weights, on the data set ``tiny``."""
+    folder, paths = tmp_path_factory.mktemp("trained"), []
+    for name, epoch in (("segmenter_vit_t", 1), ("segmenter_vit_t", 2), ("deeplabv3plus_r50", 1)):
+        torch.manual_seed(epoch)
+        model = models.build(name, scale="mini")
+        paths.append(models.save(model, folder / f"{name}_{epoch}.safetensors", model.meta))
+    return paths
+
+
+def test_a_network_is_built_once_for_the_epochs_of_a_run(trained):
+    first, second, other = trained
+    fresh = models.load(second).state_dict()
+    model = models.load(first)
+    assert models.load(second, model) is model and not model.training
+    assert all(torch.equal(tensor, fresh[name]) for name, tensor in model.state_dict().items())
+    assert models.load(other, model) is not model
+
+
+@pytest.fixture
+def two_sizes(prepared_home, tmp_path):
+    """The validation photos of ``tiny``, every other one cut off below."""
+    shutil.copytree(prepared_home / "data", tmp_path / "data")
+    split = Split.read("tiny", "val", tmp_path)
+    for photo in split.ids[::2]:
+        for path in (split.folder / "images" / f"{photo}.jpg", split.folder / "labels" / f"{photo}.png"):
+            Image.open(path).crop((0, 0, 72, 80)).save(path)
+    return split
+
+
+@pytest.mark.parametrize("which", [0, 2])
+def test_batches_score_as_photos_one_by_one_do(trained, two_sizes, monkeypatch, which):
+    """In fp32. The Segmenter looks through windows, DeepLab at the whole photo."""
+    monkeypatch.setattr(sys.modules["fashionlib.models.predict"], "precision", lambda *_: "fp32")
+    model = models.load(trained[which])
+    pairs = [two_sizes.load(photo) for photo in two_sizes.ids]
+    expected = [metrics.confusion_matrix(models.predict(model, image), label, 28) for image, label in pairs]
+    scores = Scorer(two_sizes).score(trained[which], progress_bar(len(pairs), "", show=False))
+    np.testing.assert_array_equal(scores.cm, sum(expected))
+    np.testing.assert_array_equal(scores.areas, [metrics.areas(cm) for cm in expected])
+    assert len({image.shape for image, _ in pairs}) == 2

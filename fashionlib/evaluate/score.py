@@ -10,6 +10,8 @@ from tqdm import tqdm
 from fashionlib import metrics
 from fashionlib.evaluate.split import Photos, Split
 
+BATCH = 8  # photos that go through a model together: so many are decoded, and a head's logits are held
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -20,26 +22,39 @@ class Scores:
     seconds: float  # of prediction a photo, on this machine; decoding and counting left out
 
 
-def score(checkpoint: Path, photos: Photos, bar: tqdm) -> Scores:
-    """Predict every photo at its own size and count; `bar` moves on by one a photo."""
-    import torch  # here, like the engine: it takes seconds, and a run without new checkpoints needs neither
+class Scorer:
+    """Scores checkpoints one after the other and keeps what they share: decoded photos and the network."""
 
-    from fashionlib import models
+    def __init__(self, split: Split) -> None:
+        self.photos = Photos(split)
+        self._model = None
 
-    model = models.load(checkpoint)
-    if torch.cuda.is_available():
-        model = model.to("cuda")
-    num_classes = len(photos.split.classes)
-    total, areas, seconds = np.zeros((num_classes, num_classes), np.int64), [], 0.0
-    for image, target in photos:
-        started = time.perf_counter()
-        pred = models.predict(model, image)
-        seconds += time.perf_counter() - started
-        cm = metrics.confusion_matrix(pred, target, num_classes)
-        total += cm
-        areas.append(metrics.areas(cm))
-        bar.update()
-    return Scores(total, np.stack(areas), seconds / len(areas))
+    def score(self, checkpoint: Path, bar: tqdm) -> Scores:
+        """Predict every photo at its own size and count; `bar` moves on by one a photo.
+
+        Photos that the model is shown at one size go through it together.
+        """
+        import torch  # here, like the engine: it takes seconds, and what is all scored needs neither
+
+        from fashionlib import models
+
+        self._model = model = models.load(checkpoint, self._model)
+        if torch.cuda.is_available():
+            model.to("cuda")
+        num_classes, seconds = len(self.photos.split.classes), 0.0
+        total = np.zeros((num_classes, num_classes), np.int64)
+        areas = np.zeros((len(self.photos.split.ids), 3, num_classes), np.int64)
+        batches = self.photos.batches(lambda size: models.fitted_size(size, model.meta), BATCH)
+        for places, images, targets in batches:
+            started = time.perf_counter()
+            preds = models.predict_batch(model, images)
+            seconds += time.perf_counter() - started
+            for place, pred, target in zip(places, preds, targets, strict=True):
+                cm = metrics.confusion_matrix(pred, target, num_classes)
+                total += cm
+                areas[place] = metrics.areas(cm)
+            bar.update(len(places))
+        return Scores(total, areas, seconds / len(areas))
 
 
 def summary(scores: Scores, split: Split) -> dict:

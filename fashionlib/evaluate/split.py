@@ -1,10 +1,12 @@
 """The photos that checkpoints are scored on."""
 
 import hashlib
-from collections import deque
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,11 @@ from fashionlib.classes import check_name
 from fashionlib.runs import Run, read_dataset
 
 _KEPT_BYTES = 1 << 30  # decoded photos held from one checkpoint to the next
-_AHEAD = 4  # photos decoded while the model works on another
+_AHEAD = 4  # photos decoded while the model works on others
+
+Batch = tuple[
+    list[int], tuple[np.ndarray, ...], tuple[np.ndarray, ...]
+]  # places in the split, photos, labels
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,11 @@ class Split:
         with Image.open(self.folder / "labels" / f"{photo}.png") as labels:
             return pixels, np.asarray(labels)
 
+    def size(self, photo: str) -> tuple[int, int]:
+        """(H, W) in pixels, from the label map's header."""
+        with Image.open(self.folder / "labels" / f"{photo}.png") as labels:
+            return labels.height, labels.width
+
     def check_run(self, run: Run) -> None:
         """ValueError unless `run` was trained on this very preparation: else it may know these photos."""
         theirs, ours = run.card["fingerprint"], self.dataset["fingerprint"]
@@ -73,11 +84,27 @@ class Photos:
         self._kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._room = _KEPT_BYTES
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Every (photo, label map) in the split's order."""
+    @cached_property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(H, W) of every photo in the split's order; no photo is decoded."""
+        return [self.split.size(photo) for photo in self.split.ids]
+
+    def batches(self, group: Callable[[tuple[int, int]], Hashable], most: int) -> Iterator[Batch]:
+        """Every photo once, in batches of at most `most` for whose sizes (H, W) `group` says the same."""
+        groups = defaultdict(list)
+        for index, size in enumerate(self.sizes):
+            groups[group(size)].append(index)
+        batches = [same[i : i + most] for same in groups.values() for i in range(0, len(same), most)]
+        decoded = self._decoded([self.split.ids[index] for batch in batches for index in batch])
+        for batch in batches:
+            images, labels = zip(*islice(decoded, len(batch)), strict=True)
+            yield batch, images, labels
+
+    def _decoded(self, photos: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(photo, label map) of each, a few ahead of the one that is asked for."""
         ahead = deque()
         with ThreadPoolExecutor(_AHEAD) as pool:
-            for photo in self.split.ids:
+            for photo in photos:
                 ahead.append(pool.submit(self._get, photo))
                 if len(ahead) > _AHEAD:
                     yield ahead.popleft().result()

@@ -8,8 +8,8 @@ import pandas as pd
 from fashionlib import metrics, paths
 from fashionlib.classes import check_name
 from fashionlib.evaluate import tables
-from fashionlib.evaluate.score import Scores, score, summary
-from fashionlib.evaluate.split import Photos, Split
+from fashionlib.evaluate.score import Scorer, Scores, summary
+from fashionlib.evaluate.split import Split
 from fashionlib.files import write_csv
 from fashionlib.runs import Run, digest, find
 
@@ -43,7 +43,7 @@ def test(
     picked = tables.read(folder / "picked_epochs.csv").set_index("run")
     out = folder if split == "test" else folder / split
     tables.drop_other_photos(out / "test.csv", photos.fingerprint)
-    images = Photos(photos)
+    scorer = Scorer(photos)
     found = _picked_runs(data, runs, home, picked)
     with tables.progress_bar(len(found) * len(photos.ids), split, progress) as bar:
         for run in found:
@@ -54,7 +54,7 @@ def test(
                 bar.update(len(photos.ids))
                 continue
             bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
-            scores = score(file, images, bar)
+            scores = scorer.score(file, bar)
             low, high = metrics.bootstrap_miou(scores.areas, bootstrap, seed)
             row = run.identity(photos.dataset) | {"epoch": epoch, "scored_on": split}
             row |= summary(scores, photos) | {"mIoU_low": low, "mIoU_high": high} | _lessons(scores.cm)

@@ -7,8 +7,8 @@ import pandas as pd
 from fashionlib import paths
 from fashionlib.classes import check_name
 from fashionlib.evaluate import tables
-from fashionlib.evaluate.score import score, summary
-from fashionlib.evaluate.split import Photos, Split
+from fashionlib.evaluate.score import Scorer, summary
+from fashionlib.evaluate.split import Split
 from fashionlib.files import write_csv
 from fashionlib.runs import Run, digest, find
 
@@ -32,11 +32,11 @@ def validate(
     path = paths.results_folder(data, home) / "validation.csv"
     tables.drop_other_photos(path, split.fingerprint)
     todo = [job for run in find(data, runs, home) for job in _unknown(path, run, split)]
-    images = Photos(split)
+    scorer = Scorer(split)
     with tables.progress_bar(len(todo) * len(split.ids), "validation", progress) as bar:
         for run, epoch, checkpoint in todo:
             bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
-            scores = score(run.checkpoints()[epoch], images, bar)
+            scores = scorer.score(run.checkpoints()[epoch], bar)
             row = run.identity(split.dataset) | {"epoch": epoch} | summary(scores, split)
             row |= {"checkpoint": checkpoint, "split": split.fingerprint}
             tables.put(path, pd.DataFrame([row]), ["run", "epoch"])

@@ -11,7 +11,7 @@ from mmseg.utils import register_all_modules
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from fashionlib import attention
+from fashionlib import attention, heads
 from fashionlib.files import whole
 from fashionlib.models.build import config
 from fashionlib.weights.packed import unpacked
@@ -42,15 +42,29 @@ def read_meta(path: str | Path) -> dict:
         ) from None
 
 
-def load(path: str | Path) -> EncoderDecoder:
-    """The model of a checkpoint of ours in eval mode; `model.meta` is what `save` was given."""
+def load(path: str | Path, kept: EncoderDecoder | None = None) -> EncoderDecoder:
+    """The model of a checkpoint of ours in eval mode; `model.meta` is what `save` was given.
+
+    `kept`, a model of an earlier call, gets the weights and is returned if it is of the same make: the
+    epochs of a run need one network.
+    """
     info = read_meta(path)
-    register_all_modules(init_default_scope=True)
-    cfg = config(info["model"], len(info["classes"]), info["scale"], tuple(info["crop"]))
-    model = revert_sync_batchnorm(MMSEG_MODELS.build(cfg.model))
+    model = kept if kept is not None and _make(kept.meta) == _make(info) else _network(info)
     model.load_state_dict(unpacked(load_file(path)))
     model.test_cfg = ConfigDict(info["test_cfg"])
     model.meta = info
-    attention.install(model)
+    attention.install(heads.classify_first(model))
     model.eval()  # returns None in some mmseg modules, so not chained
     return model
+
+
+def _make(info: dict) -> list:
+    """What of a checkpoint's `info` decides on the network, but for its weights."""
+    return [info[key] for key in ("model", "scale", "classes", "crop")]
+
+
+def _network(info: dict) -> EncoderDecoder:
+    """The network of a checkpoint on the CPU, its weights as torch's layers come."""
+    register_all_modules(init_default_scope=True)
+    cfg = config(info["model"], len(info["classes"]), info["scale"], tuple(info["crop"]))
+    return revert_sync_batchnorm(MMSEG_MODELS.build(cfg.model))
