@@ -173,7 +173,7 @@ codes_of_30_pixels = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 8)), 
     st.sampled_from(rle.ORDERS),
 )
 def test_any_codes_at_any_size(codes, h, w, order):
-    """Runs that overlap and come in any order, against masks that are decoded, painted and sampled one by one."""
+    """Runs that overlap and come in any order, against masks that are decoded, painted and sampled."""
     masks = [rle.decode(code, 5, 6) for code in codes]
     areas = [sum(map(int, code.split()[1::2])) for code in codes]
     painting = sorted(range(len(codes)), key=lambda i: -areas[i]) if order == "area" else range(len(codes))

@@ -31,9 +31,9 @@ PHOTOS, MAX_SIDE = 5, 1024
 IMATERIALIST = 45_623  # photos
 _LANCZOS = Image.Resampling.LANCZOS
 _NOT_DECODED = (
-    ". A photo that keeps its size is only linked, and read at 1/8 to find damage: little JPEG to be bound by. "
-    "What remains is the PNG of 6 million pixels, which takes Pillow 7 ms even without compression; no other "
-    "strategy of zlib is faster"
+    ". A photo that keeps its size is only linked, and read at 1/8 to find damage: little JPEG to be bound "
+    "by. What remains is the PNG of 6 million pixels, which takes Pillow 7 ms even without compression; no "
+    "other strategy of zlib is faster"
 )
 _STAGES = (  # of `labels.write`: the JPEG's, the masks'
     {
