@@ -8,7 +8,7 @@ import torch
 from mmengine.runner import Runner
 
 from fashionlib import dataset, models, paths
-from fashionlib.train import job
+from fashionlib.train import job, memory
 from fashionlib.train.recipe import Recipe
 
 
@@ -17,9 +17,9 @@ def estimate(recipe: Recipe, *, home: str | Path | None = None, iterations: int 
 
     Returns:
         dict: ``seconds_per_iteration`` (median of all but the first), ``hours``, ``iterations``,
-        ``peak_gb`` (parameters, gradients, optimiser state and the tensors kept for the backward
-        pass), ``disk_gb`` (weights of every epoch and two states), ``batch_that_fits`` (photos a
-        process can hold at once in the memory that is free now).
+        ``peak_gb`` (parameters, gradients, optimiser state and, at the worst moment, the tensors
+        kept for the backward pass), ``disk_gb`` (weights of every epoch and two states),
+        ``batch_that_fits`` (photos a process can hold at once in the memory that is free now).
     """
     data_root = paths.data_folder(recipe.data, home)
     info = dataset.read_info(data_root)
@@ -42,7 +42,7 @@ def estimate(recipe: Recipe, *, home: str | Path | None = None, iterations: int 
     photos = recipe.photos or info["counts"]["train"]
     total = job.steps(recipe, photos) * recipe.accumulate
     weights = sum(p.numel() * p.element_size() for p in model.state_dict().values())
-    fixed = weights * (4 if recipe.optimizer == "AdamW" else 3)  # parameters, gradients, moments
+    fixed = memory.fixed_bytes(model, recipe.optimizer)
     free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else psutil.virtual_memory().available
     a_photo = saved / recipe.photos_per_step
     return dict(
@@ -56,21 +56,10 @@ def estimate(recipe: Recipe, *, home: str | Path | None = None, iterations: int 
 
 
 def _step(model, batch: dict, device: torch.device, recipe: Recipe) -> int:
-    """One forward and backward pass; returns the bytes kept between the two."""
-    kept: dict[int, int] = {}
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    with (
-        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
-        models.autocast(device, recipe.precision),
-    ):
-        data = model.data_preprocessor(batch, training=True)
-        losses = model(**data, mode="loss")
-        loss, _ = model.parse_losses(losses)
-    loss.backward()
-    return sum(size for pointer, size in kept.items() if pointer not in own)
+    """One forward and backward pass; returns the most bytes kept at any moment of it."""
+    with memory.SavedTensors(model) as saved:
+        with models.autocast(device, recipe.precision):
+            data = model.data_preprocessor(batch, training=True)
+            loss, _ = model.parse_losses(model(**data, mode="loss"))
+        loss.backward()
+    return saved.peak

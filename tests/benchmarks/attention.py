@@ -1,0 +1,176 @@
+"""One training step (encoder, heads, loss at 512 x 512, backward; one crop; full-scale models; 2 threads)
+against stock MMSegmentation: its own build of the same config, with the same weights and batch norm in place
+of SyncBN, which no CPU runs. Both sides use glibc's allocator at its defaults. *fast* and *lean* are
+`memory="auto"` and `memory="lean"` as a recipe has them: written-out attention, a loss without large logits,
+SETR's heads classifying before they enlarge; *lean* recomputes its layers. Saved activations are the bytes
+that autograd holds at the worst moment of a step, recomputed layers included, each storage once, parameters
+apart. The outputs' bar is 1e-5 of the greatest logit in fp32.
+"""
+
+import copy
+import glob
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import torch
+from mmengine.model.utils import revert_sync_batchnorm
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS as MMSEG_MODELS
+from mmseg.structures import SegDataSample
+
+from fashionlib import attention, models
+from fashionlib.train.memory import SavedTensors
+from tests.benchmarks.frame import Line, faster, leaner, race, seconds
+
+TITLE = "Attention and the training step"
+ROUNDS = dict(segmenter_vit_t=7, segmenter_vit_b=5, setr_mla=3)
+FAST = dict(segmenter_vit_t=">= 3", segmenter_vit_b=">= 3", setr_mla=">= 2.5")
+OVER_BF16 = dict(segmenter_vit_t=">= 1.2", segmenter_vit_b=">= 1", setr_mla=">= 1")
+TCMALLOC = "/usr/lib/*/libtcmalloc_minimal.so.4"
+
+
+def measure() -> Iterator[Line]:
+    torch.set_num_threads(2)
+    for name in ROUNDS:
+        yield from training_steps(name)
+    yield from with_tcmalloc()
+    for name in ("segmenter_vit_t", "segmenter_vit_s"):
+        yield from inference(name)
+
+
+def training_steps(name: str) -> Iterator[Line]:
+    stock, ours, lean = pair(name)
+    x, samples = batch(1)
+    assert_same_answers(stock, ours, x)
+    what, rounds = f"training step, {name}", ROUNDS[name]
+    run = lambda model, precision: lambda: step(model, x, samples, precision)  # noqa: E731
+    yield faster(
+        f"{what}: fast", ("stock fp32", run(stock, "fp32")), ("ours bf16", run(ours, "bf16")),
+        FAST[name], rounds=rounds,
+    )  # fmt: skip
+    yield faster(
+        f"{what}: fast against stock under autocast", ("stock bf16", run(stock, "bf16")),
+        ("ours bf16", run(ours, "bf16")), OVER_BF16[name], rounds=rounds,
+    )  # fmt: skip
+    yield faster(
+        f"{what}: fp32", ("stock fp32", run(stock, "fp32")), ("ours fp32", run(ours, "fp32")),
+        ">= 1.5" if name == "segmenter_vit_t" else "", rounds=rounds,
+    )  # fmt: skip
+    yield faster(
+        f"{what}: lean", ("stock fp32", run(stock, "fp32")), ("ours bf16", run(lean, "bf16")),
+        ">= 1.8", rounds=rounds,
+    )  # fmt: skip
+    kept = saved(stock, x, samples, "fp32")
+    yield leaner(
+        f"{what}: saved activations, lean", ("stock fp32", kept),
+        ("ours bf16", saved(lean, x, samples, "bf16")), "<= 0.25",
+    )  # fmt: skip
+    attention.install(ours, "lean")
+    yield leaner(
+        f"{what}: saved activations, fused attention without recomputing", ("stock fp32", kept),
+        ("ours bf16", saved(ours, x, samples, "bf16")),
+    )  # fmt: skip
+    yield faster(
+        f"{what}: fused attention without recomputing", ("stock fp32", run(stock, "fp32")),
+        ("ours bf16", run(ours, "bf16")), rounds=rounds,
+    )  # fmt: skip
+
+
+def inference(name: str) -> Iterator[Line]:
+    """Our own bf16 against our own fp32, photos in batches: torch's attention has a path that is slower."""
+    model = models.build(name)
+    model.eval()
+    for n in (1, 4):
+        x, _ = batch(n, model.data_preprocessor.size[0])
+        yield faster(
+            f"inference, {name}, {n} photos", ("fp32", lambda x=x: infer(model, x, "fp32")),
+            ("bf16", lambda x=x: infer(model, x, "bf16")), ">= 1", per=n,
+        )  # fmt: skip
+
+
+def pair(name: str):
+    """Stock, ours and ours with ``memory="lean"``, of one and the same weights."""
+    torch.manual_seed(0)
+    ours, lean = (models.build(name, memory=memory) for memory in ("auto", "lean"))
+    stock = revert_sync_batchnorm(MMSEG_MODELS.build(copy.deepcopy(models.config(name).model)))
+    for model in (stock, lean):
+        model.load_state_dict(ours.state_dict())
+        model.train()
+    return stock, ours, lean
+
+
+def batch(n: int, size: int = 512) -> tuple[torch.Tensor, list]:
+    """`n` normalised noise photos with blocks of labels."""
+    g = torch.Generator().manual_seed(0)
+    blocks = torch.randint(0, 28, (n, 1, 16, 16), generator=g).float()
+    label = torch.nn.functional.interpolate(blocks, (size, size), mode="nearest").long()
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=one)) for one in label]
+    return torch.randn(n, 3, size, size, generator=g), samples
+
+
+def step(model, x: torch.Tensor, samples: list, precision: str) -> None:
+    """Forward, loss, backward; gradients are let go."""
+    with models.autocast("cpu", precision):
+        loss, _ = model.parse_losses(model.loss(x, samples))
+    loss.backward()
+    model.zero_grad()
+
+
+def saved(model, x: torch.Tensor, samples: list, precision: str) -> int:
+    """Bytes held for the backward pass at the worst moment."""
+    with SavedTensors(model) as kept:
+        step(model, x, samples, precision)
+    return kept.peak
+
+
+@torch.inference_mode()
+def infer(model, x: torch.Tensor, precision: str) -> torch.Tensor:
+    with models.autocast("cpu", precision):
+        return model.encode_decode(x, [dict(img_shape=x.shape[2:])] * len(x))
+
+
+def assert_same_answers(stock, ours, x: torch.Tensor) -> None:
+    for model in (stock, ours):
+        model.eval()
+    theirs = infer(stock, x, "fp32")
+    scale = theirs.abs().max()
+    for core in ("fast", "lean", "auto"):
+        attention.install(ours, core)
+        assert (infer(ours, x, "fp32") - theirs).abs().max() <= 1e-5 * scale, core
+    for model in (stock, ours):
+        model.train()
+
+
+def with_tcmalloc() -> Iterator[Line]:
+    """ViT-T's and ViT-B's fast lines again under another allocator, which keeps freed pages."""
+    found = sorted(glob.glob(TCMALLOC))
+    for name in ("segmenter_vit_t", "segmenter_vit_b"):
+        what = f"training step, {name}: fast, both sides with tcmalloc"
+        if not found:
+            print(f"attention: {what}: left out, no libtcmalloc_minimal here (Debian: libtcmalloc-minimal4)")
+            continue
+        command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.attention", name]
+        done = subprocess.run(
+            command, env=os.environ | {"LD_PRELOAD": found[0]}, capture_output=True, text=True, check=True
+        )
+        slow, fast, low, high = json.loads(done.stdout.splitlines()[-1])
+        words = f"stock fp32: {seconds(slow)}", f"ours bf16: {seconds(fast)}"
+        yield Line(what, *words, slow / fast, low, high)
+
+
+def _fast_line(name: str) -> None:
+    """For `with_tcmalloc`'s own process: medians of both sides and the spread of the ratio, as JSON."""
+    torch.set_num_threads(2)
+    stock, ours, _ = pair(name)
+    x, samples = batch(1)
+    slow, fast, ratios = race(
+        lambda: step(stock, x, samples, "fp32"), lambda: step(ours, x, samples, "bf16"), ROUNDS[name]
+    )
+    print(json.dumps([slow, fast, min(ratios), max(ratios)]))
+
+
+if __name__ == "__main__":
+    _fast_line(sys.argv[1])
