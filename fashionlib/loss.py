@@ -38,7 +38,8 @@ def install(model: nn.Module, stock: bool = False) -> nn.Module:
 def _is_plain(head: BaseDecodeHead) -> bool:
     loss = head.loss_decode
     return (
-        head.sampler is None
+        type(head).loss_by_feat is BaseDecodeHead.loss_by_feat
+        and head.sampler is None
         and isinstance(loss, CrossEntropyLoss)
         and loss.cls_criterion is cross_entropy
         and loss.reduction == "mean"

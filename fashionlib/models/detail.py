@@ -9,12 +9,16 @@ import fashionlib.engine  # noqa: F401  (first: it keeps the engine quiet)
 
 # isort: split
 import torch
+import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmseg.models.backbones import VisionTransformer
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.losses.lovasz_loss import flatten_probs, lovasz_softmax_flat
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
+
+from fashionlib.loss import cross_entropy_upsampled
 
 _NORM = dict(type="BN")
 
@@ -45,14 +49,20 @@ class DetailHead(BaseDecodeHead):
     The token maps are joined and doubled in size twice; after each doubling the stem's map of about that size
     joins in. `in_channels` lists the token maps, then the stem's two; `widths` are the channels of the three
     steps, the last of them `channels`.
+
+    Beside cross-entropy, which the background's pixels rule, stands `lovasz` times the Lovász-softmax loss
+    (Berman et al., CVPR 2018): a smooth form of the IoU, in which a belt weighs as much as a coat.
     """
 
-    def __init__(self, in_channels, channels: int, widths: tuple[int, int] = (256, 128), **kwargs) -> None:
+    def __init__(
+        self, in_channels, channels: int, widths: tuple[int, int] = (256, 128), lovasz: float = 0.5, **kwargs
+    ) -> None:
         in_channels = list(in_channels)
         super().__init__(
             in_channels=in_channels, channels=channels, input_transform="multiple_select",
             in_index=list(range(len(in_channels))), norm_cfg=_NORM, **kwargs,
         )  # fmt: skip
+        self.lovasz = lovasz
         *tokens, half, quarter = in_channels
         wide, middle = widths
         conv = dict(kernel_size=3, padding=1, norm_cfg=_NORM)
@@ -72,3 +82,12 @@ class DetailHead(BaseDecodeHead):
             detail = resize(detail, size=x.shape[2:], mode="bilinear", align_corners=False)
             x = step(torch.cat([x, detail], dim=1))
         return self.cls_seg(x)
+
+    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
+        """Cross-entropy at the label map's size, Lovász-softmax at the logits' own: it sorts every pixel."""
+        target = self._stack_batch_gt(batch_data_samples).squeeze(1)
+        entropy, accuracy = cross_entropy_upsampled(seg_logits, target, self.ignore_index, self.align_corners)
+        coarse = F.interpolate(target[:, None].float(), seg_logits.shape[2:], mode="nearest-exact").long()
+        pixels = flatten_probs(seg_logits.float().softmax(1), coarse[:, 0], self.ignore_index)
+        overlap = lovasz_softmax_flat(*pixels)
+        return {"loss_ce": entropy, "loss_lovasz": self.lovasz * overlap, "acc_seg": accuracy}
