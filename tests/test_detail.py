@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.structures import PixelData
+from mmseg.models.backbones import VisionTransformer
 from mmseg.models.losses import LovaszLoss
 from mmseg.structures import SegDataSample
 
@@ -25,8 +27,6 @@ def samples(labels):
 
 
 def test_the_stem_stands_beside_a_vit_that_answers_as_ever(model):
-    from mmseg.models.backbones import VisionTransformer
-
     *tokens, half, quarter = model.backbone(X)
     alone = VisionTransformer.forward(model.backbone, X)
     assert all(torch.equal(a, b) for a, b in zip(tokens, alone, strict=True))
@@ -52,7 +52,7 @@ def test_the_loss_is_cross_entropy_and_lovasz_softmax(model):
     label[:, :9] = 255
     logits = torch.randn(2, 6, 64, 64, generator=torch.Generator().manual_seed(2))  # the label map's own size
     found = head.loss_by_feat(logits, samples(label))
-    entropy = torch.nn.functional.cross_entropy(logits, label, ignore_index=255, reduction="sum") / label.numel()
+    entropy = F.cross_entropy(logits, label, ignore_index=255, reduction="sum") / label.numel()
     lovasz = LovaszLoss(loss_type="multi_class", reduction="none", per_image=False)(logits, label)
     assert torch.allclose(found["loss_ce"], entropy, atol=1e-5)
     assert torch.allclose(found["loss_lovasz"], head.lovasz * lovasz, atol=1e-5)
@@ -61,7 +61,7 @@ def test_the_loss_is_cross_entropy_and_lovasz_softmax(model):
 def test_lovasz_is_lower_for_the_answer_with_the_better_iou(model):
     label = torch.zeros(1, 64, 64, dtype=torch.long)
     label[:, 20:24, 20:24] = 1  # a belt
-    found = torch.nn.functional.one_hot(label, 6).permute(0, 3, 1, 2) * 8.0
-    missed = torch.nn.functional.one_hot(0 * label, 6).permute(0, 3, 1, 2) * 8.0
+    found = F.one_hot(label, 6).permute(0, 3, 1, 2) * 8.0
+    missed = F.one_hot(0 * label, 6).permute(0, 3, 1, 2) * 8.0
     a, b = (model.decode_head.loss_by_feat(x, samples(label)) for x in (found, missed))
     assert b["loss_lovasz"] - a["loss_lovasz"] > 0.2 and b["loss_ce"] - a["loss_ce"] < 0.1
