@@ -99,6 +99,20 @@ def download(data: str) -> None:
 
 
 @main.command()
+@click.argument("prepared", type=FOLDER)
+@click.argument("out", type=FOLDER)
+@click.option("--split", default="train", help="Whose photos: train for training, test for a test.")
+@click.option("--photos", "count", default=400, help="Composites to make.")
+@click.option("--seed", default=0, help="Another seed makes other composites.")
+@click.option("--workers", type=int, help="Processes; all cores if not given.")
+def flatlay(prepared: Path, out: Path, **options) -> None:
+    """Single garments of the PREPARED photos, alone and large on other grounds: a raw folder OUT."""
+    from fashionlib.sources import flatlay
+
+    click.echo(f"Wrote {flatlay.make(prepared, out, **options)}.")
+
+
+@main.command()
 @click.argument("raw", type=FOLDER)
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write the page to this file."
