@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import time
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ from cutout_stub import PERSON, scene, stub_model
 from PIL import Image
 
 from fashionlib import models
-from fashionlib.cutout import batch, remove_background
+from fashionlib.cutout import about, batch, engines, remove_background, single
+from fashionlib.cutout.cut import Cutout
 from fashionlib.cutout.options import Options
+from fashionlib.cutout.quality import Quality
 
 
 @pytest.fixture
@@ -185,3 +189,155 @@ def test_a_foreign_report_is_not_overwritten(folder, model, tmp_path):
 def test_options_name_the_flags_of_the_command_line():
     flags = "subject keep drop layers background crop margin size format mask grow edge strip max_pixels"
     assert set(flags.split()) == set(Options.__dataclass_fields__)
+
+
+def alpha_of(path):
+    return np.asarray(Image.open(path))[..., 3]
+
+
+@pytest.fixture
+def square():
+    """A soft square where the model sees nothing."""
+    mask = np.zeros((80, 60), np.uint8)
+    mask[5:15, 5:15] = 255
+    mask[5:15, 15] = 100
+    return mask
+
+
+def test_a_given_mask_takes_the_models_place(folder, tmp_path, square):
+    Image.fromarray(square).save(tmp_path / "mask.png")
+    done = batch.run(folder / "a.png", tmp_path / "out", "no model is needed", mask_in=tmp_path / "mask.png",
+                     progress=False)
+    assert done[:3] == (1, 0, 0) and np.array_equal(alpha_of(tmp_path / "out" / "a.png"), square)
+    again = {"mask_in": tmp_path / "mask.png", "progress": False, "edge": "hard", "crop": True}
+    batch.run(folder / "a.png", tmp_path / "out", **again)
+    assert np.array_equal(alpha_of(tmp_path / "out" / "a.png"), np.full((10, 10), 255))
+    assert batch.run(folder / "a.png", tmp_path / "out", **again).skipped == 1
+    Image.fromarray(square.T.copy()).save(tmp_path / "mask.png")
+    failed = batch.run(folder / "a.png", tmp_path / "out", **again)  # another mask, of another shape
+    assert failed.failed == 1
+    assert "a.png: The mask is 80 x 60, the photo 60 x 80" in report(failed)["a.png"]["note"]
+
+
+def test_a_folder_of_masks_serves_the_photos_that_it_names(folder, model, tmp_path, square):
+    (tmp_path / "masks" / "sub").mkdir(parents=True)
+    Image.fromarray(square).save(tmp_path / "masks" / "sub" / "a.webp", lossless=True)
+    batch.run(folder, tmp_path / "out", model, mask_in=tmp_path / "masks", layers=True, progress=False)
+    assert np.array_equal(alpha_of(tmp_path / "out" / "sub" / "a.png"), square)
+    assert alpha_of(tmp_path / "out" / "a.png")[30, 20] == 255
+    assert (tmp_path / "out" / "sub" / "a.layers" / "manifest.json").is_file()
+
+
+def test_other_renditions_take_over_the_matte_with_their_own_colours(folder, model, tmp_path):
+    grey = np.kron(np.full((80, 60, 3), 70, np.uint8), np.ones((2, 2, 1), np.uint8))  # the model sees nothing
+    Image.fromarray(grey).save(tmp_path / "big.png")
+    Image.fromarray(scene()[:, :30].copy()).save(tmp_path / "half.png")
+    result = batch.run(folder / "a.png", tmp_path / "out", model, progress=False,
+                       apply_to=[tmp_path / "big.png", tmp_path / "half.png"])
+    assert result[:3] == (2, 0, 1) and "half.png: The mask is 60 x 80" in report(result)["half.png"]["note"]
+    first, big = alpha_of(tmp_path / "out" / "a.png"), np.asarray(Image.open(tmp_path / "out" / "big.png"))
+    assert (np.kron(first, np.ones((2, 2))) != big[..., 3]).mean() < 0.05
+    assert (big[big[..., 3] == 255][:, :3] == 70).all() and (big[..., 3] == 255).mean() > 0.1
+    assert batch.run(folder / "a.png", tmp_path / "out", model, progress=False,
+                     apply_to=str(tmp_path / "big.png")).skipped == 2
+
+
+@pytest.mark.parametrize(("options", "sentence"), [
+    ({"mask_in": "none.png"}, "The mask none.png does not exist"),
+    ({"mask_in": __file__}, "is one photo's, but there are 4"),
+    ({"apply_to": __file__}, "One photo's matte is applied to others, but there are 4"),
+    ({"engine": "spark"}, "Unknown engine 'spark'"),
+    ({"engine": "ray", "mask_in": __file__}, "for the engine local"),
+])
+def test_masks_and_renditions_that_fit_nothing_are_refused(folder, model, tmp_path, options, sentence):
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        batch.run(folder, tmp_path / "out", model, progress=False, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_never_replaces_a_mask_or_a_layer(folder, model, tmp_path, square):
+    Image.fromarray(square).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="which is a photo or mask of yours"):
+        batch.run(folder / "a.png", tmp_path, mask_in=tmp_path / "a.png", progress=False)
+    (folder / "a.layers").mkdir()
+    Image.fromarray(scene()).save(folder / "a.layers" / "dress.png")
+    with pytest.raises(ValueError, match="dress.png would become .*that name is taken"):
+        batch.run(folder, tmp_path / "out", model, layers=True, progress=False)
+    assert batch.run(folder, tmp_path / "out", model, progress=False).done == 3
+
+
+def test_the_report_and_the_page_put_the_doubtful_first(folder, model, tmp_path, monkeypatch):
+    for name, colour in {"b & c": 1, "d": 2}.items():
+        Image.fromarray(np.full((8, 8, 3), colour, np.uint8)).save(folder / f"{name}.png")
+    scores = {1: Quality(0.4, ("two people", "<odd>")), 2: Quality(0.7), 90: Quality(0.9123)}
+
+    def cut(photo, *_):
+        rgba = np.dstack([photo.rgb, photo.rgb[..., 0]])
+        return Cutout(rgba, None, ("a note",), scores[photo.rgb[0, 0, 0]], votes=3)
+
+    monkeypatch.setattr(single, "cut", cut)
+    result = batch.run(f"{folder}/*.*", tmp_path / "out", model, preview=True, progress=False)
+    rows = list(report(result).values())
+    assert [row["output"] for row in rows] == ["text.png", "zero.png", "b & c.png", "d.png", "a.png"]
+    assert (rows[2]["quality"], rows[2]["reasons"], rows[2]["votes"]) == ("0.4", "two people; <odd>", "3")
+    assert rows[4]["quality"] == "0.912"
+    page = (tmp_path / "out" / "preview.html").read_text()
+    assert re.findall(r'<img loading="lazy" src="([^"]*)"', page) == ["b%20%26%20c.png", "d.png", "a.png"]
+    assert "two people; &lt;odd&gt;" in page and "Failed: 2" in page and "zero.jpg is empty" in page
+    assert "http" not in page and "<script" not in page
+    worst, first = (Image.open(tmp_path / "out" / name) for name in ("worst.png", "preview.png"))
+    assert worst.size == first.size and worst.tobytes() != first.tobytes()
+
+
+# engines ----------------------------------------------------------------------------------------------------
+
+
+def test_steps_of_neighbours_overlap_and_stay_in_order():
+    def wait(item):
+        time.sleep(0.05)
+        return item + 1
+
+    begun = time.monotonic()
+    assert list(engines.in_threads(range(8), wait, wait, wait)) == list(range(3, 11))
+    assert time.monotonic() - begun < 0.8 * 8 * 3 * 0.05
+
+
+def test_few_photos_are_in_memory_at_once():
+    alive, most = set(), []
+
+    def read(item):
+        alive.add(item)
+        most.append(len(alive))
+        return item
+
+    def write(item):
+        alive.remove(item)
+        return item
+
+    assert list(engines.in_threads(range(20), read, lambda item: item, write)) == list(range(20))
+    assert max(most) <= 5
+
+
+def test_a_task_that_kills_its_process_is_lost_alone():
+    tasks = ["1", "2", "__import__('os')._exit(1)", "3", "4", "5"]
+    rows = engines.in_processes(tasks, eval, 2, time.sleep, (0,), lambda task: f"lost {task}")
+    assert sorted(map(str, rows)) == ["1", "2", "3", "4", "5", f"lost {tasks[2]}"]
+
+
+# the model's card -------------------------------------------------------------------------------------------
+
+
+def test_about_names_model_data_and_licences(tmp_path):
+    info = models.meta("segmenter_vit_t", PERSON, "mini") | {
+        "run": "my-run", "epoch": 7, "recipe": {"preset": "quick"},
+        "data": "ccp-person", "class_set": "person",
+        "init_report": {"source": "DINOv2 here", "licence": "Apache-2.0 there", "note": "Beware."}}
+    real = models.build("segmenter_vit_t", len(PERSON), scale="mini")
+    path = models.save(real, tmp_path / "model.safetensors", info)
+    text = about.about(path)
+    facts = ("segmenter_vit_t", "my-run, epoch 7, preset quick", "bag, wallet", "class set person",
+             "released under Apache-2.0", "DINOv2 here", "Apache-2.0 there", "Beware.", "THIRD_PARTY.md")
+    for fact in facts:
+        assert fact in text
+    (tmp_path / "model.md").write_text("# A card")
+    assert str(tmp_path / "model.md") in about.about(path)

@@ -2,10 +2,11 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 from cutout_stub import scene
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from fashionlib.cutout import photos
 
@@ -112,3 +113,52 @@ def test_photos_beyond_the_pixel_limit_are_refused_before_they_are_decoded(tmp_p
     assert Image.MAX_IMAGE_PIXELS == limit
     with pytest.raises(photos.PhotoError, match="does not exist"):
         photos.read(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("format", ["png", "webp", "jpg"])
+def test_what_a_photo_says_about_itself_travels_on_unless_stripped(tmp_path, format):
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    exif.get_ifd(0x8769).update({0xA002: 60, 0xA003: 80, 0x9003: "2026:01:01 00:00:00"})
+    exif.get_ifd(0x8825)[1] = "N"
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    xmp = b"<x:xmpmeta>mine</x:xmpmeta>"
+    Image.fromarray(scene()).save(tmp_path / "a.jpg", exif=exif, xmp=xmp, dpi=(300, 300), icc_profile=srgb)
+    photo = photos.read(tmp_path / "a.jpg")
+    photos.write(tmp_path / f"b.{format}", photo.rgb[:40, :30], format, photo)
+    with Image.open(tmp_path / f"b.{format}") as written:
+        kept = written.getexif()
+        assert kept[0x010F] == "a camera" and kept.get_ifd(0x8825)[1] == "N"
+        assert kept.get_ifd(0x8769) == {0xA002: 30, 0xA003: 40, 0x9003: "2026:01:01 00:00:00"}
+        assert b"mine" in (written.info.get("xmp") or b"") and written.info["icc_profile"] == srgb
+        assert format == "webp" or np.allclose(written.info["dpi"], 300, atol=0.1)  # WebP has no place for it
+    photos.write(tmp_path / f"c.{format}", photo.rgb, format, photo, strip=True)
+    with Image.open(tmp_path / f"c.{format}") as written:
+        assert not written.getexif() and not written.info.get("xmp")
+        assert written.info["icc_profile"] == srgb  # without it the colours would be others
+        assert written.info.get("dpi", (0, 0))[0] < 100
+
+
+def test_colour_of_sixteen_bits_and_fractions(tmp_path):
+    values = np.random.default_rng(0).integers(0, 65536, (8, 9, 3), np.uint16)
+    for name in ("a.tif", "a.png"):
+        cv2.imwrite(str(tmp_path / name), values[..., ::-1])
+        assert np.abs(photos.read(tmp_path / name).rgb - values / 257).max() < 1
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "f.tif")
+    with pytest.raises(photos.PhotoError, match="f.tif can't be read: its pixels are fractions"):
+        photos.read(tmp_path / "f.tif")
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_avif(tmp_path):
+    Image.fromarray(scene()).save(tmp_path / "a.avif", quality=95)
+    assert np.abs(photos.read(tmp_path / "a.avif").rgb.astype(int) - scene()).mean() < 6
+
+
+def test_a_mask_is_a_files_alpha_or_else_its_grey(tmp_path):
+    mask = np.zeros((80, 60), np.uint8)
+    mask[10:20, 5:9] = 200
+    Image.fromarray(mask).save(tmp_path / "matte.png")
+    Image.fromarray(np.dstack([scene(), mask])).save(tmp_path / "cutout.png")
+    for name in ("matte.png", "cutout.png"):
+        assert np.array_equal(photos.read_mask(tmp_path / name), mask)
