@@ -55,7 +55,7 @@ def export(
     if not importlib.util.find_spec("onnxruntime"):
         raise ValueError(f"An exported graph is checked with onnxruntime, which is not installed: {_INSTALL}")
     if isinstance(model, (str, PathLike)):
-        model = models.load(_checkpoint(Path(model)))
+        model = models.load(checkpoint(Path(model)))
     size = tuple(size) if size else own_size(model.meta)
     step = models.patch_size(model.meta["model"], model.meta["scale"]) or STRIDE
     if any(side % step or side <= 0 for side in size):
@@ -147,7 +147,7 @@ def session(path: str | Path, threads: int = 0):
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def _checkpoint(path: Path) -> Path:
+def checkpoint(path: Path) -> Path:
     """`path`, or of a run's folder the file of its picked epoch, or of its last while none is picked."""
     if not path.is_dir():
         return path

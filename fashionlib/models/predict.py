@@ -56,7 +56,7 @@ def logits(model: EncoderDecoder, image: np.ndarray, ask: str = "auto", zoom: fl
 def _scores(model: EncoderDecoder, images: list[np.ndarray], size: tuple[int, int], ask: str) -> torch.Tensor:
     """Logits float32 (N, C, ·, ·) of N photos that are shown to the model at `size` (h, w).
 
-    At the decode head's resolution where the model sees the photo whole, else at `size`.
+    At the decode head's resolution where the model sees the photo in one piece, else at `size`.
     """
     device = next(model.parameters()).device
     small = np.stack([mmcv.imresize(image, size[::-1], interpolation="bilinear") for image in images])
@@ -64,9 +64,9 @@ def _scores(model: EncoderDecoder, images: list[np.ndarray], size: tuple[int, in
     mean, std = (torch.tensor(model.meta[key], device=device).view(1, 3, 1, 1) for key in ("mean", "std"))
     x = (x - mean) / std
     with autocast(device, ask):
-        if model.test_cfg.mode == "whole":
-            return model.decode_head(model.extract_feat(x)).float()
-        return _slide(model, x).float()
+        if model.test_cfg.mode == "slide" and np.any(np.greater(size, model.test_cfg.crop_size)):
+            return _slide(model, x)
+        return model.decode_head(model.extract_feat(x)).float()
 
 
 def _resized(scores: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -92,7 +92,7 @@ def _slide(model: EncoderDecoder, x: torch.Tensor) -> torch.Tensor:
     for place, answer in zip(places, answers.split(len(x)), strict=True):
         total[place] += answer
         count[place] += 1
-    return total / count
+    return total.div_(count)
 
 
 def _starts(side: int, window: int, stride: int) -> list[int]:
