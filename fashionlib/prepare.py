@@ -79,7 +79,8 @@ def prepare(
     max_bad
         Share of the photos that may be unusable; they are left out and listed. Part-only photos are not bad.
     workers
-        Processes: None takes all cores, 1 works in this one.
+        Processes: None takes all cores, 1 works in this one. They are spawned: a script that wants more than
+        one calls this under ``if __name__ == "__main__":``.
 
     Raises RawError if more than `max_bad` of the photos are unusable, ValueError for a bad option,
     FileExistsError if `out` holds something else, OSError if the disk has too little room.

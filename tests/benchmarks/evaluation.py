@@ -1,0 +1,151 @@
+"""On the validation split of 120 photos drawn by `fashionlib.sources.sample`. Counting: pairs of 512 x 512
+pixels and 28 classes, the prediction being the label map moved by some pixels and its borders smoothed, as
+arrays for us and as tensors for MMSegmentation, each as its pipeline hands them over. Validation: models with
+random weights, in the machine's default precision, photos decoded before; in fp32 the confusion matrices of
+both ways agree to a pixel in 100,000. The split's 24 photos have 17 sizes, as photos from everywhere do; then
+all are brought to one, as one camera's are.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from unittest.mock import patch
+
+import cv2
+import numpy as np
+import torch
+from mmseg.evaluation.metrics.iou_metric import IoUMetric
+from PIL import Image
+
+from fashionlib import metrics, models
+from fashionlib.classes import CLASSES, IGNORE
+from fashionlib.evaluate import score
+from fashionlib.evaluate.split import Photos, Split
+from fashionlib.evaluate.tables import progress_bar
+from fashionlib.prepare import prepare
+from fashionlib.sources.sample import make
+from tests.benchmarks.frame import Line, faster
+
+TITLE = "Evaluation"
+PHOTOS, SIDE = 120, 512
+LANCZOS, NEAREST = Image.Resampling.LANCZOS, Image.Resampling.NEAREST
+MODELS = (("segmenter_vit_t", "mini"), ("setr_mla", "mini"), ("segmenter_vit_t", "full"))
+
+
+def measure() -> Iterator[Line]:
+    """Counts of a pair, then what the checkpoints of a run share."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        make(home / "raw" / "sample", PHOTOS, progress=False)
+        prepare(home / "raw" / "sample", home / "data" / "sample", progress=False)
+        split = Split.read("sample", "val", home)
+        yield from _counting(split)
+        yield _photos(split)
+        yield _network(home)
+        yield _validation(home, split, "segmenter_vit_t", "mini", "17 sizes")
+        for photo in split.ids:
+            for path, way in ((f"images/{photo}.jpg", LANCZOS), (f"labels/{photo}.png", NEAREST)):
+                Image.open(split.folder / path).resize((400, 600), way).save(split.folder / path)
+        for name, scale in MODELS:
+            yield _validation(home, split, name, scale, "one size")
+
+
+def _counting(split: Split) -> Iterator[Line]:
+    rng = np.random.default_rng(0)
+    pairs = [_pair(split.load(photo)[1]) for photo in split.ids]
+    noise = [tuple(rng.integers(0, len(CLASSES), (2, SIDE, SIDE), np.uint8)) for _ in split.ids]
+    for what, maps, target in (("", pairs, ">= 10"), (", both noise, pixel by pixel", noise, "")):
+        samples = [_sample(pred, label) for pred, label in maps]
+        for (pred, label), theirs in zip(maps, _stock(samples), strict=True):
+            intersect, union, predicted, truth = theirs
+            areas = metrics.areas(metrics.confusion_matrix(pred, label, len(CLASSES)))
+            np.testing.assert_array_equal(areas, np.stack([intersect, truth, predicted]))
+        yield faster(
+            f"counts of a pair of {SIDE} x {SIDE}{what}",
+            ("MMSegmentation's IoUMetric.process", lambda samples=samples: _stock(samples)),
+            ("confusion_matrix and areas", lambda maps=maps: [_count(*pair) for pair in maps]),
+            target, per=len(maps), rounds=9,
+        )  # fmt: skip
+
+
+def _pair(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(prediction, label map), uint8 (SIDE, SIDE)."""
+    label = cv2.resize(label, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
+    label[:4] = IGNORE
+    moved = np.roll(label, (5, 3), (0, 1))
+    return cv2.medianBlur(np.where(moved == IGNORE, 0, moved).astype(np.uint8), 9), label
+
+
+def _sample(pred: np.ndarray, label: np.ndarray) -> dict:
+    """What MMSegmentation's metric gets of a photo: (1, H, W) int64 tensors."""
+    both = {"pred_sem_seg": pred, "gt_sem_seg": label}
+    return {key: {"data": torch.from_numpy(value.astype(np.int64))[None]} for key, value in both.items()}
+
+
+def _stock(samples: list[dict]) -> list:
+    metric = IoUMetric(ignore_index=IGNORE, prefix="stock")
+    metric.dataset_meta = {"classes": CLASSES}
+    for sample in samples:
+        metric.process({}, [sample])
+    return metric.results
+
+
+def _count(pred: np.ndarray, label: np.ndarray) -> np.ndarray:
+    return metrics.areas(metrics.confusion_matrix(pred, label, len(CLASSES)))
+
+
+def _photos(split: Split) -> Line:
+    """The passes of two checkpoints over the photos, without their models."""
+
+    def walk(photos: Photos) -> list:
+        return [batch for batch in photos.batches(lambda size: size, score.BATCH)]
+
+    kept = Photos(split)
+    for first, second, anew in zip(walk(kept), walk(kept), walk(Photos(split)), strict=True):
+        np.testing.assert_equal(first, second)
+        np.testing.assert_equal(first, anew)
+    return faster(
+        "a photo and its label map for the second checkpoint, without the model",
+        ("decoded anew", lambda: walk(Photos(split))), ("kept from the first", lambda: walk(kept)),
+        per=len(split.ids),
+    )  # fmt: skip
+
+
+def _network(home: Path) -> Line:
+    model = models.build("segmenter_vit_b")
+    path = models.save(model, home / "vit_b.safetensors", model.meta)
+    kept, anew = models.load(path, models.load(path)).state_dict(), models.load(path).state_dict()
+    assert all(torch.equal(tensor, anew[name]) for name, tensor in kept.items())
+    kept = models.load(path)
+    return faster(
+        "the second checkpoint of a run, ViT-B", ("a network built for it", lambda: models.load(path)),
+        ("its weights into the first one's", lambda: models.load(path, kept)),
+    )  # fmt: skip
+
+
+def _validation(home: Path, split: Split, name: str, scale: str, sizes: str) -> Line:
+    """A checkpoint on the split."""
+    torch.manual_seed(0)
+    model = models.build(name, scale=scale)
+    path = models.save(model, home / f"{name}-{scale}.safetensors", model.meta)
+    scorer = score.Scorer(split)
+
+    def together() -> np.ndarray:
+        return scorer.score(path, progress_bar(len(split.ids), "", show=False)).cm
+
+    def one_by_one() -> np.ndarray:
+        with patch.object(score, "BATCH", 1):
+            return together()
+
+    def moved() -> float:
+        a, b = together(), one_by_one()
+        return abs(a - b).sum() / 2 / a.sum()
+
+    with patch.object(import_module("fashionlib.models.predict"), "precision", lambda *_: "fp32"):
+        assert moved() <= 1e-5
+    return faster(
+        f"validation, {name} {scale}, photos of {sizes}", ("one by one", one_by_one),
+        (f"batches of up to {score.BATCH} of a size", together), per=len(split.ids), rounds=3, warmup=0,
+        note=f"in {models.precision()} {moved():.2%} of the pixels change places in the confusion matrix",
+    )  # fmt: skip
