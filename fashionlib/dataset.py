@@ -20,7 +20,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from torch.utils.data import Sampler
 
-from fashionlib import classes
+from fashionlib import classes, png
 
 
 def read_info(data_root: str | Path) -> dict:
@@ -81,6 +81,14 @@ class FashionDataset(BaseSegDataset):
             random.seed(int(state[1]))
         return super().__getitem__(i)
 
+    def classes_shown(self) -> np.ndarray:
+        """bool (photos, classes): which classes the label map of each photo holds; reads them all."""
+        shown = np.zeros((len(self), 256), bool)
+        for i in range(len(self)):
+            labels = png.read(Path(self.get_data_info(i)["seg_map_path"]).read_bytes())
+            shown[i] = np.bincount(labels.ravel(), minlength=256) > 0
+        return shown[:, : len(self.metainfo["classes"])]
+
 
 def _subset(ids_file: Path, photos: int | None, seed: int | None) -> list[int] | None:
     if photos is None:
@@ -99,12 +107,20 @@ class EpochSampler(Sampler):
     its r-th slice. The last batch is filled up from the front of the shuffle, so that all batches
     are equally large and their number is a multiple of `accumulate`. `skip` (in photos of this
     process) starts an epoch where a stopped run left it.
+
+    `balance` shows photos of rare classes more often, by LVIS's repeat factors (Gupta et al. 2019): the
+    threshold t, a share of the photos, of `repeat_factors`. An epoch keeps its length: a photo stands
+    in the shuffle floor(r) times, or once more with probability r - floor(r), and what goes beyond the
+    epoch's length is not shown. None shows every photo once.
     """
 
-    def __init__(self, dataset, batch_size: int, seed: int = 0, accumulate: int = 1) -> None:
+    def __init__(
+        self, dataset, batch_size: int, seed: int = 0, accumulate: int = 1, balance: float | None = None
+    ) -> None:
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
         self.rank, self.world = get_dist_info()
         self.batches = accumulate * -(-len(dataset) // (batch_size * self.world * accumulate))
+        self.factors = None if balance is None else repeat_factors(dataset.classes_shown(), balance)
         self.epoch = self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -112,10 +128,32 @@ class EpochSampler(Sampler):
 
     def __iter__(self):
         n = len(self.dataset)
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(n)
+        rng = np.random.default_rng([self.seed, self.epoch])
+        if self.factors is None:
+            order = rng.permutation(n)
+        else:
+            order = rng.permutation(np.repeat(np.arange(n), (self.factors + rng.random(n)).astype(int)))
         order = np.resize(order, self.batches * self.world * self.batch_size)
         mine = order.reshape(self.batches, self.world, self.batch_size)[:, self.rank].ravel()
         return iter((self.epoch * n + mine[self.skip :]).tolist())
 
     def __len__(self) -> int:
         return self.batches * self.batch_size
+
+
+def repeat_factors(shown: np.ndarray, threshold: float) -> np.ndarray:
+    """How often to show each photo: the largest of max(1, sqrt(threshold / f)) over its classes.
+
+    f is a class's share of the photos, so a class in `threshold` of them or more asks for no repeats.
+
+    Args:
+        shown: bool (photos, classes).
+        threshold: above 0, at most 1.
+
+    Returns:
+        float64 (photos,), at least 1.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"balance={threshold!r}: a share of the photos, above 0 and at most 1, or None.")
+    wanted = np.sqrt(threshold / shown.mean(0).clip(min=1 / len(shown)))
+    return np.where(shown, wanted, 1).max(1).clip(min=1)

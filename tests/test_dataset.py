@@ -9,7 +9,7 @@ from mmseg.utils import register_all_modules
 
 from fashionlib import train
 from fashionlib.classes import CLASSES
-from fashionlib.dataset import EpochSampler, FashionDataset, read_info
+from fashionlib.dataset import EpochSampler, FashionDataset, read_info, repeat_factors
 
 
 @pytest.fixture
@@ -77,6 +77,36 @@ def test_processes_share_the_batches_of_one(monkeypatch):
         monkeypatch.setattr("fashionlib.dataset.get_dist_info", lambda rank=rank: (rank, 2))
         shares.append(np.array(list(EpochSampler(range(12), 2, seed=7))).reshape(3, 2))
     assert (np.concatenate(shares, axis=1) == alone).all()
+
+
+def test_repeat_factors_are_those_of_lvis():
+    shown = np.zeros((100, 3), bool)
+    shown[:, 0], shown[:4, 1], shown[0, 2] = True, True, True  # in 100 %, 4 % and 1 % of the photos
+    factors = repeat_factors(shown, 0.16)
+    assert factors[:5] == pytest.approx([4, 2, 2, 2, 1]) and set(factors[4:]) == {1}
+    assert set(repeat_factors(shown, 0.01)) == {1}
+    with pytest.raises(ValueError, match="balance=1.5: a share of the photos"):
+        repeat_factors(shown, 1.5)
+
+
+def test_rare_classes_are_shown_more_often_in_epochs_of_the_same_length(prepared):
+    data = FashionDataset(prepared, pipeline=[])
+    data.classes_shown = lambda: np.arange(len(data))[:, None] < [99, 1]  # photo 0 alone holds class 1
+    plain, balanced = EpochSampler(data, 2, seed=3), EpochSampler(data, 2, seed=3, balance=1.0)
+    shown = np.zeros(len(data))
+    for epoch in range(200):
+        for sampler in (plain, balanced):
+            sampler.set_epoch(epoch)
+        order = np.array(list(balanced)) - epoch * len(data)
+        assert len(order) == len(plain) and list(balanced) == list(balanced)
+        np.add.at(shown, order, 1)
+    assert shown[0] / shown[1:].mean() == pytest.approx(len(data) ** 0.5, rel=0.1)
+    assert shown[1:].min() > 0
+
+
+def test_classes_shown_are_those_of_the_label_maps(prepared):
+    shown = FashionDataset(prepared, pipeline=[]).classes_shown()
+    assert shown.shape == (14, len(CLASSES)) and (shown.sum(0) == 14 * np.isin(range(28), (0, 9))).all()
 
 
 def test_loader_is_the_same_with_and_without_workers(prepared, steps):
