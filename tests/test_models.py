@@ -85,6 +85,11 @@ def test_no_row_ever_asks_for_outside_weights():
             assert "http" not in text and "open-mmlab" not in text and ".pth" not in text, (name, scale)
 
 
+def test_no_head_aligns_corners():
+    """`predict` enlarges logits itself, with half-pixel centres."""
+    assert not any(models.config(name).model.decode_head.get("align_corners") for name in models.MODELS)
+
+
 def test_every_vit_s_row_has_the_same_encoder():
     encoders = [models.config(name).model.backbone for name in models.MODELS if "vit_s" in name]
     assert len(encoders) == 5
@@ -138,14 +143,15 @@ def test_predictions_survive_saving_and_have_the_photos_size(saved):
     assert (probabilities.argmax(0) == label).mean() > 0.999  # ties aside
 
 
-def test_prediction_equals_mmsegmentations_own_test_step(saved):
+@pytest.mark.parametrize("size", [(300, 180), (150, 150)], ids=["windows", "one piece"])
+def test_prediction_equals_mmsegmentations_own_test_step(saved, size):
     """Same preprocessing, same windows, same resizing as `EncoderDecoder.predict` behind its own pipeline."""
     from mmengine.dataset import Compose
     from mmseg.registry import TRANSFORMS
 
     model, _ = saved
     model.eval()
-    photo = np.random.default_rng(2).integers(0, 255, (300, 180, 3), np.uint8)
+    photo = np.random.default_rng(2).integers(0, 255, (*size, 3), np.uint8)
     steps = [dict(type="Resize", scale=(512, 128), keep_ratio=True), dict(type="PackSegInputs")]
     pipeline = Compose([TRANSFORMS.build(step) for step in steps])
     item = pipeline(dict(img=photo[..., ::-1].copy(), img_shape=photo.shape[:2], ori_shape=photo.shape[:2]))

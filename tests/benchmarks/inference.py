@@ -1,5 +1,5 @@
-"""A photo to its label map on 2 threads: MMSegmentation's own test step of its own model in fp32, against ours
-in fp32, in bf16, and as the exported ONNX graph under onnxruntime in fp32. First on photos of Clothing
+"""A photo to its label map on 2 threads: MMSegmentation's own test step of its own model in fp32, and
+ours in fp32, in bf16, and as the exported ONNX graph under onnxruntime in fp32. First on photos of Clothing
 Co-Parsing with the weights of the runs in runs/ccp (skipped where there are none): the share of pixels that
 get the same class must be 99.9 %, in bf16 99.5 %. Then every row of the table at full scale with random
 weights on one photo of 512 x 512: the largest difference of a logit, as a share of the logits' standard
