@@ -52,7 +52,7 @@ def run_json(data: str, home: str | Path | None = None) -> dict:
     what["photos"] = {key: n for key, n in dataset["counts"].items() if isinstance(n, int)}
     what["reported"] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": commit(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         **{package: version(package) for package in _PACKAGES},
@@ -73,7 +73,7 @@ def _about(run: Run, dataset: dict) -> dict:
     return about | {"done": json.loads(done.read_text()) if done.is_file() else None}
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The repository's commit, with ``+changes`` where files differ from it; None outside git."""
 
     def git(*words: str) -> str:

@@ -47,7 +47,7 @@ def table1(data: str, runs: list[str] | None = None, home: str | Path | None = N
     write_csv(folder / "table1.csv", table)
     cells, above, below = _cells(table, ours), _what_it_is(ours), _what_it_is_not(ours)
     made = [f"- `{row.run}`: `{commands.get(row.run)}`, from {row.init_source}" for row in ours.itertuples()]
-    paragraphs = [f"# Table I on {data}", above, _markdown(cells), *below, "Made by:", "\n".join(made)]
+    paragraphs = [f"# Table I on {data}", above, markdown(cells), *below, "Made by:", "\n".join(made)]
     write_text(folder / "table1.md", "\n\n".join(paragraphs) + "\n")
     write_text(folder / "table1.tex", _latex(cells, " ".join([above, *below])))
     return table
@@ -125,7 +125,8 @@ def _percent(value: float) -> str:
     return _NOTHING if pd.isna(value) else f"{100 * value:.2f}"
 
 
-def _markdown(cells: pd.DataFrame) -> str:
+def markdown(cells: pd.DataFrame) -> str:
+    """A Markdown table of texts: the first column to the left, the others to the right."""
     rule = ["---", *["---:"] * (len(cells.columns) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in [list(cells), rule, *cells.to_numpy().tolist()])
 
