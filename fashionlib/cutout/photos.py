@@ -80,7 +80,8 @@ def _open(path: Path) -> Image.Image:
 
 def from_pil(image: Image.Image) -> Photo:
     """The photo in a Pillow image (the first frame, if it is animated)."""
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        image = ImageOps.exif_transpose(image)  # which copies, and 20 megapixels are 80 MB
     exif, info = image.getexif(), image.info
     profile = info.get("icc_profile") or b""
     space = profile[16:20]  # ICC.1:2022, 7.2.8: the colour space of the data
@@ -94,7 +95,7 @@ def from_pil(image: Image.Image) -> Photo:
         alpha = np.array(image.getchannel("A"))
     elif (image.mode, space) in (("CMYK", b"CMYK"), ("L", b"GRAY")):
         image = _to_srgb(image, profile)
-    rgb = np.array(image.convert("RGB"))  # a copy: writeable, and free of the file
+    rgb = np.array(image if image.mode == "RGB" else image.convert("RGB"))  # a copy: writeable, file closed
     return Photo(rgb, alpha if alpha is not None and alpha.min() < 255 else None,
                  profile if space == b"RGB " else None, exif.tobytes() if len(exif) else None,
                  info.get("xmp"), info.get("dpi"))
