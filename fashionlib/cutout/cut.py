@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from fashionlib.classes import check_name
-from fashionlib.cutout import edges, photos, segment
-from fashionlib.cutout.quality import GIVEN, Quality
+from fashionlib.cutout import edges, photos, quality, segment
 
 ASPECT = 0.01  # share by which the aspect ratios of a shot's renditions may differ
 
@@ -22,15 +22,16 @@ class Cutout:
     rgba: np.ndarray
     scores: np.ndarray | None
     notes: tuple[str, ...]
-    quality: Quality
+    quality: quality.Quality
     votes: int = 0
 
 
 def cut(photo: photos.Photo, model, choice: segment.Choice, edge: str = "hard", grow: int = 0) -> Cutout:
     """The pixels of `photo` that `choice` keeps; the arguments are checked already."""
-    scores = segment.probabilities(_on_white(photo), model)
+    scores, votes = segment.scored(_on_white(photo), model)
     p = segment.kept(scores, choice, photo.rgb.shape[:2])
-    return _finished(photo, *edges.alpha_of(photo.rgb, p, edge), grow, scores, Quality(1.0))
+    judged = quality.of(scores, p, model.meta["classes"], model.meta.get("quality"))
+    return _finished(photo, *edges.alpha_of(photo.rgb, p, edge), grow, scores, judged, votes)
 
 
 def from_mask(photo: photos.Photo, mask: np.ndarray, edge: str | None = None, grow: int = 0,
@@ -45,20 +46,21 @@ def from_mask(photo: photos.Photo, mask: np.ndarray, edge: str | None = None, gr
     if mask.ndim != 2 or abs(height - width * size[0] / size[1]) > 1 + ASPECT * height:
         raise ValueError(f"The mask is {width} x {height}, the photo {size[1]} x {size[0]} pixels:"
                          " they must have the same shape.")
-    p = segment.resized(mask.astype(np.float32) / 255, size)
+    way = cv2.INTER_AREA if size[0] < height else cv2.INTER_LINEAR
+    p = cv2.resize(mask.astype(np.float32) / 255, size[::-1], interpolation=way)
     alpha, note = edges.alpha_of(photo.rgb, p, edge) if edge else (np.round(p * 255).astype(np.uint8), "")
-    scores = None if model is None else segment.probabilities(_on_white(photo), model)
-    return _finished(photo, alpha, note, grow, scores, GIVEN)
+    scores, votes = (None, 0) if model is None else segment.scored(_on_white(photo), model)
+    return _finished(photo, alpha, note, grow, scores, quality.GIVEN, votes)
 
 
-def _finished(photo: photos.Photo, alpha: np.ndarray, note: str, grow: int, scores, quality: Quality,
+def _finished(photo: photos.Photo, alpha: np.ndarray, note: str, grow: int, scores, judged: quality.Quality,
               votes: int = 0) -> Cutout:
     alpha = edges.grown(alpha, grow)
     if photo.alpha is not None:
         alpha = np.minimum(alpha, photo.alpha)  # what the photo had already cut away stays away
     empty = "" if (alpha >= 128).any() else "nothing to keep was found in it"
     rgba = edges.coloured(photo.rgb, alpha)
-    return Cutout(rgba, scores, tuple(filter(None, [note, empty])), quality, votes)
+    return Cutout(rgba, scores, tuple(filter(None, [note, empty])), judged, votes)
 
 
 def remove_background(image, model, subject: str = "apparel", keep=None, drop=None, edge: str = "hard",

@@ -142,12 +142,16 @@ def _foreground(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 def _tiles(where: np.ndarray):
     """(box, inner) of the tiles that hold a true pixel of `where`: slices of the photo, and within them.
 
-    The inner parts tile the photo; the boxes reach OVERLAP pixels further, so that no seam shows.
+    The inner parts tile the rectangle of the true pixels; the boxes reach OVERLAP pixels further, so that no
+    seam shows.
     """
-    height, width = where.shape
-    for top in range(0, height, TILE):
-        for left in range(0, width, TILE):
-            if where[top : top + TILE, left : left + TILE].any():
+    rows, columns = (np.flatnonzero(where.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return
+    for top in range(rows[0], rows[-1] + 1, TILE):
+        for left in range(columns[0], columns[-1] + 1, TILE):
+            bottom, right = min(top + TILE, rows[-1] + 1), min(left + TILE, columns[-1] + 1)
+            if where[top:bottom, left:right].any():
                 y, x = max(0, top - OVERLAP), max(0, left - OVERLAP)
-                box = np.s_[y : top + TILE + OVERLAP, x : left + TILE + OVERLAP]
-                yield box, np.s_[top - y : top - y + TILE, left - x : left - x + TILE]
+                box = np.s_[y : bottom + OVERLAP, x : right + OVERLAP]
+                yield box, np.s_[top - y : bottom - y, left - x : right - x]

@@ -1,6 +1,38 @@
-"""How good a cut-out probably is, for those who can look at some of a thousand photos only."""
+"""How good a cut-out probably is, for those who can look at a few of a thousand photos.
+
+What the class probabilities tell (`features`) becomes a predicted IoU with the true cut-out by weights that
+`calibrate` fits on a validation split and keeps in the checkpoint. A model without is judged by `DEFAULT`,
+uncalibrated: its own expectation, as good as its probabilities are honest, less what a second person costs.
+"""
 
 from typing import NamedTuple
+
+import cv2
+import numpy as np
+from scipy.special import expit, logit
+
+from fashionlib.classes import BACKGROUND, PERSON
+
+SIDE = 256  # pixels of the longer side at which features are taken: a few milliseconds a photo
+BAND = 1 / 64  # of the shorter side: how far to either side of the border the edge's confidence is taken
+RIVAL = 1 / 4  # of the largest: a smaller piece of a person is no second person
+FEATURES = ("expected", "edge", "inside", "pieces", "conflict", "frame", "people", "area")
+DEFAULT = {  # weights of the features and limits beyond which one is a reason to look
+    "weights": {"bias": 0.0, "expected": 1.0, "people": -1.0},
+    "limits": {"expected": 1.7, "edge": 0.4, "inside": 0.9, "pieces": 8, "conflict": 0.4, "frame": 0.05,
+               "people": 0, "area": -3.5},
+}
+LOW = ("expected", "edge", "inside", "area")  # features of which little is bad; of the others, much
+_REASONS = {
+    "expected": "the model expects little overlap",
+    "edge": "unsure at the edge",
+    "inside": "unsure inside",
+    "pieces": "many pieces",
+    "conflict": "classes in conflict",
+    "frame": "touches the frame",
+    "people": "more than one person",
+    "area": "small",
+}
 
 
 class Quality(NamedTuple):
@@ -11,3 +43,95 @@ class Quality(NamedTuple):
 
 
 GIVEN = Quality(1.0)  # of a mask that somebody made: not ours to judge
+NOTHING = Quality(0.0, ("nothing found",))
+
+
+def of(scores: np.ndarray, p: np.ndarray, classes, calibration: dict | None = None) -> Quality:
+    """The quality of a cut-out.
+
+    Args:
+        scores: class probabilities float32 (C, h, w).
+        p: probability float32 (H, W) that a pixel stays, of any size of the same shape.
+        classes: C names.
+        calibration: what `calibrate.fit` returned; None: `DEFAULT`.
+    """
+    if not (p >= 0.5).any():
+        return NOTHING
+    found, how = features(scores, p, classes), calibration or DEFAULT
+    weights, limits = how["weights"], how["limits"]
+    score = expit(weights["bias"] + sum(weights.get(name, 0.0) * found[name] for name in FEATURES))
+    doubtful = [name for name in FEATURES
+                if (found[name] < limits[name] if name in LOW else found[name] > limits[name])]
+    return Quality(float(score), tuple(_REASONS[name] for name in doubtful))
+
+
+def features(scores: np.ndarray, p: np.ndarray, classes) -> dict[str, float]:
+    """The numbers that quality is predicted from; something is to be kept in `p` (see `of`).
+
+    expected   log-odds of the IoU that the probabilities themselves expect: E |A and B| / E |A or B|
+    edge       mean confidence |2p - 1| within BAND of the border
+    inside     mean p of what is kept
+    pieces     its connected pieces
+    conflict   mean share that the second garment has of what the first two have
+    frame      share of the photo's rim that is kept
+    people     how many there seem to be beyond one, see `_people`
+    area       logarithm of the share of the photo that is kept
+    """
+    step = max(1, -(-max(scores.shape[1:]) // SIDE))
+    scores = scores[:, ::step, ::step]
+    p = cv2.resize(p, scores.shape[:0:-1], interpolation=cv2.INTER_NEAREST)
+    mask = p >= 0.5
+    mask = mask if mask.any() else p >= p.max()  # smaller than a pixel here
+    expected = p[mask].sum() / (mask.sum() + p[~mask].sum())
+    rim = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
+    return {
+        "expected": float(logit(np.clip(expected, 0.01, 0.99))),
+        "edge": float(np.abs(2 * p - 1)[_border(mask)].mean()),
+        "inside": float(p[mask].mean()),
+        "pieces": cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1,
+        "conflict": _conflict(scores, mask, classes),
+        "frame": float(rim.mean()),
+        "people": max(0, _people(scores, classes) - 1),
+        "area": float(np.log(mask.mean())),
+    }
+
+
+def _border(mask: np.ndarray) -> np.ndarray:
+    """What lies within BAND of the border of `mask`; all of it where it has none."""
+    r = max(1, round(BAND * min(mask.shape)))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
+    band = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, disc) > 0
+    return band if band.any() else mask
+
+
+def _conflict(scores: np.ndarray, mask: np.ndarray, classes) -> float:
+    garments = [value for value, name in enumerate(classes) if name not in (BACKGROUND, *PERSON.values())]
+    if len(garments) < 2:
+        return 0.0
+    second, first = np.partition(scores[garments][:, mask], -2, axis=0)[-2:]
+    return float((second / np.maximum(first + second, 1e-6)).mean())
+
+
+def _people(scores: np.ndarray, classes) -> int:
+    """How many people there seem to be, to a model that knows hair and skin (else 1).
+
+    They are connected pieces of person with no less than RIVAL of the largest. People who touch count by
+    their heads: pieces of hair and skin, by the hair they hold (a face joins the hair on both its sides).
+    """
+    names = list(classes)
+    if not set(PERSON.values()) <= set(names):
+        return 1
+    bodies = _counts(scores[0] < 0.5)
+    hair, skin = (scores[names.index(name)] for name in PERSON.values())
+    return max(_alike(bodies), _alike(_counts(hair + skin >= 0.5, hair >= 0.5)))
+
+
+def _counts(mask: np.ndarray, of: np.ndarray | None = None) -> np.ndarray:
+    """Pixels of each connected piece of `mask`; those that are in `of` too, where it is given."""
+    n, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    counted = mask if of is None else mask & of
+    return np.bincount(pieces[counted], minlength=n)[1:]
+
+
+def _alike(sizes: np.ndarray) -> int:
+    return int((sizes >= max(1, RIVAL * sizes.max(initial=0))).sum())

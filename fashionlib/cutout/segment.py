@@ -9,6 +9,7 @@ import torch
 
 from fashionlib import models, paths
 from fashionlib.classes import BACKGROUND, GROUPS, PERSON, check_name
+from fashionlib.cutout import vote
 
 DEFAULT_MODEL = Path(paths.__file__).parent / "assets" / "cutout.safetensors"
 SUBJECTS = ("apparel", "person")
@@ -80,6 +81,11 @@ def probabilities(rgb: np.ndarray, model) -> np.ndarray:
     size = max(1, int(width * factor)), max(1, int(height * factor))
     small = rgb if factor == 1 else cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     return models.probabilities(model, small)
+
+
+def scored(rgb: np.ndarray, model) -> tuple[np.ndarray, int]:
+    """`probabilities` with rival garments made one (`vote`), and in how many regions that happened."""
+    return vote.resolved(probabilities(rgb, model), model.meta["classes"])
 
 
 def kept(scores: np.ndarray, choice: Choice, size: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,96 @@
+"""Predicted quality against real IoU: weights fitted on a validation split, kept in the checkpoint."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from scipy.optimize import least_squares
+from scipy.special import expit
+from scipy.stats import spearmanr
+
+from fashionlib import files, models
+from fashionlib.classes import IGNORE
+from fashionlib.cutout import quality, segment
+from fashionlib.cutout.photos import read
+
+PULL = 1.0  # towards the default's weights, per standard deviation of a feature; a photo's IoU pulls by 1
+DOUBTFUL = 0.05  # share of the photos on the bad side of a limit
+STATED = ("people", "frame")  # not fitted
+LEAST = 10  # photos
+_NAMES = list(quality.FEATURES)
+
+
+def calibrate(path, folder, subject: str = "apparel") -> dict:
+    """Fit on the validation split of the prepared `folder`, try on its test split, keep in the file `path`.
+
+    Returns what is kept, the checkpoint's ``meta["quality"]``: weights, limits, data, photos, and ``test``:
+    Spearman's rank correlation of predicted and real IoU, and their mean distance, on photos not fitted to.
+    """
+    model, folder = segment.load_model(path), Path(folder)
+    fitted = fit(*measured(model, folder, "val", subject))
+    fitted["test"] = tried(fitted, *measured(model, folder, "test", subject))
+    fitted |= {"data": folder.name, "subject": subject}
+    attach(path, fitted)
+    return fitted
+
+
+def measured(model, folder: Path, split: str, subject: str) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, F) and real IoU (N,) of a split's photos; those without a subject are left out."""
+    choice = segment.wanted(model.meta["classes"], subject)
+    rows = []
+    for name in (folder / "splits" / f"{split}.txt").read_text().split():
+        with Image.open(folder / "labels" / f"{name}.png") as label:
+            truth = np.asarray(label)
+        scores, _ = segment.scored(read(folder / "images" / f"{name}.jpg").rgb, model)
+        p = segment.kept(scores, choice, truth.shape)
+        known = truth != IGNORE
+        ours, true = (p >= 0.5) & known, np.isin(truth, choice.kept)
+        if ours.any() and true.any():
+            found = quality.features(scores, p, model.meta["classes"])
+            rows.append([*(found[name] for name in _NAMES), (ours & true).sum() / (ours | true).sum()])
+    if len(rows) < LEAST:
+        raise ValueError(f"{folder} has {len(rows)} {split} photos that show a subject, fewer than {LEAST}.")
+    values = np.array(rows)
+    return values[:, :-1], values[:, -1]
+
+
+def fit(features: np.ndarray, iou: np.ndarray) -> dict:
+    """Weights of `features` (N, F) whose logistic is nearest to `iou` (N,), and the limits of each.
+
+    Ridge towards `quality.DEFAULT`, each feature in its standard deviations. `STATED` ones keep the default's
+    weight: splits of one person a photo can't say what a second one costs.
+    """
+    prior = np.array([quality.DEFAULT["weights"].get(name, 0.0) for name in ["bias", *_NAMES]])
+    scale = np.array([1.0, *np.maximum(features.std(axis=0), 1e-3)])
+    free = np.array([name not in STATED for name in ["bias", *_NAMES]])
+    known = np.column_stack([np.ones(len(iou)), features])
+
+    def distances(change: np.ndarray) -> np.ndarray:
+        return np.append(expit(known @ (prior + free * change / scale)) - iou, PULL * change)
+
+    weights = prior + free * least_squares(distances, np.zeros(len(prior))).x / scale
+    limits = {name: float(np.quantile(column, DOUBTFUL if name in quality.LOW else 1 - DOUBTFUL))
+              for name, column in zip(_NAMES, features.T, strict=True)}
+    limits |= {name: quality.DEFAULT["limits"][name] for name in STATED}
+    return {"weights": dict(zip(["bias", *_NAMES], map(float, weights), strict=True)), "limits": limits,
+            "photos": len(iou)}
+
+
+def tried(calibration: dict, features: np.ndarray, iou: np.ndarray) -> dict:
+    """How well `calibration` predicts `iou` (N,): rank correlation and mean distance."""
+    weights = calibration["weights"]
+    predicted = expit(weights["bias"] + features @ [weights.get(name, 0.0) for name in _NAMES])
+    return {"photos": len(iou), "spearman": round(float(spearmanr(predicted, iou)[0]), 3),
+            "distance": round(float(np.abs(predicted - iou).mean()), 4)}
+
+
+def attach(path, calibration: dict) -> None:
+    """Put `calibration` into the checkpoint `path` as ``meta["quality"]``; its tensors stay as they are."""
+    with safe_open(path, framework="pt") as file:
+        metadata = dict(file.metadata())
+    info = models.read_meta(path) | {"quality": calibration}
+    with files.whole(path) as part:
+        save_file(load_file(path), part, metadata=metadata | {"fashionlib": json.dumps(info)})

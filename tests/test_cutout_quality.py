@@ -1,0 +1,99 @@
+"""Predicted quality: what lowers it, and that calibration brings it to the real IoU."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit
+
+from fashionlib import models
+from fashionlib.classes import CLASS_SETS
+from fashionlib.cutout import calibrate, quality
+
+PERSON = list(CLASS_SETS["person"])
+COAT, JACKET, HAIR, SKIN = (PERSON.index(name) for name in ("coat", "jacket", "hair", "skin"))
+
+
+def figures(places=(40,), sure=0.95, width=20) -> np.ndarray:
+    """Probabilities of coats 60 high, each under a face with hair on both its sides."""
+    scores = np.zeros((len(PERSON), 120, 160), np.float32)
+    for x in places:
+        scores[COAT, 40:100, x : x + width] = sure
+        scores[SKIN, 20:40, x + 6 : x + 14] = sure
+        scores[HAIR, 20:40, x + 2 : x + 6] = scores[HAIR, 20:40, x + 14 : x + 18] = sure
+    scores[0] = 1 - scores.sum(axis=0)
+    return scores
+
+
+def judged(scores, **changes) -> quality.Quality:
+    return quality.of(scores, scores[COAT] + scores[JACKET], PERSON, **changes)
+
+
+def test_a_sure_cutout_is_good_and_has_no_reasons():
+    assert judged(figures()).score > 0.93 and judged(figures()).reasons == ()
+
+
+def test_what_is_doubtful_is_named_and_lowers_the_score():
+    sure = judged(figures())
+    unsure = judged(figures(sure=0.6))
+    assert unsure.score < sure.score - 0.2 and "unsure inside" in unsure.reasons
+    two = judged(figures((20, 100)))
+    assert two.score < sure.score and two.reasons == ("more than one person",)
+    touching = figures((40, 60))  # one connected region of coat and skin; still two heads
+    assert judged(touching).reasons == ("more than one person",)
+    assert "touches the frame" in judged(figures((0,), width=160)).reasons
+    assert "small" in judged(figures(width=2)).reasons
+    torn = figures()
+    torn[JACKET], torn[COAT] = torn[COAT] * 0.45, torn[COAT] * 0.55
+    assert "classes in conflict" in judged(torn).reasons
+
+
+def test_nothing_is_the_worst():
+    assert judged(figures(())) == quality.NOTHING and quality.NOTHING.score == 0
+
+
+def test_features_do_not_depend_on_the_photos_size():
+    scores = figures()
+    big = np.kron(scores, np.ones((1, 4, 4), np.float32))
+    small, large = (quality.features(p, p[COAT], PERSON) for p in (scores, big))
+    assert small == pytest.approx(large, abs=0.05)
+
+
+def drawn(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Features of `n` photos, and an IoU that depends on two of them, not as `DEFAULT` thinks."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, len(quality.FEATURES)))
+    features[:, quality.FEATURES.index("people")] = 0
+    known = dict(zip(quality.FEATURES, features.T, strict=True))
+    return features, expit(1.5 + 0.5 * known["expected"] + 0.4 * known["edge"] + 0.1 * rng.normal(size=n))
+
+
+def test_calibration_predicts_photos_it_has_not_seen():
+    fitted, held_out = calibrate.fit(*drawn(150, 0)), drawn(100, 1)
+    before, after = (calibrate.tried(how, *held_out) for how in (quality.DEFAULT, fitted))
+    assert after["spearman"] > max(0.9, before["spearman"]) and after["distance"] < before["distance"] / 3
+    assert fitted["weights"]["people"] == quality.DEFAULT["weights"]["people"]  # nothing to learn it from
+    beyond = drawn(150, 0)[0][:, quality.FEATURES.index("edge")] < fitted["limits"]["edge"]
+    assert beyond.mean() == pytest.approx(calibrate.DOUBTFUL, abs=0.01)
+
+
+def test_calibrate_measures_a_split_and_keeps_the_result_in_the_checkpoint(prepared, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    names = CLASS_SETS["main"]
+    model = models.build("segmenter_vit_t", len(names), scale="mini")
+    path = models.save(model, tmp_path / "m.safetensors", models.meta("segmenter_vit_t", names, "mini"))
+    monkeypatch.setattr(calibrate, "LEAST", 2)
+
+    def striped(model, rgb, ask="auto"):  # finds the skirt by its flat colours, and some of the ground
+        p = np.zeros((len(names), *rgb.shape[:2]), np.float32)
+        p[names.index("skirt")] = 0.1 + 0.85 * (rgb.std(axis=2) < 12)
+        p[0] = 1 - p.sum(axis=0)
+        return p
+
+    monkeypatch.setattr(models, "probabilities", striped)
+    before = models.load(path)
+    kept = calibrate.calibrate(path, prepared)
+    after = models.load(path)
+    assert after.meta["quality"] == kept and kept["data"] == prepared.name
+    assert kept["photos"] == 4 and kept["test"]["photos"] == 2 and kept["test"]["distance"] < 0.3
+    assert {key: value for key, value in after.meta.items() if key != "quality"} == before.meta
+    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
