@@ -1,0 +1,152 @@
+"""A training photo from its two files to the packed crop, as a loader's worker makes it: one process, one
+thread, crop 512 x 512, base (2048, 512), ratios 0.5 to 2, cat_max_ratio 0.75, flips; files as `fashionlib
+prepare` leaves them. Both pipelines make the same draws. Asserted first: equal label maps, and without scaled
+decoding photos that differ by 2/255 at most on average; timed as shipped, scaled decoding on. The photos are
+Clothing Co-Parsing's (550 pixels wide), drawn ones where that is missing, and the same ones enlarged.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from mmseg.utils import register_all_modules
+from PIL import Image
+
+from fashionlib import png, prepare, raw, rle, train
+from fashionlib.dataset import FashionDataset
+from fashionlib.paths import PROJECT
+from fashionlib.sources import ccp
+from fashionlib.sources.sample.plan import plan
+from fashionlib.sources.sample.scenes import draw
+from tests.benchmarks.frame import Line, faster, race, seconds
+
+TITLE = "Loader"
+CCP = PROJECT.parent / "shared" / "data" / "clothing-co-parsing"
+PHOTOS, EPOCHS = 40, 4  # 28 of them for training
+
+
+def measure() -> Iterator[Line]:
+    """Photos as they are, of 1024 pixels, and of 2400, where scaled decoding comes in."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    register_all_modules(init_default_scope=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        small = _prepared(folder / "small", _real if CCP.is_dir() else _drawn)
+        for words, data, target in (
+            ("550 px wide", small, ">= 2.5"),
+            ("1024 px high", _enlarged(small, folder / "1024", 1024), ">= 2.5"),
+            ("2400 px high", _enlarged(small, folder / "2400", 2400), ""),
+        ):
+            for photometric in (True, False):
+                yield _line(words, data, photometric, target)
+
+
+def _line(words: str, data: Path, photometric: bool, target: str) -> Line:
+    recipe = train.Recipe.from_preset(
+        "paper", model="segmenter_vit_t", data="benchmark", crop=(512, 512), resize_base=(2048, 512),
+        photometric=photometric,
+    )  # fmt: skip
+    ours = train.job.pipeline(recipe)
+    exact = [ours[0] | dict(reduced=False), *ours[1:]]
+    stock, exact, ours = (
+        FashionDataset(data, seed=0, pipeline=steps)
+        for steps in (train.job.stock_pipeline(recipe), exact, ours)
+    )
+    _check(stock, exact, 2)
+    _check(stock, ours, 255)  # scaled decoding is smoother: of its photos only the labels are compared
+    return faster(
+        f"photos {words}, {'with' if photometric else 'without'} photometric distortion",
+        ("MMSegmentation", lambda: _epochs(stock)), ("ours", lambda: _epochs(ours)), target,
+        note=_floor(data), per=EPOCHS * len(stock), rounds=7,
+    )  # fmt: skip
+
+
+def _check(stock: FashionDataset, ours: FashionDataset, tolerance: float) -> None:
+    for theirs, mine in zip(stock, ours, strict=True):
+        assert torch.equal(theirs["data_samples"].gt_sem_seg.data, mine["data_samples"].gt_sem_seg.data)
+        assert (theirs["inputs"].float() - mine["inputs"].float()).abs().mean() <= tolerance
+
+
+def _epochs(data: FashionDataset) -> None:
+    for item in range(EPOCHS * len(data)):
+        data[item]
+
+
+def _floor(data: Path) -> str:
+    """What both pipelines must do: read the whole of both files."""
+    ids = (data / "splits" / "train.txt").read_text().split()
+    photos = [np.fromfile(data / "images" / f"{i}.jpg", np.uint8) for i in ids]
+    labels = [(data / "labels" / f"{i}.png").read_bytes() for i in ids]
+    jpeg, inflate, _ = race(
+        lambda: [cv2.imdecode(photo, cv2.IMREAD_COLOR) for photo in photos],
+        lambda: [png.read(label) for label in labels],
+    )
+    return (
+        f"of ours decoding the JPEG takes {seconds(jpeg / len(ids))} unless it is scaled (no library at hand "
+        f"decodes a part of one), the label map {seconds(inflate / len(ids))}"
+    )
+
+
+def _prepared(folder: Path, fill) -> Path:
+    fill(folder / "raw")
+    prepare.prepare(folder / "raw", folder / "data", workers=1, progress=False)
+    return folder / "data"
+
+
+def _real(out: Path) -> None:
+    """The first photos of Clothing Co-Parsing in the raw layout."""
+    source, labelled = out.parent / "source", "annotations/pixel-level"
+    names = sorted(path.stem for path in (CCP / labelled).glob("*.mat"))[:PHOTOS]
+    for part, suffix in ((labelled, "mat"), ("photos", "jpg")):
+        (source / part).mkdir(parents=True)
+        for name in names:
+            (source / part / f"{name}.{suffix}").symlink_to(CCP / part / f"{name}.{suffix}")
+    (source / "label_list.mat").symlink_to(CCP / "label_list.mat")
+    ccp.convert(source, out, workers=1, progress=False)
+
+
+def _drawn(out: Path) -> None:
+    """Drawn wearers from head to foot, of the size of Clothing Co-Parsing's."""
+    scenes = [scene for scene in plan(400, 0) if scene.kind == "full"][:PHOTOS]
+    rows = []
+    for i, scene in enumerate(scenes):
+        picture, instances = draw(replace(scene, height=830, width=550), np.random.default_rng(i))
+        rows += [_row(out, f"{i:04}", picture, mask, class_id) for class_id, mask in instances]
+    _write(out, rows)
+
+
+def _enlarged(data: Path, folder: Path, height: int) -> Path:
+    """The prepared photos at `height`, as JPEGs of quality 92, and their label maps, prepared again."""
+
+    def fill(out: Path) -> None:
+        rows = []
+        for path in sorted((data / "images").glob("*.jpg")):
+            with Image.open(path) as photo:
+                size = round(photo.width * height / photo.height), height
+                picture = np.asarray(photo.resize(size, Image.Resampling.LANCZOS))
+            labels = png.read((data / "labels" / f"{path.stem}.png").read_bytes())
+            labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+            values = set(np.unique(labels).tolist()) - {0}
+            rows += [_row(out, path.stem, picture, labels == value, value - 1) for value in values]
+        _write(out, rows)
+
+    return _prepared(folder, fill)
+
+
+def _row(out: Path, name: str, picture: np.ndarray, mask: np.ndarray, class_id: int) -> list:
+    """An instance's row of train.csv; the photo is written with its first."""
+    path = out / "train" / f"{name}.jpg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        Image.fromarray(picture).save(path, quality=92)
+    return [name, rle.encode(mask), *mask.shape, class_id]
+
+
+def _write(out: Path, rows: list[list]) -> None:
+    raw.write(out, pd.DataFrame(rows, columns=list(raw.COLUMNS[:5])), "photos for a benchmark")
