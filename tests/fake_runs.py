@@ -96,7 +96,7 @@ def fake_models(monkeypatch) -> list:
 
     def load(path, kept=None):
         loaded.append(f"{path.parent.name}/{path.stem}")
-        return SimpleNamespace(quality=float(path.read_text()), meta={})
+        return SimpleNamespace(quality=float(path.read_text()), meta={"resize": [512, 128]})
 
     def read_meta(path):
         return dict(init_report=dict(source="random values", note="drawn for a test"))

@@ -144,8 +144,11 @@ def _validation(home: Path, split: Split, name: str, scale: str, sizes: str) -> 
 
     with patch.object(import_module("fashionlib.models.predict"), "precision", lambda *_: "fp32"):
         assert moved() <= 1e-5
+    note = f"in {models.precision()} {moved():.2%} of the pixels change places in the confusion matrix"
+    if scale == "full":
+        note += "; on a CPU `Scorer` takes full-scale photos one by one: 4 or 8 at once were slower (0.7 x)"
     return faster(
         f"validation, {name} {scale}, photos of {sizes}", ("one by one", one_by_one),
-        (f"batches of up to {score.BATCH} of a size", together), per=len(split.ids), rounds=3, warmup=0,
-        note=f"in {models.precision()} {moved():.2%} of the pixels change places in the confusion matrix",
+        (f"as Scorer chooses, up to {score.BATCH} of a size", together),
+        per=len(split.ids), rounds=3, warmup=0, note=note,
     )  # fmt: skip
