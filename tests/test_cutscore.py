@@ -1,6 +1,8 @@
 """Scores of cut-outs: known outlines, known masks, known intervals, and rows that are kept."""
 
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -230,6 +232,13 @@ def test_a_model_that_may_know_the_photos_is_refused(toy, monkeypatch):
         checkpoint(monkeypatch, fingerprint="xyz").check(toy)
     with pytest.raises(ValueError, match="28 classes that are not the 30 of toy"):
         checkpoint(monkeypatch, classes=list(CLASS_SETS["main"])).check(toy)
+
+
+def test_a_loaded_model_stays_in_its_process():
+    method = methods.ModelCutouts("weights.safetensors", "soft")
+    vars(method)["model"] = lambda: "can't be pickled"
+    other = pickle.loads(pickle.dumps(method))
+    assert other == method and "model" not in vars(other)
 
 
 def test_seconds_are_measured_on_the_cores_asked_for_and_no_others(toy):

@@ -25,6 +25,10 @@ class ModelCutouts:
     checkpoint: Path
     edge: str = "hard"
 
+    def __reduce__(self):
+        """To another process go the path and the edge, not the loaded model."""
+        return ModelCutouts, (self.checkpoint, self.edge)
+
     @cached_property
     def model(self):
         """Loaded when first needed, in whichever process that is."""
