@@ -1,0 +1,126 @@
+"""Edges where the truth is known: composites of a shirt with a drawn, truly mixed edge over other grounds."""
+
+import cv2
+import numpy as np
+import pytest
+
+from fashionlib.cutout import compose, cut, edges, photos
+from fashionlib.cutout.quality import GIVEN
+
+RED = (190, 35, 40)
+SIZE = (160, 140)
+
+
+def composite(ground=RED, seed=0):
+    """(photo uint8, alpha, shirt, and p as a model with patches of 8 sees it, float32) of a fuzzy shirt."""
+    rng = np.random.default_rng(seed)
+    height, width = SIZE
+    big = np.zeros((height * 4, width * 4), np.uint8)
+    cv2.ellipse(big, (width * 2, height * 2), (width, int(height * 1.2)), 10, 0, 360, 255, -1)
+    for angle in rng.uniform(0, 2 * np.pi, 6):
+        centre = int(width * (2 + np.cos(angle))), int(height * (2 + 1.2 * np.sin(angle)))
+        cv2.circle(big, centre, int(rng.uniform(20, 70)), int(255 * (rng.random() > 0.4)), -1)
+    alpha = cv2.GaussianBlur(cv2.resize(big, (width, height), interpolation=cv2.INTER_AREA), (0, 0), 1.2)
+    alpha = alpha.astype(np.float32) / 255
+    noise = cv2.GaussianBlur(rng.normal(0, 1, (*SIZE, 6)).astype(np.float32), (0, 0), 3)
+    shirt = np.clip(228 + 50 * noise[..., :3], 0, 255)
+    wall = np.clip(np.asarray(ground, np.float32) + 80 * noise[..., 3:], 0, 255)
+    photo = np.round(shirt * alpha[..., None] + wall * (1 - alpha[..., None])).astype(np.uint8)
+    coarse = cv2.resize(alpha, (width // 8, height // 8), interpolation=cv2.INTER_AREA)
+    return photo, alpha, shirt, cv2.resize(coarse, (width, height))
+
+
+def rim_of(alpha, pixels=6):
+    mixed = ((alpha > 0) & (alpha < 1)).astype(np.uint8)
+    return cv2.dilate(mixed, np.ones((2 * pixels + 1,) * 2, np.uint8)) > 0
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """Of each edge mode: (SAD of alpha, colour error on white, on black) at the rim, over two composites."""
+    table = {edge: np.zeros(3) for edge in edges.EDGES} | {"matting, colours as they were": np.zeros(3)}
+    for seed, ground in enumerate([RED, (40, 70, 150)]):
+        photo, truth, shirt, p = composite(ground, seed)
+        rim = rim_of(truth)
+        for edge in edges.EDGES:
+            alpha, note = edges.alpha_of(photo, p, edge)
+            assert note == ""
+            cutouts = {edge: edges.coloured(photo, alpha)}
+            if edge == "matting":
+                cutouts["matting, colours as they were"] = np.dstack([photo, alpha])
+            for name, rgba in cutouts.items():
+                colours = [colour_error(rgba, shirt, truth, grey)[rim].mean() for grey in (255, 0)]
+                table[name] += [np.abs(alpha / 255 - truth)[rim].sum(), *colours]
+    return table
+
+
+def colour_error(rgba, shirt, truth, grey) -> np.ndarray:
+    """In grey levels, over a ground of that `grey`."""
+    true = shirt * truth[..., None] + grey * (1 - truth[..., None])
+    return np.abs(compose.over(rgba, (grey,) * 3) - true)
+
+
+def test_each_finer_edge_is_nearer_to_the_truth_on_white_and_on_black(measured):
+    assert (measured["soft"] < 0.8 * measured["hard"]).all(), measured
+    assert (measured["matting"] < 0.9 * measured["soft"]).all(), measured
+
+
+def test_decontaminated_colours_are_nearer_to_the_truth(measured):
+    raw, clean = measured["matting, colours as they were"], measured["matting"]
+    assert (clean[1:] < 0.7 * raw[1:]).all(), measured
+
+
+def redness(rgba) -> np.ndarray:
+    on_white = compose.over(rgba, (255, 255, 255)).astype(int)
+    return on_white[..., 0] - on_white[..., 1]
+
+
+def test_a_red_wall_leaves_no_red_rim_on_a_white_shirt():
+    """*soft* calls some mixed pixels opaque, and those keep their red: its others are clean."""
+    photo, truth, _, p = composite()
+    rim = rim_of(truth, 2)
+    for edge, left in [("matting", 0.35), ("soft", 0.6)]:
+        alpha, _ = edges.alpha_of(photo, p, edge)
+        seen = rim if edge == "matting" else rim & (alpha < 255)
+        assert redness(edges.coloured(photo, alpha))[seen].mean() < left * redness(
+            np.dstack([photo, alpha]))[seen].mean()
+
+
+def test_a_given_mask_is_kept_as_soft_as_it_is_or_given_a_new_edge():
+    photo, truth, shirt, p = composite()
+    soft = np.round(truth * 255).astype(np.uint8)
+    kept = cut.from_mask(photos.Photo(photo), soft)
+    assert np.array_equal(kept.rgba[..., 3], soft)
+    assert (kept.quality, kept.votes, kept.scores, kept.notes) == (GIVEN, 0, None, ())
+    sure = (truth > 0.2) & (truth < 0.9)
+    assert np.abs(kept.rgba[..., :3] - shirt)[sure].mean() < 0.4 * np.abs(photo - shirt)[sure].mean()
+    drawn = ((p >= 0.5) * 255).astype(np.uint8)  # painted roughly
+    refined = cut.from_mask(photos.Photo(photo), drawn, "matting").rgba[..., 3]
+    rim = rim_of(truth)
+    assert np.abs(refined / 255 - truth)[rim].sum() < 0.5 * np.abs(drawn / 255 - truth)[rim].sum()
+
+
+@pytest.mark.parametrize("factor", [0.5, 2])
+def test_a_matte_serves_other_renditions_of_the_shot(factor):
+    photo, truth, _, _ = composite()
+    size = tuple(round(side * factor) for side in SIZE)
+    other = cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    result = cut.from_mask(photos.Photo(other), np.round(truth * 255).astype(np.uint8))
+    back = cv2.resize(result.rgba[..., 3], SIZE[::-1], interpolation=cv2.INTER_LINEAR) / 255
+    assert result.rgba.shape == (*size, 4) and np.abs(back - truth).mean() < 0.01
+
+
+def test_a_mask_of_another_shape_is_refused():
+    photo = photos.Photo(composite()[0])
+    with pytest.raises(ValueError, match="The mask is 100 x 160, the photo 140 x 160 pixels"):
+        cut.from_mask(photo, np.zeros((160, 100), np.uint8))
+    assert cut.from_mask(photo, np.zeros((53, 47), np.uint8)).notes == ("nothing to keep was found in it",)
+
+
+def test_only_the_rectangle_of_the_edge_is_solved():
+    where = np.zeros((300, 200), bool)
+    where[100:120, 50:70] = True
+    ((box, inner),) = edges._tiles(where)
+    assert where[box].shape == (20 + 2 * edges.OVERLAP, 20 + 2 * edges.OVERLAP)
+    assert where[box][inner].shape == (20, 20) and where[box][inner].all()
+    assert not list(edges._tiles(np.zeros((300, 200), bool)))
