@@ -1,13 +1,15 @@
 """Cut-outs: the clothes of a photo, or the person who wears them, without the ground.
 
     photos            files <-> upright RGB, with what travels beside the pixels
-    segment           which pixels belong to what is kept
+    segment, vote     which pixels belong to what is kept; a dress or a top and a skirt, not both
     edges             how opaque they are, and their colour without the old ground
-    cut               one photo through the three above
+    quality           how good the cut-out probably is; calibrate fits that to real IoU
+    cut               one photo through those above
     compose           crop, size, background, contact sheet
     options, single   what is made of a photo, and its files
     sources, report   which photos become which files, and what came of them
     batch             folders of photos
+    panel             notebooks: chosen by hand
 """
 
 from fashionlib.cutout.compose import contact_sheet
