@@ -6,6 +6,7 @@ Each actor loads it once. RAY_ADDRESS names the cluster; without it one is start
 """
 
 import glob
+import logging
 import os
 import tempfile
 import time
@@ -25,13 +26,12 @@ from fashionlib.cutout.single import Maker, Task
 SAVED = 30.0  # seconds between two copies of the report beside the pictures: what a lost driver forgets
 RETRIES = 3  # of photos whose actor died
 BLOCKS = 2000  # at most: a block is what is tried again
-_VERSION = ("size", "mtime", "ETag", "LastModified")  # what disks and object stores say of a file
 
 
 def run(inputs, out, model, options: Options, workers: int = 1, preview: bool = False,
         progress: bool = True) -> Result:
     """`batch.run` with fsspec URLs for `inputs` and `out`, by `workers` actors. Raises as it does."""
-    ray, fsspec = _libraries()
+    fsspec = _fsspec()
     if isinstance(model, torch.nn.Module):
         raise ValueError("The engine ray needs the model's path, not the model.")
     path = segment.checkpoint(model)
@@ -47,21 +47,22 @@ def run(inputs, out, model, options: Options, workers: int = 1, preview: bool = 
         ground = Path(options.background).read_bytes() if Path(options.background).is_file() else None
         arguments = path.read_bytes(), ground, str(out), choice, options
         with report:
-            failed = report.add_all(_rows(ray, to_do, workers, arguments), len(to_do), progress)
+            rows = _rows(to_do, workers, arguments) if to_do else ()
+            failed = report.add_all(rows, len(to_do), progress)
         if preview:
             _preview(place, root, Path(folder), report)
     return Result(len(to_do) - failed, len(tasks) - len(to_do), failed, f"{out}/{REPORT}")
 
 
-def _libraries():
+def _fsspec():
+    """The module, if all of the extra is there."""
     try:
         import fsspec
-        import ray
         import ray.data  # noqa: F401  (needs pyarrow)
     except ImportError as error:
         raise ValueError(f"The engine ray needs the extra of that name ({error}):"
                          " pip install 'fashionlib[ray]'.") from None
-    return ray, fsspec
+    return fsspec
 
 
 def _tasks(fsspec, inputs, out: str, options: Options, digest: str) -> list[dict[str, str]]:
@@ -80,12 +81,12 @@ def _tasks(fsspec, inputs, out: str, options: Options, digest: str) -> list[dict
 def _photos(fsspec, item: str, out: str) -> dict[tuple[str, str], str]:
     """{(URL, path below the folder or the glob's first wildcard): version} of the photos of one input."""
     place, base = fsspec.core.url_to_fs(item)
-    if place.isdir(base):
-        found = place.find(base, detail=True)
-    elif glob.has_magic(base):
+    if place.isfile(base):
+        return {(place.unstrip_protocol(base), PurePosixPath(base).name): _version(place.info(base))}
+    if glob.has_magic(base):
         found, base = place.glob(base, detail=True), str(sources.before_wildcard(PurePosixPath(base)))
-    elif place.exists(base):
-        found, base = {base: place.info(base)}, str(PurePosixPath(base).parent)
+    elif place.isdir(base):
+        found = place.find(base, detail=True)
     else:
         raise FileNotFoundError(f"{item} does not exist.")
     photos = {}
@@ -93,10 +94,15 @@ def _photos(fsspec, item: str, out: str) -> dict[tuple[str, str], str]:
         url, below = place.unstrip_protocol(path), PurePosixPath(path).relative_to(base)
         hidden = any(part.startswith(".") for part in below.parts) or url.startswith(f"{out}/")
         if info["type"] == "file" and below.suffix.lower() in sources.SUFFIXES and not hidden:
-            photos[url, str(below)] = " ".join(str(info.get(name, "")) for name in _VERSION)
+            photos[url, str(below)] = _version(info)
     if not photos:
         raise ValueError(f"{item} holds no photo ({', '.join(sorted(sources.SUFFIXES))}) outside {out}.")
     return photos
+
+
+def _version(info: dict) -> str:
+    """What disks and object stores say of a file that changes with it."""
+    return " ".join(str(info.get(name, "")) for name in ("size", "mtime", "ETag", "LastModified", "created"))
 
 
 def _names(place, root: str) -> set[str]:
@@ -111,11 +117,12 @@ def _names(place, root: str) -> set[str]:
 class _Actor:
     """Loads the model once; called with a photo it makes the files of that photo, and returns its row."""
 
-    def __init__(self, weights: bytes, ground: bytes | None, out: str, choice: segment.Choice,
-                 options: Options):
+    def __init__(self, weights, ground: bytes | None, out: str, choice: segment.Choice, options: Options):
+        import ray
+
         self._own = tempfile.TemporaryDirectory()
         folder = Path(self._own.name)
-        (folder / "model.safetensors").write_bytes(weights)
+        (folder / "model.safetensors").write_bytes(ray.get(weights))
         if ground:
             (folder / "ground").write_bytes(ground)
             options = replace(options, background=str(folder / "ground"))
@@ -156,25 +163,33 @@ def put(place, path: Path, target: str) -> None:
     os.replace(part, target)
 
 
-def _rows(ray, tasks: list[dict], workers: int, arguments: tuple) -> Iterator[Row]:
+def _rows(tasks: list[dict], workers: int, arguments: tuple) -> Iterator[Row]:
     """The rows as they come. An actor that dies is started again, and its photo is tried again."""
-    if not tasks:
-        return
-    if not ray.is_initialized():
+    import ray
+
+    if started := not ray.is_initialized():
         here = {"address": "local", "include_dashboard": False}
         ray.init(log_to_driver=False, **({} if os.environ.get("RAY_ADDRESS") else here))
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # ours counts photos
     context.max_errored_blocks = -1  # photos whose actors keep dying stop no other
+    weights, *others = arguments
+    held = ray.put(weights)  # by the driver: an actor that is started again finds it
     photos = ray.data.from_items(tasks, override_num_blocks=min(len(tasks), BLOCKS))
-    gpus = min(1, ray.cluster_resources().get("GPU", 0) / workers)
-    done = photos.map(_Actor, fn_constructor_args=arguments, num_cpus=1, num_gpus=gpus,
+    # max_task_retries has no other way in; Ray 2.64 is to name one (pyproject.toml ends below it)
+    done = photos.map(_Actor, fn_constructor_args=(held, *others), num_cpus=1,
+                      num_gpus=min(1, ray.cluster_resources().get("GPU", 0) / workers),
                       compute=ray.data.ActorPoolStrategy(size=workers),
-                      max_restarts=-1, max_task_retries=RETRIES)
+                      ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES})
     lost = {task["output"]: task for task in tasks}
-    for item in done.iter_rows():
-        yield Row(**item)
-        del lost[item["output"]]
+    try:
+        for item in done.iter_rows():
+            del lost[item["output"]]
+            yield Row(**item)
+    finally:
+        if started:
+            ray.shutdown()
     for task in lost.values():
         row = Row(task["output"], task["photo"], key=task["key"])
         row.fail(f"{task['photo']}: its actor died {RETRIES + 1} times: out of memory?")
