@@ -92,7 +92,7 @@ def test_no_head_aligns_corners():
 
 def test_every_vit_s_row_has_the_same_encoder():
     encoders = [models.config(name).model.backbone for name in models.MODELS if "vit_s" in name]
-    assert len(encoders) == 5
+    assert len(encoders) == 6  # under five decoders of the paper, and ours
     for encoder in encoders:
         assert {key: encoder.get(key) for key in _VIT_S if key != "norm_cfg"} == {
             key: value for key, value in _VIT_S.items() if key != "norm_cfg"
@@ -227,3 +227,10 @@ def test_half_precision_files_load_as_float32(saved, tmp_path):
     state = {k: v.half() if v.is_floating_point() else v for k, v in load_file(path).items()}
     save_file(state, half, metadata={"fashionlib": json.dumps(models.read_meta(path))})
     assert next(models.load(half).parameters()).dtype == torch.float32
+
+
+def test_unet_takes_a_whole_photo_of_any_sides():
+    model = models.build("unet", scale="mini")
+    model.eval()
+    model.meta["test_cfg"]["mode"] = model.test_cfg.mode = "whole"
+    assert models.predict(model, np.zeros((142, 128, 3), np.uint8)).shape == (142, 128)

@@ -315,3 +315,10 @@ def test_killed_and_started_again(finished, prepared_home, kill):
     process.wait()
     folder = train.train(asked, home=prepared_home, progress=False)
     assert same(weights(finished[0], 2), weights(folder, 2))
+
+
+def test_compile_compiles_the_encoder_in_place(prepared_home, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: asked.append(type(module).__name__))
+    folder = train.train(recipe(compile=True, epochs=1, photos=8), home=prepared_home, progress=False)
+    assert asked == ["VisionTransformer"] and (folder / "epoch_1.safetensors").is_file()

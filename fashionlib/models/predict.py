@@ -26,7 +26,7 @@ def precision(device: torch.device | str = "cpu", ask: str = "auto") -> str:
     if ask != "auto":
         return ask
     if torch.device(device).type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "bf16" if getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)() else "fp32"
 
 
@@ -105,13 +105,14 @@ def fitted_size(size: tuple[int, int], info: dict, zoom: float = 1.0) -> tuple[i
     """(h, w) at which a photo of `size` (H, W) is shown to the model.
 
     Fitted into `zoom` times ``info["resize"]`` with its aspect ratio kept. Whole-image inference rounds
-    each side to whole patches: a partly padded last patch would shift the logits against the photo.
+    each side to whole patches: a partly padded last patch would shift the logits against the photo. The
+    convolutional rows halve theirs up to four times, and U-Net takes no other sides than multiples of 16.
     """
     height, width = size
     long, short = info["resize"]
     factor = zoom * min(long / max(size), short / min(size))
     h, w = round(height * factor), round(width * factor)
-    patch = patch_size(info["model"], info["scale"]) or 1
+    patch = patch_size(info["model"], info["scale"]) or 16
     if info["test_cfg"]["mode"] == "whole":
         h, w = (max(patch, round(side / patch) * patch) for side in (h, w))
     return h, w

@@ -46,7 +46,7 @@ def claim(folder: Path, recipe: Recipe, info: dict, overwrite: bool) -> None:
         write_text(path, json.dumps(mine, indent=1) + "\n")
 
 
-_FREE = ("workers", "gpus", "precision")  # how a run is computed, not what: may change on resuming
+_FREE = ("workers", "gpus", "precision", "compile")  # how a run is computed, not what: may change on resuming
 
 
 def _first_difference(theirs: dict, mine: dict) -> str | None:

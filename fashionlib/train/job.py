@@ -69,6 +69,7 @@ def loader(recipe: Recipe, data_root: str) -> dict:
             batch_size=recipe.photos_per_step,
             seed=recipe.seed,
             accumulate=recipe.accumulate,
+            balance=recipe.balance,
         ),
         dataset=dict(
             type="FashionDataset",

@@ -96,6 +96,7 @@ class Recipe:
     clip_grad: float | None
     # photos
     photos: int | None
+    balance: float | None  # share of the photos below which a class is shown more often
     crop: tuple[int, int]
     resize_base: tuple[int, int]
     resize_range: tuple[float, float]
@@ -111,6 +112,7 @@ class Recipe:
     workers: int
     memory: str
     precision: str
+    compile: bool  # the encoder through torch.compile
     origin: dict[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -206,11 +208,13 @@ def _defaults(model: str) -> dict[str, Any]:
         warmup=0.0,
         clip_grad=None,
         photos=None,
+        balance=None,
         seed=0,
         gpus=1,
         workers=2,
         memory="auto",
         precision="auto",
+        compile=False,
     )
 
 
