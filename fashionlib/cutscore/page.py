@@ -78,12 +78,12 @@ def _value(row: pd.Series, column: str, factor: float, digits: int) -> str:
 def _made_by(group: pd.DataFrame) -> str:
     lines = []
     for _, row in group.iterrows():
-        what = [f"**{row.method}**: {row.model}"]
         if pd.notna(row.get("checkpoint")):
-            what.append(f"scale {row['scale']}, init {row.init} ({row.init_source})")
-            what.append(f"trained on {row.trained_on}, checkpoint {row.checkpoint}")
-        what.append(f"`{row.command}` at {row.commit}")
+            weights = f"checkpoint {row.checkpoint}, trained on {row.trained_on}"
+            begun = f"scale {row['scale']}, init {row.init} ({row.init_source})"
+            lines.append(f"- **{row.method}**: {row.model}, {begun}; {weights}")
         if pd.notna(row.get("timed")):
-            what.append(f"{row.timed:.0f} photos timed on {row.device}, busy {100 * row.busy:.0f} %")
-        lines.append("- " + "; ".join(what))
-    return "\n".join(lines)
+            busy = f"busy {100 * row.busy:.0f} %"
+            lines.append(f"- Seconds of {row.method}: {row.timed:.0f} photos on {row.device}, {busy}")
+    made = dict.fromkeys(f"- `{row.command}` at {row.commit}" for _, row in group.iterrows())
+    return "\n".join([*lines, *made])
