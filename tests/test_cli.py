@@ -116,3 +116,24 @@ def test_cutout_counts_and_fails_with_its_photos(tmp_path, monkeypatch):
     result = call("cutout", "a.jpg", "b", "--out", tmp_path, "--keep", "dress,shoe", "--edge", "soft")
     assert result.exit_code == 1
     assert result.output == f"3 cut out, 1 up to date, 1 failed: {tmp_path}/report.csv\n"
+
+
+def test_cutout_that_makes_no_sense_ends_with_2(tmp_path):
+    for words, sentence in [
+        (["a.jpg"], "PHOTOS and --out say what to cut out"),
+        (["a.jpg", "--out", tmp_path / "out"], "a.jpg does not exist"),
+        (["a.jpg", "--out", tmp_path / "out", "--edge", "sof"], "Did you mean 'soft'"),
+        (["--about", "--model", __file__], "can't be read as a checkpoint"),
+    ]:
+        result = call("cutout", *words)
+        last = result.stderr.splitlines()[-1]
+        assert result.exit_code == 2 and last.startswith("Error: ") and sentence in last, result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_cutout_tells_about_its_model_without_photos(monkeypatch):
+    from fashionlib.cutout import about
+
+    monkeypatch.setattr(about, "about", lambda model: f"about {model}")
+    result = call("cutout", "--about")
+    assert (result.exit_code, result.output) == (0, "about None\n")
