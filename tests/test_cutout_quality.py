@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from fashionlib import models
 from fashionlib.classes import CLASS_SETS
-from fashionlib.cutout import calibrate, quality
+from fashionlib.cutout import calibrate, cut, photos, quality, segment
 
 PERSON = list(CLASS_SETS["person"])
 COAT, JACKET, HAIR, SKIN = (PERSON.index(name) for name in ("coat", "jacket", "hair", "skin"))
@@ -97,3 +97,19 @@ def test_calibrate_measures_a_split_and_keeps_the_result_in_the_checkpoint(prepa
     assert kept["photos"] == 4 and kept["test"]["photos"] == 2 and kept["test"]["distance"] < 0.3
     assert {key: value for key, value in after.meta.items() if key != "quality"} == before.meta
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
+
+
+def test_a_cutout_carries_its_quality_and_votes(monkeypatch):
+    scores = figures()
+    dress, skirt = PERSON.index("dress"), PERSON.index("skirt")
+    scores[dress, 40:85], scores[skirt, 40:85] = 0.6 * scores[COAT, 40:85], 0.4 * scores[COAT, 40:85]
+    scores[dress, 85:], scores[skirt, 85:] = 0.4 * scores[COAT, 85:], 0.6 * scores[COAT, 85:]  # the hem
+    scores[COAT] = 0
+    monkeypatch.setattr(models, "probabilities", lambda model, rgb: scores)
+    stub = torch.nn.Module()
+    stub.meta = {"classes": PERSON, "quality": {
+        "weights": {"bias": 0.0}, "limits": quality.DEFAULT["limits"] | {"area": 0.0}}}
+    result = cut.cut(photos.Photo(np.zeros((120, 160, 3), np.uint8)), stub, segment.wanted(PERSON))
+    assert result.votes == 1 and result.quality == quality.Quality(0.5, ("small",))  # by its own calibration
+    _, found = cut.layers(result, PERSON, segment.wanted(PERSON).kept)
+    assert [layer["class"] for layer in found] == ["dress"]
