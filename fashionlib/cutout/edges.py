@@ -25,7 +25,10 @@ def alpha_of(rgb: np.ndarray, p: np.ndarray, edge: str) -> tuple[np.ndarray, str
     if edge == "hard" or mask.all() or not mask.any():
         return mask * np.uint8(255), ""
     low, high = _bounds(mask)
-    alpha, note = np.clip(0.5 + GUIDE_CONTRAST * (_guided(rgb, mask) - 0.5), low, high), ""
+    alpha, note = _guided(rgb, mask), ""
+    alpha *= GUIDE_CONTRAST  # around 1/2
+    alpha += 0.5 - 0.5 * GUIDE_CONTRAST
+    alpha.clip(low, high, out=alpha)
     if edge == "matting":
         alpha, note = _matting(rgb, alpha, (low < 1) & (high > 0))
     return np.round(alpha * 255).astype(np.uint8), note
@@ -66,7 +69,9 @@ def _guided(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
     offset = mean_p - (slope * mean_i).sum(axis=-1)
     alpha = cv2.resize(mean(offset), (width, height))
     for channel, factors in enumerate(cv2.split(mean(slope))):  # one at a time: big photos
-        alpha += cv2.resize(factors, (width, height)) * (rgb[..., channel] / np.float32(255))
+        part = cv2.resize(factors / 255, (width, height))
+        part *= rgb[..., channel]  # in place: a map of 20 megapixels takes 80 MB
+        alpha += part
     return alpha
 
 
