@@ -31,11 +31,18 @@ def source(raw_folder):
 
 def test_a_photo_is_drawn_with_its_own_classes_only(model):
     image = np.random.default_rng(0).integers(0, 256, (60, 45, 3), np.uint8)
-    free = selftrain.pseudo_label(model, image, range(27))
-    label = selftrain.pseudo_label(model, image, [10])
+    free = selftrain.pseudo_label(model, image, dict.fromkeys(range(27), 1.0))
+    label = selftrain.pseudo_label(model, image, {10: 1.0})
     values = classes.label_values("person")
     assert label.shape == (60, 45) and set(np.unique(label)) <= {0, values[10], values[46], values[47]}
     assert len(np.unique(free)) > len(np.unique(label))  # an untrained model names anything it may
+
+
+def test_a_class_that_is_rare_elsewhere_wins_more_pixels_where_it_is_tagged(model):
+    image = np.random.default_rng(0).integers(0, 256, (60, 45, 3), np.uint8)
+    value = classes.label_values("person")[12]
+    counts = [(selftrain.pseudo_label(model, image, {12: rate}) == value).sum() for rate in (1e9, 1e-9)]
+    assert counts == [0, 60 * 45]
 
 
 def test_added_photos_are_for_training_alone_and_the_split_stays(source, raw_folder, model, tmp_path):
@@ -78,10 +85,10 @@ def test_a_stopped_run_goes_on_and_draws_nothing_twice(source, model, tmp_path, 
 def test_masks_survive_the_way_into_the_raw_layout(source, model, tmp_path):
     out = selftrain.extend(source, tmp_path / "plus", model, progress=False)
     rows = raw.read(out)
-    for image_id, class_ids in {"u0": [10], "u1": [6, 0]}.items():
+    for image_id, rates in {"u0": {10: 1.0}, "u1": {6: 0.1, 0: 0.1}}.items():
         mine = rows[rows.ImageId == image_id]
         with Image.open(out / "train" / f"{image_id}.jpg") as photo:
-            label = selftrain.pseudo_label(model, np.asarray(photo), class_ids)
+            label = selftrain.pseudo_label(model, np.asarray(photo), rates)
         values = [classes.label_values("person")[i] for i in mine.ClassId]
         painted = rle.label_map(list(mine.EncodedPixels), [v - 1 for v in values], 40, 30)
         assert np.array_equal(painted, label)

@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import torch
@@ -26,7 +27,7 @@ from fashionlib.train.memory import SavedTensors
 from tests.benchmarks.frame import Line, faster, leaner, race, seconds
 
 TITLE = "Attention and the training step"
-ROUNDS = dict(segmenter_vit_t=7, segmenter_vit_b=5, setr_mla=3)
+ROUNDS = dict(segmenter_vit_t=7, segmenter_vit_b=4, setr_mla=2)
 FAST = dict(segmenter_vit_t=">= 3", segmenter_vit_b=">= 3", setr_mla=">= 2.5")
 OVER_BF16 = dict(segmenter_vit_t=">= 1.2", segmenter_vit_b=">= 1", setr_mla=">= 1")
 TCMALLOC = "/usr/lib/*/libtcmalloc_minimal.so.4"
@@ -37,6 +38,7 @@ def measure() -> Iterator[Line]:
     for name in ROUNDS:
         yield from training_steps(name)
     yield from with_tcmalloc()
+    yield from compiled("segmenter_vit_t")
     for name in ("segmenter_vit_t", "segmenter_vit_s"):
         yield from inference(name)
 
@@ -89,6 +91,22 @@ def inference(name: str) -> Iterator[Line]:
             f"inference, {name}, {n} photos", ("fp32", lambda x=x: infer(model, x, "fp32")),
             ("bf16", lambda x=x: infer(model, x, "bf16")), ">= 1", per=n,
         )  # fmt: skip
+
+
+def compiled(name: str) -> Iterator[Line]:
+    """What ``compile=True`` does to a step of ours, and what it costs first."""
+    torch.manual_seed(0)
+    plain = models.build(name)
+    ours = copy.deepcopy(plain)
+    ours.backbone.compile()
+    x, samples = batch(1)
+    begun = time.perf_counter()
+    step(ours, x, samples, "bf16")
+    cost = f"the first step took {seconds(time.perf_counter() - begun)} to compile; a run of minutes loses"
+    yield faster(
+        f"training step, {name}: torch.compile", ("ours bf16", lambda: step(plain, x, samples, "bf16")),
+        ("compiled", lambda: step(ours, x, samples, "bf16")), note=cost, rounds=ROUNDS[name],
+    )  # fmt: skip
 
 
 def pair(name: str):
