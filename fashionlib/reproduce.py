@@ -28,7 +28,7 @@ _EXECUTE = (  # the process of one notebook: many in one leak kernels
     "import json, sys, papermill; out = sys.stdout; papermill.execute_notebook("
     "**json.loads(sys.argv[1]), progress_bar=False, stdout_file=out, stderr_file=out)"
 )
-_DOORS = ("cli.py", "doctor.py", "plan.py", "publish.py", "reproduce.py")  # code that no notebook runs
+_DOORS = {"cli", "doctor.py", "plan.py", "publish.py", "reproduce.py"}  # code that no notebook runs
 
 
 class StepFailed(RuntimeError):
@@ -120,7 +120,8 @@ def inputs(step: Step) -> dict[str, str]:
 
 def library() -> str:
     """A hash of the code that notebooks run."""
-    files = sorted(path for path in Path(__file__).parent.rglob("*.py") if path.name not in _DOORS)
+    root = Path(__file__).parent
+    files = sorted(path for path in root.rglob("*.py") if not _DOORS & set(path.relative_to(root).parts))
     return _hash(*(path.read_text(encoding="utf-8") for path in files))
 
 

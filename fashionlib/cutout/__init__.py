@@ -8,7 +8,10 @@
     compose           crop, size, background, contact sheet
     options, single   what is made of a photo, and its files
     sources, report   which photos become which files, and what came of them
-    batch             folders of photos
+    keys, engines     what is done already; several photos at once, in threads or processes
+    batch, preview    folders of photos, and a page that shows what came of them
+    on_ray            the same on a cluster
+    about             the model's facts: data, licences
     panel             notebooks: chosen by hand
 """
 

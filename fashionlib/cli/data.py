@@ -1,0 +1,148 @@
+"""Commands about data: from a source to photos, label maps and splits."""
+
+from pathlib import Path
+
+import click
+
+from fashionlib.cli import EXISTING, FOLDER, main
+
+
+@main.command()
+@click.option("--photos", default=400, help="Annotated photos to draw.")
+@click.option("--seed", default=0, help="Another seed draws another sample.")
+def sample(photos: int, seed: int) -> None:
+    """Draw the sample into raw/sample and prepare it in data/sample."""
+    from fashionlib import paths
+    from fashionlib.notebook import stratify_by_default
+    from fashionlib.prepare import prepare
+    from fashionlib.sources import sample
+
+    raw = sample.make(paths.raw_folder("sample"), photos, seed)
+    _say_prepared(prepare(raw, paths.data_folder("sample"), stratify=stratify_by_default("sample")))
+
+
+@main.group()
+def convert() -> None:
+    """Bring a data set into the raw layout (that of Kaggle's iMaterialist 2020)."""
+
+
+@convert.command("ccp")
+@click.argument("src", type=EXISTING)
+@click.argument("out", type=FOLDER)
+def convert_ccp(src: Path, out: Path) -> None:
+    """Clothing Co-Parsing: SRC is the unpacked archive with photos/ and annotations/."""
+    from fashionlib.sources import ccp
+
+    click.echo(f"Wrote {ccp.convert(src, out)}.")
+
+
+@convert.command("fashionpedia")
+@click.argument("src", type=EXISTING)
+@click.argument("out", type=FOLDER)
+def convert_fashionpedia(src: Path, out: Path) -> None:
+    """Fashionpedia: SRC holds CVDF's JSON files and unpacked zips, or is one such JSON file."""
+    from fashionlib.sources import fashionpedia
+
+    click.echo(f"Wrote {fashionpedia.convert(src, out)}.")
+
+
+@convert.command("folder")
+@click.argument("src", type=EXISTING)
+@click.argument("out", type=FOLDER)
+@click.option("--table", type=EXISTING, help="The class table.  [default: SRC/classes.csv]")
+def convert_folder(src: Path, out: Path, table: Path | None) -> None:
+    """Your own photos and painted masks: SRC holds photos/, masks/ and the class table classes.csv."""
+    from fashionlib.sources import folder
+
+    click.echo(f"Wrote {folder.convert(src, out, table)}.")
+
+
+@main.command()
+@click.argument("data")
+def download(data: str) -> None:
+    """Fetch ccp or fashionpedia from its official place, going on where a download stopped."""
+    from fashionlib import paths
+    from fashionlib.sources import download
+
+    source = download.download(data)
+    click.echo(f"Now: fashionlib convert {data} {source} {paths.raw_folder(data)}")
+
+
+@main.command()
+@click.argument("prepared", type=FOLDER)
+@click.argument("out", type=FOLDER)
+@click.option("--split", default="train", help="Whose photos: train for training, test for a test.")
+@click.option("--photos", "count", default=400, help="Composites to make.")
+@click.option("--seed", default=0, help="Another seed makes other composites.")
+@click.option("--workers", type=int, help="Processes; all cores if not given.")
+def flatlay(prepared: Path, out: Path, **options) -> None:
+    """Single garments of the PREPARED photos, alone and large on other grounds: a raw folder OUT."""
+    from fashionlib.sources import flatlay
+
+    click.echo(f"Wrote {flatlay.make(prepared, out, **options)}.")
+
+
+@main.command()
+@click.argument("raw", type=FOLDER)
+@click.argument("out", type=FOLDER)
+@click.option("--model", type=EXISTING, help="Checkpoint that draws masks for the tagged photos of RAW/test.")
+@click.option("--add", type=FOLDER, multiple=True, help="Raw folder whose photos are added; several times.")
+def extend(raw: Path, out: Path, model: Path | None, add: tuple[Path, ...]) -> None:
+    """Write RAW with more photos for training to OUT: tagged ones, other folders; never scored on."""
+    from fashionlib import models, selftrain
+
+    loaded = models.load(model) if model else None
+    click.echo(f"Wrote {selftrain.extend(raw, out, loaded, add)}.")
+
+
+@main.command()
+@click.argument("raw", type=FOLDER)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write the page to this file."
+)
+def audit(raw: Path, out: Path | None) -> None:
+    """One page about a raw folder, to be read before any training."""
+    from fashionlib.audit import audit
+
+    click.echo(audit(raw, out))
+
+
+@main.command()
+@click.argument("raw", type=FOLDER)
+@click.argument("out", type=FOLDER)
+@click.option(
+    "--class-set", default="main", help="main (the paper's 28), person (with hair and skin) or all (parts)."
+)
+@click.option(
+    "--part-only", default="leave_out", help="Photos that carry parts only: leave_out, ignore or keep."
+)
+@click.option(
+    "--fractions", nargs=3, type=float, default=(0.7, 0.2, 0.1), help="Shares of train, val and test."
+)
+@click.option("--seed", default=0, help="Of the split.")
+@click.option(
+    "--stratify/--random",
+    default=None,
+    help="Spread rare classes over the splits?  [default: not for the paper's data]",
+)
+@click.option("--max-side", type=int, help="Shrink photos whose longer side has more pixels.")
+@click.option("--max-bad", default=0.01, help="Share of unusable photos to go on with.")
+@click.option("--workers", type=int, help="Processes; all cores if not given.")
+def prepare(raw: Path, out: Path, stratify: bool | None, **options) -> None:
+    """Write label maps and splits of the raw folder RAW to OUT, as MMSegmentation expects them."""
+    from fashionlib.notebook import stratify_by_default
+    from fashionlib.prepare import prepare
+
+    stratify = stratify_by_default(out.resolve().name) if stratify is None else stratify
+    _say_prepared(prepare(raw, out, stratify=stratify, **options))
+
+
+def _say_prepared(summary: dict) -> None:
+    """The counts of a ``dataset.json`` in a few lines."""
+    counts, left_out = summary["counts"], summary["left_out"]
+    click.echo(
+        f"{summary['data']}: {counts['photos']} photos ({counts['train']} train, {counts['val']} val, "
+        f"{counts['test']} test), {len(summary['classes'])} classes, {counts['instances']} instances."
+    )
+    for reason, photos in left_out.items():
+        click.echo(f"Left out: {photos} photos ({reason.replace('_', ' ')}), listed in left_out.csv.")
