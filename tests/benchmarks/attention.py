@@ -27,9 +27,17 @@ from fashionlib.train.memory import SavedTensors
 from tests.benchmarks.frame import Line, faster, leaner, race, seconds
 
 TITLE = "Attention and the training step"
-ROUNDS = dict(segmenter_vit_t=7, segmenter_vit_b=4, setr_mla=2)
+ROUNDS = dict(segmenter_vit_t=9, segmenter_vit_b=3, setr_mla=2)
 FAST = dict(segmenter_vit_t=">= 3", segmenter_vit_b=">= 3", setr_mla=">= 2.5")
 OVER_BF16 = dict(segmenter_vit_t=">= 1.2", segmenter_vit_b=">= 1", setr_mla=">= 1")
+FP32 = (
+    "matrix products take 73 % of stock's step and 87 % of ours (torch's profiler), at 130 to 170 of the 195 "
+    "GFLOP/s that a large product reaches here, so what else there was to save is saved. Three heads on two "
+    "cores leave one idle during a quarter of stock's batched products; the fused kernel does not, but "
+    "multiplies once more in its backward pass. Tried: plain products 1.1 times stock; a product a head "
+    "takes 2.3 ms where a batched one takes 3.1, not built in for a model of three heads alone. DESIGN's "
+    "1.5 was measured against a stock step of 1.10 s, which takes 0.73 s here: page faults are cheaper now."
+)
 TCMALLOC = "/usr/lib/*/libtcmalloc_minimal.so.4"
 
 
@@ -58,10 +66,6 @@ def training_steps(name: str) -> Iterator[Line]:
         ("ours bf16", run(ours, "bf16")), OVER_BF16[name], rounds=rounds,
     )  # fmt: skip
     yield faster(
-        f"{what}: fp32", ("stock fp32", run(stock, "fp32")), ("ours fp32", run(ours, "fp32")),
-        ">= 1.5" if name == "segmenter_vit_t" else "", rounds=rounds,
-    )  # fmt: skip
-    yield faster(
         f"{what}: lean", ("stock fp32", run(stock, "fp32")), ("ours bf16", run(lean, "bf16")),
         ">= 1.8", rounds=rounds,
     )  # fmt: skip
@@ -70,10 +74,23 @@ def training_steps(name: str) -> Iterator[Line]:
         f"{what}: saved activations, lean", ("stock fp32", kept),
         ("ours bf16", saved(lean, x, samples, "bf16")), "<= 0.25",
     )  # fmt: skip
+    if name == "segmenter_vit_t":
+        yield from without_bf16_or_recomputing(what, stock, ours, batch(1), kept, rounds)
+
+
+def without_bf16_or_recomputing(
+    what: str, stock, ours, photos: tuple, kept: int, rounds: int
+) -> Iterator[Line]:
+    """What each half of *lean* and *fast* gives alone; `kept` is what stock saves, in bytes."""
+    run = lambda model, precision: lambda: step(model, *photos, precision)  # noqa: E731
+    yield faster(
+        f"{what}: fp32", ("stock fp32", run(stock, "fp32")), ("ours fp32", run(ours, "fp32")),
+        ">= 1.5", FP32, rounds=rounds,
+    )  # fmt: skip
     attention.install(ours, "lean")
     yield leaner(
         f"{what}: saved activations, fused attention without recomputing", ("stock fp32", kept),
-        ("ours bf16", saved(ours, x, samples, "bf16")),
+        ("ours bf16", saved(ours, *photos, "bf16")),
     )  # fmt: skip
     yield faster(
         f"{what}: fused attention without recomputing", ("stock fp32", run(stock, "fp32")),
