@@ -77,11 +77,13 @@ def publish(data: str, check: bool) -> None:
 @main.command()
 @click.argument("checkpoints", type=EXISTING, nargs=-1, required=True)
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-def pack(checkpoints: tuple[Path, ...], out: Path) -> None:
+@click.option("--resize", nargs=2, type=int, metavar="LONG SHORT", help="Fit photos into this to test them.")
+def pack(checkpoints: tuple[Path, ...], out: Path, resize: tuple[int, int] | None) -> None:
     """Average CHECKPOINTS of one run and write them to OUT in int8: a quarter of the size."""
     from fashionlib.models.pack import pack
 
-    click.echo(f"Wrote {pack(checkpoints, out)} ({out.stat().st_size / 1e6:.1f} MB).")
+    pack(checkpoints, out, **({"resize": list(resize)} if resize else {}))
+    click.echo(f"Wrote {out} ({out.stat().st_size / 1e6:.1f} MB).")
 
 
 @main.command()
