@@ -322,3 +322,30 @@ def test_compile_compiles_the_encoder_in_place(prepared_home, monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "compile", lambda module: asked.append(type(module).__name__))
     folder = train.train(recipe(compile=True, epochs=1, photos=8), home=prepared_home, progress=False)
     assert asked == ["VisionTransformer"] and (folder / "epoch_1.safetensors").is_file()
+
+
+def test_fp16_scales_its_loss_and_learns_what_fp32_learns(prepared_home):
+    histories = {}
+    for precision in ("fp32", "fp16"):
+        folder = train.train(
+            recipe(precision=precision, variant=precision), home=prepared_home, progress=False
+        )
+        histories[precision] = pd.read_csv(folder / "history.csv").loss
+    assert (histories["fp16"] - histories["fp32"]).abs().max() < 0.05 * histories["fp32"].max()
+    assert not histories["fp16"].equals(histories["fp32"])
+
+
+def test_a_step_whose_fp16_gradients_overflow_is_left_out_and_the_scale_survives_a_stop():
+    weight = torch.nn.Parameter(torch.ones(1))
+    make = lambda: runner.AutocastOptimWrapper(  # noqa: E731
+        "fp16", optimizer=torch.optim.SGD([weight], lr=0.1), clip_grad=dict(max_norm=1.0)
+    )
+    wrapper = make()
+    before = wrapper.scaler.get_scale()
+    wrapper.update_params((weight * float("inf")).sum())
+    assert weight.item() == 1 and wrapper.scaler.get_scale() == before / 2
+    wrapper.update_params((3 * weight).sum())
+    assert abs(weight.item() - 0.9) < 1e-6  # a gradient of 3, clipped to 1 after it was scaled down again
+    other = make()
+    other.load_state_dict(wrapper.state_dict())
+    assert other.scaler.get_scale() == before / 2

@@ -15,6 +15,7 @@ import fashionlib.engine  # noqa: F401  (first: it keeps the engine quiet)
 from fashionlib.models.build import build, config, meta, patch_size, shipped_crop, test_resize
 from fashionlib.models.checkpoint import load, read_meta, save
 from fashionlib.models.predict import (
+    PRECISIONS,
     autocast,
     fitted_size,
     logits,
@@ -27,7 +28,7 @@ from fashionlib.models.predict import (
 from fashionlib.models.table import MODELS, PAPER, SCALES, ModelSpec
 
 __all__ = [
-    "MODELS", "PAPER", "SCALES", "ModelSpec", "autocast", "build", "config", "fitted_size", "load", "logits",
-    "meta", "patch_size", "precision", "predict", "predict_batch", "probabilities", "read_meta", "save",
-    "shipped_crop", "test_resize", "upsampled_argmax",
+    "MODELS", "PAPER", "PRECISIONS", "SCALES", "ModelSpec", "autocast", "build", "config", "fitted_size",
+    "load", "logits", "meta", "patch_size", "precision", "predict", "predict_batch", "probabilities",
+    "read_meta", "save", "shipped_crop", "test_resize", "upsampled_argmax",
 ]  # fmt: skip

@@ -67,8 +67,11 @@ def _make(info: dict) -> list:
 def _network(info: dict) -> EncoderDecoder:
     """The network of a checkpoint on the CPU, its weights as torch's layers come.
 
-    Channels are last in memory, as they are in a photo: a tenth to a fifth quicker where it convolves.
+    Channels are last in memory, as they are in a photo: a tenth to a fifth quicker where it convolves, but
+    for DeepLabV3+, whose depthwise convolutions take longer so.
     """
     register_all_modules(init_default_scope=True)
     cfg = config(info["model"], len(info["classes"]), info["scale"], tuple(info["crop"]))
-    return revert_sync_batchnorm(MMSEG_MODELS.build(cfg.model)).to(memory_format=torch.channels_last)
+    model = revert_sync_batchnorm(MMSEG_MODELS.build(cfg.model))
+    depthwise = any(getattr(module, "groups", 1) > 1 for module in model.modules())
+    return model if depthwise else model.to(memory_format=torch.channels_last)

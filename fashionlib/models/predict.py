@@ -17,24 +17,28 @@ from mmseg.models import EncoderDecoder
 from fashionlib.classes import check_name
 from fashionlib.models.build import patch_size
 
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 BATCH = 8  # photos, or windows of photos, that go through the model at once
 
 
 def precision(device: torch.device | str = "cpu", ask: str = "auto") -> str:
-    """``fp32`` or ``bf16``: what ``auto`` means on `device` (bf16 where the hardware multiplies it)."""
-    check_name(ask, ("auto", "fp32", "bf16"), "precision")
-    if ask != "auto":
+    """What `ask` means on `device`: ``auto`` is what the hardware multiplies fast.
+
+    bf16 on CPUs and GPUs that have it, fp16 on older GPUs, fp32 on older CPUs.
+    """
+    if check_name(ask, PRECISIONS, "precision") != "auto":
         return ask
     if torch.device(device).type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)() else "fp32"
 
 
 def autocast(device: torch.device | str = "cpu", ask: str = "auto"):
     """The context that runs a model in `precision(device, ask)`."""
-    if precision(device, ask) == "fp32":
+    kind = precision(device, ask)
+    if kind == "fp32":
         return nullcontext()
-    return torch.autocast(torch.device(device).type, torch.bfloat16)
+    return torch.autocast(torch.device(device).type, torch.bfloat16 if kind == "bf16" else torch.float16)
 
 
 def logits(model: EncoderDecoder, image: np.ndarray, ask: str = "auto", zoom: float = 1.0) -> torch.Tensor:
@@ -42,7 +46,7 @@ def logits(model: EncoderDecoder, image: np.ndarray, ask: str = "auto", zoom: fl
 
     Args:
         image: uint8 RGB (H, W, 3).
-        ask: precision: ``auto``, ``fp32`` or ``bf16``.
+        ask: one of `PRECISIONS`.
         zoom: show the photo so many times as large as the checkpoint says: more tokens (or windows).
 
     Returns:

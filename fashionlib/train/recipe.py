@@ -162,7 +162,7 @@ class Recipe:
             ("schedule", ("poly", "cosine")),
             ("memory", ("auto", "lean")),
             ("test_mode", ("slide", "whole")),
-            ("precision", ("auto", "fp32", "bf16")),
+            ("precision", models.PRECISIONS),
         ):
             check_name(getattr(self, name), allowed, name)
         share = (1 if self.batch_is == "per_gpu" else self.gpus) * self.accumulate

@@ -45,20 +45,41 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
 @OPTIM_WRAPPERS.register_module()
 class AutocastOptimWrapper(OptimWrapper):
-    """Forward and loss under bf16 autocast, on a CPU too (MMEngine's AmpOptimWrapper is GPU only).
+    """Forward and loss under autocast, on a CPU too (MMEngine's AmpOptimWrapper is GPU only).
 
-    bf16 has fp32's range, so there is no loss scaling.
+    bf16 has fp32's range. fp16 has not: its loss is scaled up, gradients down again before they are clipped,
+    and a step whose gradients overflowed is left out (Micikevicius et al., arXiv 1710.03740, section 3.2).
     """
 
     def __init__(self, precision: str = "auto", **kwargs) -> None:
         super().__init__(**kwargs)
         self.precision = precision
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.scaler = torch.amp.GradScaler(device, enabled=models.precision(device, precision) == "fp16")
 
     @contextmanager
     def optim_context(self, model):
         device = next(model.parameters()).device
         with super().optim_context(model), models.autocast(device, self.precision):
             yield
+
+    def backward(self, loss: torch.Tensor, **kwargs) -> None:
+        super().backward(self.scaler.scale(loss), **kwargs)
+
+    def step(self, **kwargs) -> None:
+        if self.clip_grad_kwargs:
+            self.scaler.unscale_(self.optimizer)
+            self._clip_grad()
+        self.scaler.step(self.optimizer, **kwargs)
+        self.scaler.update()
+
+    def state_dict(self) -> dict:
+        return super().state_dict() | dict(scaler=self.scaler.state_dict())
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(state_dict["scaler"])
+        super().load_state_dict({name: part for name, part in state_dict.items() if name != "scaler"})
 
 
 class StepSchedulerHook(ParamSchedulerHook):
