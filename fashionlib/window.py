@@ -117,7 +117,9 @@ class LoadWindow(BaseTransform):
         cat_max_ratio: redraw a window, up to 10 times, of which one class fills this share or more.
         flip: probability of a horizontal flip.
         reduced: decode JPEGs at a half, quarter or eighth of their size where the window is smaller
-            still; quicker, and smoother than bilinear resizing by such a factor.
+            still. Quicker, but smoother than bilinear resizing by such a factor, which is what a model
+            is shown when it is tested: on the drawn sample, photos of 300 to 1,200 pixels shown at 128, it
+            cost a quarter of the mIoU. Off unless both sides do it.
         ignore_index: label that the share does not count.
         backend_args: as in LoadImageFromFile.
 
@@ -132,7 +134,7 @@ class LoadWindow(BaseTransform):
         crop_size: tuple[int, int],
         cat_max_ratio: float = 1.0,
         flip: float = 0.5,
-        reduced: bool = True,
+        reduced: bool = False,
         ignore_index: int = 255,
         backend_args: dict | None = None,
     ) -> None:
