@@ -117,9 +117,9 @@ class LoadWindow(BaseTransform):
         cat_max_ratio: redraw a window, up to 10 times, of which one class fills this share or more.
         flip: probability of a horizontal flip.
         reduced: decode JPEGs at a half, quarter or eighth of their size where the window is smaller
-            still. Quicker, but smoother than bilinear resizing by such a factor, which is what a model
-            is shown when it is tested: on the drawn sample, photos of 300 to 1,200 pixels shown at 128, it
-            cost a quarter of the mIoU. Off unless both sides do it.
+            still. Quicker, but smoother than bilinear resizing by such a factor, and a model is tested
+            on photos resized so: on the drawn sample (300 to 1,200 pixels, shown at 128) validation mIoU
+            fell from 0.183 to 0.166 (ViT-T mini) and from 0.123 to 0.070 (ViT-B mini). Hence off.
         ignore_index: label that the share does not count.
         backend_args: as in LoadImageFromFile.
 
