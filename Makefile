@@ -23,7 +23,7 @@ reproduce: $(READY) $(SAMPLE)  ## from raw photos to Table I, figures and cut-ou
 test: $(READY) $(SAMPLE)  ## the test suite
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --durations 10
 
-bench: $(READY)  ## speed and memory against the alternatives, into results/benchmarks.md (half an hour)
+bench: $(READY)  ## speed and memory against the alternatives, into results/benchmarks.md (35 minutes)
 	$(VENV)/bin/python -m tests.benchmarks
 
 publish: $(READY)  ## copy the sample's tables and figures from runs/ to results/ and figures/
