@@ -1,6 +1,7 @@
 """Files that are whole or not there: a kill while writing leaves what was there before."""
 
 import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +20,14 @@ def whole(path: str | Path):
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def link(source: str | Path, target: str | Path) -> None:
+    """`target` with the bytes of `source`: a hard link costs nothing; where there can be none, a copy."""
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:  # another disk
+        shutil.copyfile(source, target)
 
 
 def write_text(path: str | Path, text: str) -> Path:

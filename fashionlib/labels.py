@@ -1,7 +1,5 @@
 """One photo and its label map: what `prepare` writes of them, a job that runs in many processes."""
 
-import os
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +8,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from fashionlib import classes, rle
-from fashionlib.files import whole
+from fashionlib.files import link, whole
 from fashionlib.raw import image_path
 
 # EXIF's entry (tag 0x112, type 3, count 1) and its value for an upright photo, in both byte orders
@@ -63,7 +61,7 @@ def write(photo: Photo, raw: Path, out: Path, max_side: int | None, order: str) 
             elif turned:
                 path.write_bytes(_unturned(source.read_bytes()))
             else:
-                _link(source, path)
+                link(source, path)
         class_ids = [value - 1 for value in photo.values]
         label = _palette_image(rle.label_map(photo.codes, class_ids, photo.height, photo.width, size, order))
         with whole(label_path) as path:
@@ -93,14 +91,6 @@ def _whole(image: Image.Image) -> None:
     """Read a photo that stays as it is, at 1/8, only to find damage."""
     image.draft(None, (1, 1))
     image.load()
-
-
-def _link(source: Path, target: Path) -> None:
-    """A hard link costs nothing; where there can be none (another disk), a copy."""
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _unturned(jpeg: bytes) -> bytes:

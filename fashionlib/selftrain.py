@@ -12,7 +12,6 @@ al., arXiv 1911.04252.
 """
 
 import itertools
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -125,12 +124,10 @@ def _check_distinct(ids: list[set[str]]) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A hard link costs nothing; where there can be none (another disk), a copy."""
+    """Whole or not at all: what is there already is from a run that was stopped."""
     if not target.exists():
-        try:
-            os.link(os.path.realpath(source), target)
-        except OSError:
-            shutil.copyfile(source, target)
+        with files.whole(target) as part:
+            files.link(source, part)
 
 
 def _finish(source: Path, out: Path, tables: list[pd.DataFrame], model) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from fashionlib.files import whole
 from fashionlib.models.checkpoint import read_meta
-from fashionlib.weights.packed import State, packed, unpacked
+from fashionlib.weights import safe_load
+from fashionlib.weights.packed import State, packed
 
 
 def pack(paths: Sequence[str | Path], out: str | Path, **more) -> Path:
@@ -33,7 +34,7 @@ def average(paths: Sequence[str | Path]) -> tuple[State, dict]:
     for path, card in zip(paths, cards, strict=True):
         if card["run"] != cards[0]["run"]:
             raise ValueError(f"{path} is of another run than {paths[0]}: average the epochs of one.")
-    states = [unpacked(load_file(path)) for path in paths]
+    states = [safe_load(path) for path in paths]
     mean = {
         name: torch.stack([state[name].double() for state in states]).mean(0).to(tensor.dtype)
         for name, tensor in states[0].items()
