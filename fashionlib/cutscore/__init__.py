@@ -27,11 +27,12 @@ from fashionlib.cutscore.measure import rows
 from fashionlib.cutscore.methods import CLASSICAL, ModelCutouts
 from fashionlib.evaluate import tables
 from fashionlib.evaluate.split import Split
-from fashionlib.files import write_csv, write_text
+from fashionlib.files import write_text
 from fashionlib.report.record import commit
 
 CORES = (1, 2)
 _KEY = ["data", "split", "method", "edge"]  # what tells rows of scores.csv apart
+_ORDER = ["data", "split"]  # methods stand as they were scored, the model first
 _DEFAULTS = {"split": "test", "edge": "hard", "timed": 20}
 
 
@@ -75,11 +76,11 @@ def score(
         who = {"data": data, "split": split, "photos": len(done), "method": method.name, **method.about()}
         row = who | scores.summary(done) | _seconds(method, part, timed, progress)
         row |= {"fingerprint": part.fingerprint, "commit": commit(), "command": _command(given)}
-        _put(Path(out) / "scores.csv", pd.DataFrame([row]))
+        tables.put(Path(out) / "scores.csv", pd.DataFrame([row]), _KEY, _ORDER)
         if done[0]["areas"]:
             table = scores.per_class(done, part.classes)
             table[_KEY] = [row[name] for name in _KEY]
-            _put(Path(out) / "per_class.csv", table)
+            tables.put(Path(out) / "per_class.csv", table, _KEY, _ORDER)
     table = pd.read_csv(Path(out) / "scores.csv")
     write_text(Path(out) / "scores.md", page.markdown(table))
     return table
@@ -124,11 +125,3 @@ def _command(given: dict) -> str:
     """The command line that asks for the same."""
     words = [f"--{name}={value}" for name, value in given.items() if value not in (None, _DEFAULTS.get(name))]
     return shlex.join(["fashionlib", "score-cutouts", *words])
-
-
-def _put(path: Path, new: pd.DataFrame) -> None:
-    """Put rows into the table at `path`, in place of those with the same _KEY."""
-    if path.is_file():
-        old = pd.read_csv(path)
-        new = pd.concat([old[~old.set_index(_KEY).index.isin(new.set_index(_KEY).index)], new])
-    write_csv(path, new.sort_values(_KEY[:2], kind="stable"))

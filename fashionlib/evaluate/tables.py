@@ -26,11 +26,14 @@ def drop_other_photos(path: Path, split: str) -> None:
         write_csv(path, table[table.split == split])
 
 
-def put(path: Path, new: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """Put rows into the table at `path`, in place of those with the same `key`; returns it."""
+def put(path: Path, new: pd.DataFrame, key: list[str], order: list[str] | None = None) -> pd.DataFrame:
+    """Put rows into the table at `path`, in place of those with the same `key`; returns it.
+
+    The table is sorted by the columns `order` (None: `key`); rows alike in them keep their order.
+    """
     table = read(path)
-    kept = table[~table.set_index(key).index.isin(new.set_index(key).index)]
-    table = (pd.concat([kept, new]) if len(kept) else new).sort_values(key, kind="stable")
+    kept = table if table.empty else table[~table.set_index(key).index.isin(new.set_index(key).index)]
+    table = (pd.concat([kept, new]) if len(kept) else new).sort_values(order or key, kind="stable")
     write_csv(path, table)
     return table
 
