@@ -98,6 +98,8 @@ def test_nothing_else_passes_for_the_papers_run(change):
         (dict(epochs=0), "epochs=0: must be above 0"),
         (dict(batch=7, accumulate=2), "batch=7 can't be shared by gpus=1 x accumulate=2"),
         (dict(crop=[130, 128]), "multiples of the patch size 8"),
+        (dict(freeze=13), "freeze=13: segmenter_vit_t has 4 transformer layers"),
+        (dict(model="unet", freeze=1), "unet has 0 transformer layers"),
         (dict(memory="small"), "Unknown memory 'small'"),
         (dict(model="setr_mini"), "Unknown model 'setr_mini'"),
     ],
@@ -315,6 +317,15 @@ def test_killed_and_started_again(finished, prepared_home, kill):
     process.wait()
     folder = train.train(asked, home=prepared_home, progress=False)
     assert same(weights(finished[0], 2), weights(folder, 2))
+
+
+def test_frozen_layers_stay_and_the_others_learn(prepared_home):
+    asked = recipe(freeze=2, epochs=2, photos=8, weight_decay=0.05, variant="frozen")
+    first, last = (weights(train.train(asked, home=prepared_home, progress=False), n) for n in (1, 2))
+    still = {name for name in first if torch.equal(first[name], last[name])}
+    lower = ("backbone.patch_embed", "backbone.cls_token", "backbone.pos_embed", "backbone.layers.0.",
+             "backbone.layers.1.")  # fmt: skip
+    assert still == {name for name in first if name.startswith(lower)} and still < set(first)
 
 
 def test_compile_compiles_the_encoder_in_place(prepared_home, monkeypatch):

@@ -12,7 +12,7 @@ family with fewer, narrower layers, for drawn photos on a CPU; it is named where
 import fashionlib.engine  # noqa: F401  (first: it keeps the engine quiet)
 
 # isort: split
-from fashionlib.models.build import build, config, meta, patch_size, shipped_crop, test_resize
+from fashionlib.models.build import build, config, freeze, layers, meta, patch_size, shipped_crop, test_resize
 from fashionlib.models.checkpoint import load, read_meta, save
 from fashionlib.models.predict import (
     PRECISIONS,
@@ -29,6 +29,6 @@ from fashionlib.models.table import MODELS, PAPER, SCALES, ModelSpec
 
 __all__ = [
     "MODELS", "PAPER", "PRECISIONS", "SCALES", "ModelSpec", "autocast", "build", "config", "fitted_size",
-    "load", "logits", "meta", "patch_size", "precision", "predict", "predict_batch", "probabilities",
+    "freeze", "layers", "load", "logits", "meta", "patch_size", "precision", "predict", "predict_batch", "probabilities",
     "read_meta", "save", "shipped_crop", "test_resize", "upsampled_argmax",
 ]  # fmt: skip

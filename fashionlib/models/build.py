@@ -58,6 +58,22 @@ def patch_size(name: str, scale: str = "full") -> int | None:
     return spec.mini["backbone"].get("patch_size") if spec.patch and scale == "mini" else spec.patch
 
 
+def layers(name: str, scale: str = "full") -> int:
+    """Number of the encoder's transformer layers, 0 for the convolutional rows."""
+    return config(name, scale=scale).model.backbone.num_layers if MODELS[name].patch else 0
+
+
+def freeze(model: EncoderDecoder, count: int) -> None:
+    """The embeddings and the first `count` transformer layers of the encoder get no gradients any more.
+
+    Nothing below the first layer that learns is differentiated, so a step costs that much less.
+    """
+    frozen = ("patch_embed.", "cls_token", "pos_embed", *(f"layers.{i}." for i in range(count)))
+    for name, parameter in model.backbone.named_parameters():
+        if name.startswith(frozen):
+            parameter.requires_grad_(False)
+
+
 def build(
     name: str, num_classes: int = 28, scale: str = "full", init: str = "none",
     crop: tuple[int, int] | None = None, memory: str = "auto", sync_bn: bool = False,

@@ -102,6 +102,8 @@ def _run(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress: bo
     model = models.build(
         recipe.model, len(info["classes"]), recipe.scale, recipe.init, recipe.crop, recipe.memory, sync_bn
     )
+    if recipe.freeze is not None:
+        models.freeze(model, recipe.freeze)
     if recipe.compile:
         model.backbone.compile()  # in place: the state dict keeps its names
     steps = job.steps(recipe, recipe.photos or info["counts"]["train"])

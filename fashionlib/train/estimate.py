@@ -27,6 +27,8 @@ def estimate(recipe: Recipe, *, home: str | Path | None = None, iterations: int 
     model = models.build(
         recipe.model, len(info["classes"]), recipe.scale, "none", recipe.crop, recipe.memory
     ).to(device)
+    if recipe.freeze is not None:
+        models.freeze(model, recipe.freeze)
     model.train()
     loader = Runner.build_dataloader(
         job.loader(recipe, str(data_root)) | dict(num_workers=0, persistent_workers=False)

@@ -105,9 +105,9 @@ def optimiser(recipe: Recipe) -> dict:
 
 def layer_rates(recipe: Recipe) -> dict[str, dict]:
     """Learning-rate multipliers of the encoder's layers: `layer_decay` to the power of the depth above."""
-    if recipe.layer_decay is None or models.patch_size(recipe.model, recipe.scale) is None:
+    depth = models.layers(recipe.model, recipe.scale)
+    if recipe.layer_decay is None or not depth:
         return {}
-    depth = models.config(recipe.model, scale=recipe.scale).model.backbone.num_layers
     rates = {f"backbone.layers.{i}.": dict(lr_mult=recipe.layer_decay ** (depth - i)) for i in range(depth)}
     first = dict(lr_mult=recipe.layer_decay ** (depth + 1))
     return rates | {f"backbone.{name}": first for name in ("patch_embed", "cls_token", "pos_embed")}

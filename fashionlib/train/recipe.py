@@ -89,6 +89,7 @@ class Recipe:
     weight_decay: float
     head_lr_mult: float
     layer_decay: float | None
+    freeze: int | None  # the encoder's embeddings and this many lower layers stay as they are
     schedule: str
     power: float
     min_lr: float
@@ -177,6 +178,10 @@ class Recipe:
                 f"crop={self.crop}: both sides must be multiples of the patch size {patch} of {self.model}."
             )
 
+        layers = models.layers(self.model, self.scale)
+        if self.freeze is not None and not 0 <= self.freeze <= layers:
+            raise ValueError(f"freeze={self.freeze}: {self.model} has {layers} transformer layers to freeze.")
+
     def to_dict(self) -> dict:
         """JSON-ready, without `origin`."""
         values = asdict(self)
@@ -205,6 +210,7 @@ def _defaults(model: str) -> dict[str, Any]:
         batch_is="total",
         accumulate=1,
         layer_decay=None,
+        freeze=None,
         warmup=0.0,
         clip_grad=None,
         photos=None,
