@@ -29,7 +29,12 @@ _DRAWN = ".drawn"  # label maps so far: what a stopped run goes on from
 
 
 def extend(
-    source: str | Path, out: str | Path, model=None, others: Sequence[str | Path] = (), progress: bool = True
+    source: str | Path,
+    out: str | Path,
+    model=None,
+    others: Sequence[str | Path] = (),
+    without: Sequence[str] = (),
+    progress: bool = True,
 ) -> Path:
     """Write the raw folder `source`, extended for training, to `out` and return it.
 
@@ -38,15 +43,17 @@ def extend(
         out: a new raw folder. An interrupted run goes on where it was.
         model: a model of `models.load`; None labels nothing.
         others: raw folders whose photos are added whole, such as composites (`sources.flatlay`).
+        without: ids of tagged photos that stay out, such as near-duplicates of photos to be scored on.
 
     Raises:
-        RawError: `out` is complete already, ``tags.csv`` is missing, or a photo id occurs twice.
+        RawError: `out` is complete already, ``tags.csv`` is missing or lacks an id of `without`, or
+            a photo id occurs twice.
     """
     source, out, others = Path(source), Path(out), [Path(other) for other in others]
     if (out / raw.CSV).exists():
         raise raw.RawError(f"{out} already holds raw data: delete it or choose another folder.")
     tables = {folder: raw.read(folder) for folder in (source, *others)}
-    tags = _tags(source) if model is not None else {}
+    tags = _tags(source, without) if model is not None else {}
     _check_distinct([*(set(table.ImageId) for table in tables.values()), set(tags)])
     photos = [raw.image_path(folder, i) for folder, table in tables.items() for i in table.ImageId.unique()]
     photos += [raw.image_path(source, i, "test") for i in tags]
@@ -108,13 +115,16 @@ def _label_values(model) -> dict[int, int]:
     raise ValueError(f"A model with {len(names)} classes of its own can't draw masks for the raw layout.")
 
 
-def _tags(source: Path) -> dict[str, set[int]]:
-    """The category ids of each photo that ``tags.csv`` lists."""
+def _tags(source: Path, without: Sequence[str]) -> dict[str, set[int]]:
+    """The category ids of each photo that ``tags.csv`` lists, but for those of `without`."""
     path = source / raw.TAGS
     if not path.exists():
         raise raw.RawError(f"{path} does not exist: without it no photo's classes are known; convert again.")
     table = pd.read_csv(path, dtype={"ImageId": str}, keep_default_na=False)
-    return {image_id: set(rows.ClassId) for image_id, rows in table.groupby("ImageId")}
+    if unknown := sorted(set(without) - set(table.ImageId)):
+        raise raw.RawError(f"{path} has no photo {unknown[0]!r} to leave out.")
+    kept = table[~table.ImageId.isin(without)]
+    return {image_id: set(rows.ClassId) for image_id, rows in kept.groupby("ImageId")}
 
 
 def _check_distinct(ids: list[set[str]]) -> None:

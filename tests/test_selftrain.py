@@ -82,6 +82,12 @@ def test_a_stopped_run_goes_on_and_draws_nothing_twice(source, model, tmp_path, 
     assert not list((tmp_path / "stopped").glob(".*"))
 
 
+def test_tagged_photos_may_be_left_out(source, model, tmp_path):
+    out = selftrain.extend(source, tmp_path / "plus", model, without=["u1"], progress=False)
+    assert "u0" in raw.listed(out, raw.TRAIN_ONLY) and "u1" not in set(raw.read(out).ImageId)
+    assert not raw.image_path(out, "u1").exists()
+
+
 def test_masks_survive_the_way_into_the_raw_layout(source, model, tmp_path):
     out = selftrain.extend(source, tmp_path / "plus", model, progress=False)
     rows = raw.read(out)
@@ -97,6 +103,8 @@ def test_masks_survive_the_way_into_the_raw_layout(source, model, tmp_path):
 def test_what_can_not_be_extended_is_refused_in_a_sentence(source, raw_folder, model, tmp_path):
     with pytest.raises(raw.RawError, match="'p0000' occurs in two of the folders"):
         selftrain.extend(source, tmp_path / "a", None, [raw_folder(1, folder="same")], progress=False)
+    with pytest.raises(raw.RawError, match="tags.csv has no photo 'u9' to leave out"):
+        selftrain.extend(source, tmp_path / "d", model, without=["u9"], progress=False)
     done = selftrain.extend(source, tmp_path / "b", None, progress=False)
     with pytest.raises(raw.RawError, match="already holds raw data"):
         selftrain.extend(source, done, None, progress=False)

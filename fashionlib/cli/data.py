@@ -87,12 +87,13 @@ def flatlay(prepared: Path, out: Path, **options) -> None:
 @click.argument("out", type=FOLDER)
 @click.option("--model", type=EXISTING, help="Checkpoint that draws masks for the tagged photos of RAW/test.")
 @click.option("--add", type=FOLDER, multiple=True, help="Raw folder whose photos are added; several times.")
-def extend(raw: Path, out: Path, model: Path | None, add: tuple[Path, ...]) -> None:
+@click.option("--without", multiple=True, metavar="ID", help="A tagged photo to leave out; several times.")
+def extend(raw: Path, out: Path, model: Path | None, add: tuple[Path, ...], without: tuple[str, ...]) -> None:
     """Write RAW with more photos for training to OUT: tagged ones, other folders; never scored on."""
     from fashionlib import models, selftrain
 
     loaded = models.load(model) if model else None
-    click.echo(f"Wrote {selftrain.extend(raw, out, loaded, add)}.")
+    click.echo(f"Wrote {selftrain.extend(raw, out, loaded, add, without)}.")
 
 
 @main.command()
