@@ -29,6 +29,6 @@ from fashionlib.models.table import MODELS, PAPER, SCALES, ModelSpec
 
 __all__ = [
     "MODELS", "PAPER", "PRECISIONS", "SCALES", "ModelSpec", "autocast", "build", "config", "fitted_size",
-    "freeze", "layers", "load", "logits", "meta", "patch_size", "precision", "predict", "predict_batch", "probabilities",
-    "read_meta", "save", "shipped_crop", "test_resize", "upsampled_argmax",
+    "freeze", "layers", "load", "logits", "meta", "patch_size", "precision", "predict", "predict_batch",
+    "probabilities", "read_meta", "save", "shipped_crop", "test_resize", "upsampled_argmax",
 ]  # fmt: skip
