@@ -84,3 +84,19 @@ def score_cutouts(**options) -> None:
 
     cutscore.score(**options)
     click.echo(f"Wrote {options['out'] / 'scores.md'}.")
+
+
+@main.command("score-edges")
+@click.option("--data", required=True, help="A prepared data set: ccp-person.")
+@click.option("--model", type=EXISTING, help="A checkpoint: runs/…/epoch_9.safetensors.  [default: ours]")
+@click.option("--out", default="results/cutouts", type=FOLDER, help="Where edges.csv and edges.md go.")
+@click.option("--split", default="test", help="Whose garments and grounds.")
+@click.option("--composites", "count", default=60, help="How many.")
+@click.option("--seed", default=0, help="Another seed makes other composites.")
+def score_edges(model: Path | None, **options) -> None:
+    """Measure the kinds of edge on composites whose alpha is known."""
+    from fashionlib import cutout
+    from fashionlib.cutscore import edgescore
+
+    edgescore.score(model=cutout.load_model(model), **options)
+    click.echo(f"Wrote {options['out'] / 'edges.md'}.")

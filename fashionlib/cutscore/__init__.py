@@ -10,6 +10,8 @@ it against the label maps that `fashionlib prepare` made.
     scores      from rows to scores with their intervals
     timing      seconds a photo on one core and on two
     page        scores.md
+    composites  garments with a known alpha on real grounds
+    edgescore   errors of alpha and colour at their rims: edges.csv, edges.md
 """
 
 import shlex

@@ -16,17 +16,16 @@ FEATHER = 1.5  # pixels over which the garment's edge fades into the ground
 
 def lay(cloth: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """The composite uint8 RGB (H, W, 3) and the garment's mask bool (H, W), from `pieces.cut`'s two."""
-    matrix, (height, width), scale = _placed(mask, rng)
-    alpha = _warped_alpha(mask, matrix, (height, width), scale)
-    colours = cv2.warpAffine(cloth, matrix, (width, height), flags=cv2.INTER_LINEAR,
-                             borderMode=cv2.BORDER_REPLICATE).astype(np.float32) / 255  # fmt: skip
+    matrix, (height, width), scale = placed(mask, rng)
+    alpha = warped_alpha(mask, matrix, (height, width), scale)
+    colours = warped_colours(cloth, matrix, (height, width)) / 255
     colours = (colours * np.float32(rng.normal(1, 0.03, 3) * rng.uniform(0.88, 1.12))).clip(0, 1)
     ground = _ground(rng, height, width) * _shade(alpha, rng)[..., None]
     picture = ground + alpha[..., None] * (colours - ground)
     return _photographed(picture, rng), alpha >= 0.5
 
 
-def _placed(mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, int], float]:
+def placed(mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, int], float]:
     """The affine matrix (2, 3) from the piece's pixels to the composite's, its (height, width), the scale."""
     angle = rng.uniform(-180, 180) if rng.random() < ANY_TURN else rng.normal(0, TILT)
     flip = rng.choice([-1.0, 1.0])
@@ -46,12 +45,20 @@ def _placed(mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, tup
     return np.column_stack([scale * turn, corner - scale * low]), (int(size[1]), int(size[0])), scale
 
 
-def _warped_alpha(mask: np.ndarray, matrix: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:
+def warped_alpha(mask: np.ndarray, matrix: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:
     """`mask` in the composite, float32 (H, W), its edge FEATHER pixels wide at any scale."""
     soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0)
     soft = cv2.warpAffine(soft, matrix, size[::-1], flags=cv2.INTER_LINEAR)
     slope = 2.5 * scale / FEATHER  # a Gaussian of spread 1 rises over about 2.5 pixels
     return np.clip(0.5 + max(1.0, slope) * (soft - 0.5), 0, 1)
+
+
+def warped_colours(cloth: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`cloth` uint8 (h, w, 3) in the composite of `size` (H, W), beyond its edges too: float32 (H, W, 3)."""
+    warped = cv2.warpAffine(
+        cloth, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return warped.astype(np.float32)
 
 
 def _shade(alpha: np.ndarray, rng: np.random.Generator) -> np.ndarray:

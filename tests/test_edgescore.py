@@ -1,0 +1,96 @@
+"""Edges on composites: the truth is exact, errors are what they are called, tables say what they rest on."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fashionlib.classes import CLASS_SETS
+from fashionlib.cutout import edges
+from fashionlib.cutscore import composites, edgescore
+from fashionlib.evaluate.split import Split
+
+NAMES = list(CLASS_SETS["person"])
+DRESS = NAMES.index("dress")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """data/drawn: two photos 300 x 260, each a reddish dress on a bluish wall, right of the middle."""
+    home = tmp_path_factory.mktemp("home")
+    root, rng = home / "data" / "drawn", np.random.default_rng(0)
+    for name in ("images", "labels", "splits"):
+        (root / name).mkdir(parents=True)
+    label = np.zeros((300, 260), np.uint8)
+    label[60:180, 150:210] = DRESS
+    about = {"data": "drawn", "class_set": "person", "classes": NAMES, "fingerprint": "f"}
+    (root / "dataset.json").write_text(json.dumps(about))
+    (root / "splits" / "test.txt").write_text("a\nb\n")
+    (root / "splits" / "val.txt").write_text("c\n")
+    for name in "ab":
+        rgb = np.where((label == DRESS)[..., None], (190, 40, 50), (40, 70, 150))
+        rgb = rgb + rng.integers(-15, 16, (300, 260, 1))
+        Image.fromarray(rgb.astype(np.uint8)).save(root / "images" / f"{name}.jpg", quality=95)
+        Image.fromarray(label).save(root / "labels" / f"{name}.png")
+    Image.fromarray(rgb.astype(np.uint8)).save(root / "images" / "c.jpg")
+    Image.fromarray(np.full_like(label, DRESS)).save(root / "labels" / "c.png")
+    return home
+
+
+@pytest.fixture(scope="module")
+def made(home):
+    return list(composites.composites(Split.read("drawn", "test", home), 3, seed=1))
+
+
+def test_a_composite_is_garment_and_ground_mixed_by_alpha(made):
+    for photo, alpha, colours in made:
+        assert photo.shape == (*alpha.shape, 3) == colours.shape
+        assert np.abs(photo - colours)[alpha == 1].max() <= 0.5, "all garment"
+        assert (photo[alpha == 0].argmax(axis=1) == 2).mean() > 0.99, "all wall: no dress of the other photo"
+        mixed = (alpha > 0.3) & (alpha < 0.7)
+        assert mixed.any() and (alpha >= 0.5).mean() > 0.05
+
+
+def test_the_same_seed_makes_the_same_composites(home, made):
+    part = Split.read("drawn", "test", home)
+    again = composites.composites(part, 3, seed=1)
+    assert all(np.array_equal(a.photo, b.photo) for a, b in zip(made, again, strict=True))
+    assert not np.array_equal(next(composites.composites(part, 1, seed=2)).photo, made[0].photo)
+
+
+def test_without_a_whole_garment_or_ground_one_sentence_says_so(home):
+    with pytest.raises(ValueError, match="No photo of split 'val' of .* has a garment that is whole"):
+        next(composites.composites(Split.read("drawn", "val", home), 1))
+
+
+def test_the_true_cutout_has_no_error_and_a_photo_uncut_has_its_grounds(made):
+    composite = made[0]
+    photo, alpha, colours = composite
+    rim = composites.rim_of(alpha, edgescore.RIM)
+    true = np.dstack([np.round(colours), np.round(alpha * 255)]).astype(np.uint8)
+    assert edgescore.colour_error(true, composite, rim, 255) < 1
+    uncut = np.dstack([photo, np.full(alpha.shape, 255, np.uint8)])
+    ground = (alpha == 0) & rim
+    by_hand = np.abs(photo[ground].astype(float) - 255).mean()
+    assert edgescore.colour_error(uncut, composite, ground, 255) == pytest.approx(by_hand)
+
+
+def test_each_edge_is_measured_and_new_colours_are_nearer(made):
+    p = (np.roll(made[0].alpha, 3, axis=1) >= 0.5).astype(np.float32)  # found, but three pixels off
+    errors = edgescore.errors_of(made[0], p)
+    assert set(errors) == {*edges.EDGES, edgescore.RAW}
+    assert errors["matting"]["alpha"] < errors["hard"]["alpha"]
+    assert errors["matting"]["alpha"] == errors[edgescore.RAW]["alpha"]
+    assert errors["matting"]["white"] < errors[edgescore.RAW]["white"]
+
+
+def test_tables_say_what_they_rest_on(home, tmp_path):
+    table = edgescore.score("drawn", None, tmp_path, count=2, seed=4, home=home, progress=False)
+    assert list(table.edge) == [*edges.EDGES, edgescore.RAW] and (table.found == 2).all()
+    assert (table.alpha_low <= table.alpha).all() and (table.alpha <= table.alpha_high).all()
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "edges.csv"), table, check_dtype=False, rtol=1e-5)
+    page = (tmp_path / "edges.md").read_text()
+    assert "2 garments cut out of the test photos of drawn" in page
+    assert "--data=drawn --split=test --composites=2 --seed=4" in page
