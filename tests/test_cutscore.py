@@ -128,6 +128,7 @@ class Known:
     """Answers with each photo's own labels, which `fake_runs` paints, less the columns from 24 on."""
 
     name, key, subjects, calls = "known", "k1", ("apparel", "person"), 0
+    tells_subjects = True
 
     def about(self):
         return {"model": "known", "edge": "hard"}
@@ -169,6 +170,14 @@ def test_iou_of_known_masks(toy, tmp_path):
     assert got["mIoU_5"] == pytest.approx(per_class[["background", "skin"]].mean()) and got["n_mIoU_5"] == 2
     assert all(got[f"{name}_low"] <= got[name] <= got[f"{name}_high"] for name in ("person_IoU", "apparel_F"))
     assert got["apparel_IoU_low"] == got["apparel_IoU_high"] == 16 / 24
+
+
+def test_what_knows_no_subjects_cuts_a_photo_out_once(toy, tmp_path):
+    once = Known()
+    once.tells_subjects = False
+    row = next(rows(once, toy, tmp_path / "rows"))
+    assert once.calls == 1, "one mask, held against two truths"
+    assert row["person"] != row["apparel"]
 
 
 def test_a_class_that_is_only_predicted_is_counted_but_not_averaged():

@@ -24,6 +24,7 @@ class ModelCutouts:
 
     checkpoint: Path
     edge: str = "hard"
+    tells_subjects = True
 
     def __reduce__(self):
         """To another process go the path and the edge, not the loaded model."""
@@ -95,6 +96,7 @@ class ClassicalCutouts:
     name: str
     function: Callable[[np.ndarray], np.ndarray]
     subjects = segment.SUBJECTS
+    tells_subjects = False
 
     @property
     def key(self) -> str:
