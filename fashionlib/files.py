@@ -1,25 +1,125 @@
-"""Files that are whole or not there: a kill while writing leaves what was there before."""
+"""Files that are whole or not there, in folders that one process at a time works in."""
 
+import errno
 import os
+import re
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock, Timeout
+
+LOCK = ".lock"
+_PART = re.compile(r"\..+\.\d+\.part(\.\w+)?")  # what `whole` names a file that is being written
+_REMEDIES = {
+    errno.ENOSPC: "make room on that disk, or write to another",
+    errno.EDQUOT: "make room within your quota, or write to another disk",
+    errno.EFBIG: "raise the limit for files (ulimit -f), or write to another disk",
+    errno.EROFS: "choose a folder on another disk",
+    errno.EACCES: "ask for the right to it, or choose another folder",
+    errno.EPERM: "ask for the right to it, or choose another folder",
+}
+
+
+class Busy(ValueError):
+    """Another process is at work in a folder; the sentence names it."""
+
+
+class DiskError(OSError):
+    """A disk that is full or may not be written to; the message is a sentence that names the path."""
+
+    def __init__(self, code: int, path: str | Path | None):
+        where = path or "a file"
+        super().__init__(
+            f"{where}: {os.strerror(code).lower()}: {_REMEDIES[code]}. What was there before is as it was."
+        )
+        self.errno, self.filename = code, str(where)
+
+    def __reduce__(self):  # worker processes hand it over
+        return DiskError, (self.errno, self.filename)
+
+
+def disk_error(error: BaseException, path: str | Path | None = None) -> DiskError | None:
+    """`error`, raised while `path` was written, as a `DiskError`; None if it is of another kind.
+
+    Libraries that are not Python's say it in words: ``No space left on device (os error 28)``.
+    """
+    if isinstance(error, DiskError):
+        return error
+    if isinstance(error, OSError):
+        code = error.errno
+        if code in (errno.EACCES, errno.EPERM) and not _PART.fullmatch(Path(str(error.filename)).name):
+            path = error.filename or path  # perhaps of a file that was read
+        path = path or error.filename2 or error.filename
+    else:
+        code = next((code for code in _REMEDIES if os.strerror(code) in str(error)), None)
+    return DiskError(code, path) if code in _REMEDIES else None
+
+
+@contextmanager
+def writing(path: str | Path):
+    """What the disk refuses inside becomes a `DiskError` that names `path`: a bare write names nothing."""
+    try:
+        yield
+    except Exception as error:
+        if found := disk_error(error, path):
+            raise found from None
+        raise
 
 
 @contextmanager
 def whole(path: str | Path):
-    """A temporary path beside `path` to write to; moved into place if nothing was raised."""
+    """A temporary path beside `path` to write to; moved into place if nothing was raised.
+
+    A kill while writing leaves what was there before, and the temporary file for `alone` to remove.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: writers like matplotlib choose the format by it.
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            os.replace(part, path)
+        finally:
+            with suppress(OSError):  # a disk that became read-only
+                part.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(folder: str | Path, doing: str = "at work in", refuse: type[ValueError] = Busy):
+    """`folder` for this process alone, and without what a killed one left half-written in it.
+
+    The kernel frees the lock of a process that died; children hold no copy of it (filelock sees to forks).
+    Raises `refuse`, with the words `doing`, while another process has it.
+    """
+    folder = Path(folder)
+    new = not folder.exists()
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise refuse(f"Another process is {doing} {folder}: wait for it, or stop it first.") from None
     try:
-        yield part
-        os.replace(part, path)
+        sweep(folder)
+        yield
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            (folder / LOCK).unlink(missing_ok=True)  # while it is held: who opened it sees that it is gone
+        lock.release()
+        if new:
+            with suppress(OSError):  # of an error before anything was written; else it is not empty
+                folder.rmdir()
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove what `whole` left in `folder` and below when it was killed; nobody may be at work there."""
+    for where, _, names in os.walk(folder):
+        for name in filter(_PART.fullmatch, names):
+            Path(where, name).unlink(missing_ok=True)
 
 
 def link(source: str | Path, target: str | Path) -> None:

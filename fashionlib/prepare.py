@@ -16,17 +16,15 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fashionlib import classes, labels, rle
-from fashionlib.files import whole
+from fashionlib import classes, labels, processes, rle
+from fashionlib.files import alone, whole
 from fashionlib.labels import Photo, Written
 from fashionlib.raw import (
     CSV,
@@ -83,7 +81,8 @@ def prepare(
         one calls this under ``if __name__ == "__main__":``.
 
     Raises RawError if more than `max_bad` of the photos are unusable, ValueError for a bad option,
-    FileExistsError if `out` holds something else, OSError if the disk has too little room.
+    FileExistsError if `out` holds something else, OSError if the disk has too little room, `files.Busy`
+    while another process prepares it.
     """
     raw, out = Path(raw), Path(out)
     options = {
@@ -100,6 +99,7 @@ def prepare(
     fingerprint = _fingerprint(raw, options)
     done = _finished(out)
     if done and done["fingerprint"] == fingerprint:
+        (out / _MARK).unlink(missing_ok=True)  # of a kill just before the end
         return done
 
     photos, left_out = _choose(raw, class_set, part_only)
@@ -107,8 +107,18 @@ def prepare(
     _refuse_if_bad(left_out, n_photos, max_bad)
     _split(raw, photos, options)  # before the work, for what it refuses
     _check_room(raw, out, photos, max_side)
+    with alone(out, "preparing"):
+        return _prepare(raw, out, options, max_bad, fingerprint, photos, left_out, workers, progress)
 
+
+def _prepare(
+    raw: Path, out: Path, options: dict, max_bad: float, fingerprint: str, photos: list[Photo],
+    left_out: pd.DataFrame, workers: int | None, progress: bool,
+) -> dict:  # fmt: skip
+    """What `prepare` writes and returns, once it knows that it can and that nobody else does."""
+    n_photos = len(photos) + left_out.ImageId.nunique()
     _start(out, fingerprint)
+    max_side, order = options["max_side"], options["order"]
     work = functools.partial(labels.write, raw=raw, out=out, max_side=max_side, order=order)
     written = {photo.id: result for photo, result in _in_parallel(work, photos, workers, progress)}
     damaged = [(p.id, p.row, "bad", written[p.id].problem) for p in photos if written[p.id].problem]
@@ -121,11 +131,11 @@ def prepare(
     for name, ids in splits.items():
         with whole(out / "splits" / f"{name}.txt") as path:
             path.write_text("".join(f"{i}\n" for i in ids), encoding="utf-8")
-    names = classes.CLASS_SETS[class_set]
+    names = classes.CLASS_SETS[options["class_set"]]
     summary = {
         "data": out.resolve().name,
         "source": descriptions(raw).get("info", {}).get("source", raw.resolve().name),
-        "class_set": class_set,
+        "class_set": options["class_set"],
         "classes": list(names),
         "fingerprint": fingerprint,
         "options": options,
@@ -252,14 +262,9 @@ def _in_parallel(
     if workers == 1:
         yield from ((photo, work(photo)) for photo in bar)
         return
-    # spawn: a fork of a process in which OpenCV or torch runs threads (a notebook) can hang
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            results = pool.map(work, photos, chunksize=8)
-            yield from ((photo, next(results)) for photo in bar)
-        except BaseException:  # the stop button too: don't work through the queue first
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with processes.pool(workers) as pool:
+        results = pool.map(work, photos, chunksize=8)
+        yield from ((photo, next(results)) for photo in bar)
 
 
 def _counts(photos: list[Photo], written: dict[str, Written], splits: dict, names: tuple[str, ...]) -> dict:

@@ -20,10 +20,26 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise click.ClickException("Stopped. The same command goes on from here.") from None
-        except (ValueError, OSError, MemoryError) as error:
-            if os.environ.get("FASHION_DEBUG"):
+        except Exception as error:
+            sentence = None if os.environ.get("FASHION_DEBUG") else _sentence(error)
+            if sentence is None:
                 raise
-            raise click.ClickException(str(error) or type(error).__name__) from None
+            raise click.ClickException(sentence) from None
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to say of a foreseen error; None for any other, such as click's own."""
+    from fashionlib import files, processes
+
+    if processes.out_of_memory(error):
+        text = str(error) or "no more to be had"
+        advice = "close other programs, or take fewer workers or smaller photos. The same command goes on."
+        return text if text.startswith("Out of memory") else f"Out of memory ({text}): {advice}"
+    if found := files.disk_error(error):
+        return str(found)
+    if isinstance(error, ValueError | OSError | processes.WorkerLost):
+        return str(error) or type(error).__name__
+    return None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

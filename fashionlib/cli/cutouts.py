@@ -38,6 +38,7 @@ def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> 
     """
     from fashionlib.cutout import batch
     from fashionlib.cutout.about import about as facts
+    from fashionlib.files import Busy
 
     try:
         if about:
@@ -45,6 +46,8 @@ def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> 
         if not photos or not out:
             raise click.UsageError("PHOTOS and --out say what to cut out, and where to.")
         result = batch.run(list(photos), out, **options)
+    except Busy:  # by itself what is asked for makes sense
+        raise
     except (ValueError, FileNotFoundError) as error:  # before anything was written
         raise click.UsageError(str(error)) from None
     click.echo(f"{result.done} cut out, {result.skipped} up to date, {result.failed} failed: {result.report}")

@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import torch
 
+from fashionlib import files
 from fashionlib.classes import check_name
 from fashionlib.cutout import engines, segment, sources
 from fashionlib.cutout import preview as previews
@@ -45,8 +46,9 @@ def run(inputs, out, model=None, *, mask_in=None, apply_to=(), workers: int = 1,
         ``local``, or ``ray``: on a Ray cluster, with fsspec URLs for `inputs` and `out` (see `on_ray`).
 
     Raises ValueError or FileNotFoundError, before anything is written, for wrong options, names that the
-    model does not know, inputs without photos, and photos that would become the same file. A photo that
-    can't be cut out is named in report.csv and counted, and the others go on.
+    model does not know, inputs without photos, and photos that would become the same file; `files.Busy` while
+    another process fills `out`. A photo that can't be cut out is named in report.csv and counted, and the
+    others go on; `files.DiskError`, where `out` can't be written to, ends all.
     """
     chosen = Options(**options)
     if workers < 1 or (workers > 1 and isinstance(model, torch.nn.Module)):
@@ -64,19 +66,20 @@ def run(inputs, out, model=None, *, mask_in=None, apply_to=(), workers: int = 1,
     digest = digest_of(loaded, chosen)
     tasks = [task._replace(key=key_of(digest, *map(version_of, (task.photo, task.mask, task.like))))
              for task in tasks]
-    report = Report(out / REPORT)
-    to_do = [task for task in tasks
-             if not (report.is_done(task.output, task.key) and (out / task.output).is_file())]
-    if workers > 1:
-        rows = _in_processes(to_do, workers, by_model, model, out, choice, chosen)
-    else:
-        maker = Maker(out, loaded, choice, chosen)
-        rows = engines.in_threads(to_do, maker.read, maker.cut, maker.write)
-    with report:
-        failed = report.add_all(rows, len(to_do), progress)
-    if preview:
-        previews.write(out, report.rows(lambda output: (out / output).is_file()))
-    return Result(len(to_do) - failed, len(tasks) - len(to_do), failed, report.path)
+    with files.alone(out, "cutting out into"):
+        report = Report(out / REPORT)
+        to_do = [task for task in tasks
+                 if not (report.is_done(task.output, task.key) and (out / task.output).is_file())]
+        if workers > 1:
+            rows = _in_processes(to_do, workers, by_model, model, out, choice, chosen)
+        else:
+            maker = Maker(out, loaded, choice, chosen)
+            rows = engines.in_threads(to_do, maker.read, maker.cut, maker.write)
+        with report:
+            failed = report.add_all(rows, len(to_do), progress)
+        if preview:
+            previews.write(out, report.rows(lambda output: (out / output).is_file()))
+        return Result(len(to_do) - failed, len(tasks) - len(to_do), failed, report.path)
 
 
 def _loaded(model, options: Options) -> tuple[torch.nn.Module, segment.Choice]:

@@ -2,9 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+
+from fashionlib.processes import executor
 
 
 def in_threads(items: Iterable, read: Callable, cut: Callable, write: Callable) -> Iterator:
@@ -41,7 +42,7 @@ def in_processes(tasks: Iterable, work: Callable, workers: int, start: Callable,
     """
     tasks, running = deque(tasks), {}
     while tasks:
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), start, arguments)
+        pool = executor(workers, start, arguments)
         try:
             while tasks or running:
                 while tasks and len(running) <= workers:  # one more than work at once, so that none waits

@@ -11,11 +11,13 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 
 import torch
 
+from fashionlib import files
 from fashionlib.cutout import preview as previews
 from fashionlib.cutout import segment, sources
 from fashionlib.cutout.keys import digest_of, key_of
@@ -39,7 +41,9 @@ def run(inputs, out, model, options: Options, workers: int = 1, preview: bool = 
     choice = segment.wanted(loaded.meta["classes"], options.subject, options.keep, options.drop)
     place, root = fsspec.core.url_to_fs(str(out))
     tasks = _tasks(fsspec, inputs, place.unstrip_protocol(root), options, digest_of(loaded, options))
-    with tempfile.TemporaryDirectory() as folder:
+    # an object store has no locks: of two runs at once one report stays, and the other photos are made again
+    here = files.alone(root, "cutting out into") if "file" in place.protocol else nullcontext()
+    with here, tempfile.TemporaryDirectory() as folder:
         report = _Copied(Path(folder) / REPORT, place, f"{root}/{REPORT}")
         there = _names(place, root)
         to_do = [task for task in tasks

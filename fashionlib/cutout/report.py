@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -77,8 +78,9 @@ class Report:
     def add(self, row: Row) -> None:
         """Remember `row`, in place of an earlier one of the same output."""
         self._rows[row.output] = {name: str(value) for name, value in asdict(row).items()}
-        csv.DictWriter(self._file, _COLUMNS, lineterminator="\n").writerow(self._rows[row.output])
-        self._file.flush()
+        with files.writing(self.path):
+            csv.DictWriter(self._file, _COLUMNS, lineterminator="\n").writerow(self._rows[row.output])
+            self._file.flush()
 
     def add_all(self, rows: Iterable[Row], total: int, progress: bool = True) -> int:
         """Add rows as they come, under a bar with photos/s and time left; returns how many failed."""
@@ -103,7 +105,8 @@ class Report:
         return self
 
     def __exit__(self, *_):
-        self._file.close()
+        with suppress(OSError):  # of a full disk: what it could not take is told already
+            self._file.close()
         self._write_sorted()
 
     def _read(self) -> list[dict]:

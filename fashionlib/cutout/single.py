@@ -16,6 +16,7 @@ from fashionlib.cutout.cut import Cutout, cut, from_mask, layers
 from fashionlib.cutout.options import Options
 from fashionlib.cutout.report import Row
 from fashionlib.cutout.segment import Choice
+from fashionlib.processes import out_of_memory
 
 
 class Task(NamedTuple):
@@ -53,9 +54,12 @@ def _step(work):
                 work(self, job)
         except photos.PhotoError as error:
             job.row.fail(str(error))
+        except files.DiskError:  # no fault of the photo, and none of the others would fare better
+            raise
         except Exception as error:  # whatever it is, it must not stop the other photos
             kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-            job.row.fail(f"{job.task.photo}: {kind}{error}")
+            advice = ": out of memory? Try fewer workers." if out_of_memory(error) else ""
+            job.row.fail(f"{job.task.photo}: {kind}{error}{advice}")
         job.row.seconds = round(job.row.seconds + time.monotonic() - begun, 3)
         return job
 

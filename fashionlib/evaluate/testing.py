@@ -10,7 +10,7 @@ from fashionlib.classes import check_name
 from fashionlib.evaluate import tables
 from fashionlib.evaluate.score import Scorer, Scores, summary
 from fashionlib.evaluate.split import Split
-from fashionlib.files import write_csv
+from fashionlib.files import alone, write_csv
 from fashionlib.runs import Run, digest, find
 
 
@@ -42,26 +42,28 @@ def test(
     folder = paths.results_folder(data, home)
     picked = tables.read(folder / "picked_epochs.csv").set_index("run")
     out = folder if split == "test" else folder / split
-    tables.drop_other_photos(out / "test.csv", photos.fingerprint)
-    scorer = Scorer(photos)
     found = _picked_runs(data, runs, home, picked)
-    with tables.progress_bar(len(found) * len(photos.ids), split, progress) as bar:
-        for run in found:
-            photos.check_run(run)
-            epoch, checkpoint = int(picked.epoch[run.name]), picked.checkpoint[run.name]
-            file = _weights(run, epoch, checkpoint)
-            if checkpoint in set(tables.rows(tables.read(out / "test.csv"), run.name).get("checkpoint", ())):
-                bar.update(len(photos.ids))
-                continue
-            bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
-            scores = scorer.score(file, bar)
-            low, high = metrics.bootstrap_miou(scores.areas, bootstrap, seed)
-            row = run.identity(photos.dataset) | {"epoch": epoch, "scored_on": split}
-            row |= summary(scores, photos) | {"mIoU_low": low, "mIoU_high": high} | _lessons(scores.cm)
-            row |= {"checkpoint": checkpoint, "split": photos.fingerprint}
-            _write_details(out, run, scores, photos)
-            # last, so that a row here says that the other tables are whole
-            tables.put(out / "test.csv", pd.DataFrame([row]), ["run"])
+    with alone(folder, "scoring into"):
+        tables.drop_other_photos(out / "test.csv", photos.fingerprint)
+        scorer = Scorer(photos)
+        with tables.progress_bar(len(found) * len(photos.ids), split, progress) as bar:
+            for run in found:
+                photos.check_run(run)
+                epoch, checkpoint = int(picked.epoch[run.name]), picked.checkpoint[run.name]
+                file = _weights(run, epoch, checkpoint)
+                known = tables.rows(tables.read(out / "test.csv"), run.name)
+                if checkpoint in set(known.get("checkpoint", ())):
+                    bar.update(len(photos.ids))
+                    continue
+                bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
+                scores = scorer.score(file, bar)
+                low, high = metrics.bootstrap_miou(scores.areas, bootstrap, seed)
+                row = run.identity(photos.dataset) | {"epoch": epoch, "scored_on": split}
+                row |= summary(scores, photos) | {"mIoU_low": low, "mIoU_high": high} | _lessons(scores.cm)
+                row |= {"checkpoint": checkpoint, "split": photos.fingerprint}
+                _write_details(out, run, scores, photos)
+                # last, so that a row here says that the other tables are whole
+                tables.put(out / "test.csv", pd.DataFrame([row]), ["run"])
     return tables.read(out / "test.csv")
 
 

@@ -9,7 +9,7 @@ from fashionlib.classes import check_name
 from fashionlib.evaluate import tables
 from fashionlib.evaluate.score import Scorer, summary
 from fashionlib.evaluate.split import Split
-from fashionlib.files import write_csv
+from fashionlib.files import alone, write_csv
 from fashionlib.runs import Run, digest, find
 
 RULE = "highest validation mIoU, background included; the earlier epoch on ties"
@@ -26,20 +26,22 @@ def validate(
 
     Raises:
         FileNotFoundError: no run, or no prepared data.
-        ValueError: a run was trained on another preparation of the data.
+        ValueError: a run was trained on another preparation of the data, a weight file is torn, or
+            (`files.Busy`) another process is scoring.
     """
     split = Split.read(data, "val", home)
-    path = paths.results_folder(data, home) / "validation.csv"
-    tables.drop_other_photos(path, split.fingerprint)
-    todo = [job for run in find(data, runs, home) for job in _unknown(path, run, split)]
-    scorer = Scorer(split)
-    with tables.progress_bar(len(todo) * len(split.ids), "validation", progress) as bar:
-        for run, epoch, checkpoint in todo:
-            bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
-            scores = scorer.score(run.checkpoints()[epoch], bar)
-            row = run.identity(split.dataset) | {"epoch": epoch} | summary(scores, split)
-            row |= {"checkpoint": checkpoint, "split": split.fingerprint}
-            tables.put(path, pd.DataFrame([row]), ["run", "epoch"])
+    found, path = find(data, runs, home), paths.results_folder(data, home) / "validation.csv"
+    with alone(path.parent, "scoring into"):
+        tables.drop_other_photos(path, split.fingerprint)
+        todo = [job for run in found for job in _unknown(path, run, split)]
+        scorer = Scorer(split)
+        with tables.progress_bar(len(todo) * len(split.ids), "validation", progress) as bar:
+            for run, epoch, checkpoint in todo:
+                bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
+                scores = scorer.score(run.checkpoints()[epoch], bar)
+                row = run.identity(split.dataset) | {"epoch": epoch} | summary(scores, split)
+                row |= {"checkpoint": checkpoint, "split": split.fingerprint}
+                tables.put(path, pd.DataFrame([row]), ["run", "epoch"])
     return tables.read(path)
 
 
@@ -63,9 +65,10 @@ def pick_epochs(
     validated = list(table.run.unique())
     names = validated if runs is None else [check_name(name, validated, "validated run") for name in runs]
     picked = pd.DataFrame([_pick(tables.rows(table, name)) for name in names])
-    picked = tables.put(folder / "picked_epochs.csv", picked, ["run"])
-    if keep == "picked":
-        _remove_others(find(data, names, home), picked)
+    with alone(folder, "scoring into"):
+        picked = tables.put(folder / "picked_epochs.csv", picked, ["run"])
+        if keep == "picked":
+            _remove_others(find(data, names, home), picked)
     return picked
 
 

@@ -19,6 +19,7 @@ import requests
 from tqdm import tqdm
 
 from fashionlib import classes, paths
+from fashionlib.files import alone, writing
 
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 18  # bytes written at once
@@ -72,25 +73,30 @@ def download(data: str, home: str | Path | None = None, progress: bool = True) -
     """Fetch the data set `data` and return the folder to give to its converter as `src`.
 
     Raises `DownloadError` if a file can't be had or is not the one that was expected, and ValueError
-    for a data set that can't be fetched like this.
+    for a data set that can't be fetched like this, or that another process is fetching.
     """
     if data == "imaterialist":
         raise ValueError(
             "Kaggle gives iMaterialist only to those who accept its rules: README.md, section Data, says how."
         )
     folder = paths.home(home) / "cache" / classes.check_name(data, SETS, "data set to download")
-    folder.mkdir(parents=True, exist_ok=True)
-    for item in SETS[data]:
-        target = folder / item.name
-        if target.exists():
-            continue
-        if not item.member:
-            fetch(item.url, target, item.size, item.sha256, progress)
-            continue
-        archive = fetch(item.url, target.with_name(f"{item.name}.zip"), item.size, item.sha256, progress)
+    with alone(folder, "downloading to"):
+        for item in SETS[data]:
+            _fetch_item(item, folder / item.name, progress)
+    return folder / SETS[data][0].name if len(SETS[data]) == 1 else folder
+
+
+def _fetch_item(item: Item, target: Path, progress: bool) -> None:
+    """The file or folder `target`, and nothing else beside it, whatever was left there by a kill."""
+    if not item.member:
+        fetch(item.url, target, item.size, item.sha256, progress)
+        return
+    archive = target.with_name(f"{item.name}.zip")
+    if not target.exists():
+        fetch(item.url, archive, item.size, item.sha256, progress)
         unpack(archive, item.member, target, progress)
-        archive.unlink()
-    return target if len(SETS[data]) == 1 else folder
+    archive.unlink(missing_ok=True)
+    shutil.rmtree(_unpacking(target), ignore_errors=True)
 
 
 def fetch(
@@ -139,7 +145,9 @@ def _transfer(url: str, part: Path, size: int | None, progress: bool) -> None:
             tqdm(desc=part.stem, disable=not progress, **bar) as done,
         ):
             for block in answer.iter_content(BLOCK):
-                done.update(file.write(block))
+                with writing(part):
+                    done.update(file.write(block))
+                    file.flush()
 
 
 def _check_offer(url: str, part: Path, total: int | None, have: int, size: int | None) -> None:
@@ -180,7 +188,7 @@ def unpack(archive: Path, member: str, target: Path, progress: bool = True) -> N
     Raises `DownloadError` for a damaged archive, and, before anything is written, for one with a link or
     a path that leads out.
     """
-    partial = target.with_name(f".{target.name}.unpacking")
+    partial = _unpacking(target)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with zipfile.ZipFile(archive) as content:
@@ -198,12 +206,17 @@ def unpack(archive: Path, member: str, target: Path, progress: bool = True) -> N
             for info in tqdm(
                 infos, f"unpack {target.name}", unit="file", disable=not progress, mininterval=1
             ):
-                content.extract(info, partial)
+                with writing(target):
+                    content.extract(info, partial)
         os.replace(partial / member, target)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DownloadError(f"{archive} is damaged ({error}): delete it and fetch it again.") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _unpacking(target: Path) -> Path:
+    return target.with_name(f".{target.name}.unpacking")
 
 
 def _check_member(archive: Path, info: zipfile.ZipInfo) -> None:

@@ -48,6 +48,7 @@ class Photo:
     instances: list[tuple[int, str, list | dict]]
 
 
+@photos.exclusive
 def convert(
     src: str | Path,
     out: str | Path,

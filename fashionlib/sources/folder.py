@@ -40,6 +40,7 @@ _BACKGROUND = -1
 _SHOWN = 5  # unknown colours that a sentence names
 
 
+@photos.exclusive
 def convert(
     src: str | Path,
     out: str | Path,

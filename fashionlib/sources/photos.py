@@ -1,18 +1,30 @@
 """What every source does with photos: make room in the raw folder, read sizes, use all cores."""
 
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from PIL import Image
 from tqdm import tqdm
 
-from fashionlib import raw
+from fashionlib import processes, raw
+from fashionlib.files import LOCK, alone
 
 SUBFOLDERS = ("train", "test")
 CSV_BYTES = 5  # a photo's rows seldom exceed a fifth of its file
+
+
+def exclusive(convert: Callable) -> Callable:
+    """A source's ``convert(src, out, …)`` that has its folder `out` for itself."""
+
+    @functools.wraps(convert)
+    def converted(src: str | Path, out: str | Path, *args, **options) -> Path:
+        with alone(out, "converting to"):
+            return convert(src, out, *args, **options)
+
+    return converted
 
 
 def new_folder(out: str | Path, photos: Iterable[Path]) -> Path:
@@ -24,7 +36,7 @@ def new_folder(out: str | Path, photos: Iterable[Path]) -> Path:
     out = Path(out)
     if (out / raw.CSV).exists():
         raise raw.RawError(f"{out} already holds converted data: delete it or choose another folder.")
-    known = {*SUBFOLDERS, raw.DESCRIPTIONS, raw.OFFICIAL_VAL, raw.TAGS, raw.TRAIN_ONLY, "left_out.csv"}
+    known = {LOCK, *SUBFOLDERS, raw.DESCRIPTIONS, raw.OFFICIAL_VAL, raw.TAGS, raw.TRAIN_ONLY, "left_out.csv"}
     foreign = sorted(path.name for path in out.glob("*") if path.name not in known)
     if foreign:
         raise raw.RawError(f"{out} holds {foreign[0]!r}, which no conversion wrote: choose another folder.")
@@ -60,5 +72,5 @@ def in_parallel(
     if workers == 1:
         yield from tqdm(map(function, items), **bar)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with processes.pool(workers, "fork") as pool:  # quickly there; nothing runs threads here yet
         yield from tqdm(pool.map(function, items, chunksize=8), **bar)

@@ -6,6 +6,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from mmengine.dist import is_main_process
 from tqdm import tqdm
 
 from fashionlib import dataset, models, paths
+from fashionlib.processes import out_of_memory
 from fashionlib.train import folders, job, runner
 from fashionlib.train.estimate import estimate
 from fashionlib.train.folders import RunRefused
@@ -53,7 +55,7 @@ def train(
     """
     folder, info = _claimed(recipe, home, overwrite)
     with folders.locked(folder):
-        if not (folder / "done.json").is_file():
+        if not folders.is_finished(folder):
             _run(recipe, folder, paths.data_folder(recipe.data, home), info, progress, on_iteration)
     return folder
 
@@ -97,6 +99,15 @@ def _claimed(recipe: Recipe, home, overwrite: bool) -> tuple[Path, dict]:
 
 
 def _run(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress: bool, on_iteration) -> None:
+    try:
+        _iterate(recipe, folder, data_root, info, progress, on_iteration)
+    except (RuntimeError, MemoryError, OSError) as error:
+        _explain_memory(error, recipe)
+    if is_main_process():
+        folders.finish(folder, recipe)
+
+
+def _iterate(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress: bool, on_iteration) -> None:
     torch.manual_seed(recipe.seed)
     sync_bn = recipe.gpus > 1 and torch.cuda.is_available()
     model = models.build(
@@ -121,12 +132,8 @@ def _run(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress: bo
         )
         try:
             machine.train()
-        except (RuntimeError, MemoryError) as error:
-            _explain_memory(error, recipe)
         finally:
             history.close()
-    if is_main_process():
-        folders.finish(folder, recipe)
 
 
 def _machine(recipe: Recipe, model, folder: Path, cfg: Config, hooks: list) -> runner.FashionRunner:
@@ -207,7 +214,13 @@ def _bar(recipe: Recipe, iterations: int, progress: bool):
 
 
 def _explain_memory(error: Exception, recipe: Recipe) -> None:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    """Raise `error`, or what to do about it where it says that memory is short."""
+    if lost := re.search(r"DataLoader worker \(pid.*", str(error)):
+        raise MemoryError(
+            f"Out of memory? A {lost[0].rstrip('.')}: lower workers (now {recipe.workers}), or close other "
+            "programs; the same command goes on."
+        ) from error
+    if out_of_memory(error):
         raise MemoryError(
             f"Out of memory with {recipe.photos_per_step} photos of {recipe.crop} at a time: "
             f'raise accumulate (now {recipe.accumulate}) or set memory="lean".'

@@ -6,10 +6,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from mmengine.dist import is_main_process
 
-from fashionlib.files import write_text
+from fashionlib.files import LOCK, alone, write_text
 from fashionlib.train import provenance, state
 from fashionlib.train.recipe import Recipe
 
@@ -39,8 +38,8 @@ def claim(folder: Path, recipe: Recipe, info: dict, overwrite: bool) -> None:
                 f"{folder} holds another run: {difference}. Give this one a name of its own "
                 f"(variant=…) or replace it (overwrite=True)."
             )
-        for old in folder.iterdir():
-            if old.is_file() and old.name != ".lock":
+        for old in folder.iterdir():  # recipe.json is replaced, last: until then they are another run's
+            if old.is_file() and old.name not in (LOCK, path.name):
                 old.unlink()
     if is_main_process():
         write_text(path, json.dumps(mine, indent=1) + "\n")
@@ -68,16 +67,25 @@ def locked(folder: Path):
     if int(os.environ.get("RANK", 0)):
         yield
         return
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise RunRefused(f"Another process is training in {folder}: wait for it, or stop it first.") from None
+    with alone(folder, "training in", RunRefused):
+        yield
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether there is nothing left to train; what `finish` was kept from removing is removed."""
+    done = (folder / "done.json").is_file()
+    if done:
+        _drop_states(folder)
+    return done
 
 
 def finish(folder: Path, recipe: Recipe) -> None:
     """Mark the run as finished, so that training it again is a no-op, and drop what only resuming needs."""
     note = dict(epochs=recipe.epochs, finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     write_text(folder / "done.json", json.dumps(note, indent=1) + "\n")
+    _drop_states(folder)
+
+
+def _drop_states(folder: Path) -> None:
     for name in (state.LAST, state.PREVIOUS, state.DIGESTS):  # of use only to go on
         (folder / name).unlink(missing_ok=True)

@@ -7,7 +7,7 @@ position, weight-only epoch files, a history line for every iteration and a chec
 import csv
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -20,7 +20,7 @@ from mmengine.registry import LOOPS, OPTIM_WRAPPERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from fashionlib import models
-from fashionlib.files import write_text
+from fashionlib.files import write_text, writing
 from fashionlib.train import state
 
 HISTORY = ("epoch", "iter", "loss", "loss_decode", "acc", "lr", "seconds", "memory_mb")
@@ -124,9 +124,7 @@ class HistoryHook(Hook):
         if is_main_process():
             _keep_until(self.path, runner.iter)
             self.file = self.path.open("a", newline="")
-            self.writer = csv.DictWriter(self.file, HISTORY)
-            if self.path.stat().st_size == 0:
-                self.writer.writeheader()
+            self.writer = csv.DictWriter(self.file, HISTORY, lineterminator="\n")
         self.clock = time.perf_counter()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
@@ -144,14 +142,16 @@ class HistoryHook(Hook):
             memory_mb=round(memory_mb()),
         )
         self.clock = now
-        self.writer.writerow(row)
-        self.file.flush()
+        with writing(self.path):
+            self.writer.writerow(row)
+            self.file.flush()
         if self.on_iteration:
             self.on_iteration(row)
 
     def close(self) -> None:
         if file := getattr(self, "file", None):
-            file.close()
+            with suppress(OSError):  # of a full disk: what it could not take is told already
+                file.close()
 
 
 class StateHook(Hook):
@@ -234,11 +234,11 @@ def _short(value) -> float:
 
 
 def _keep_until(path: Path, iteration: int) -> None:
-    """Drop the lines of iterations that a resumed run is about to do again, and a torn last line."""
-    if not path.is_file():
-        return
-    header, *lines = path.read_text().split("\n")
+    """The header, and the lines up to `iteration`: a resumed run does the others, and a torn one, again."""
+    lines = path.read_text().split("\n") if path.is_file() else []
     kept = [
-        line for line in lines if line.count(",") == len(HISTORY) - 1 and int(line.split(",")[1]) <= iteration
+        line
+        for line in lines[1:]
+        if line.count(",") == len(HISTORY) - 1 and int(line.split(",")[1]) <= iteration
     ]
-    write_text(path, "\n".join([header, *kept, ""]) if header else "")
+    write_text(path, "\n".join([",".join(HISTORY), *kept, ""]))

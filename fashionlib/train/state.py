@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from mmengine.dist import collect_results, get_rank, get_world_size, is_main_process
 
-from fashionlib.files import write_text
+from fashionlib.files import whole, write_text
 
 LAST, PREVIOUS, DIGESTS = "last.pth", "previous.pth", "state.sha256"
 _log = logging.getLogger(__name__)
@@ -45,13 +45,13 @@ def save(runner, folder: Path, epoch: int, iteration: int) -> None:
         buffer,
     )
     payload = buffer.getbuffer()
-    known = _digests(folder)
-    write_text(folder / DIGESTS, "\n".join([hashlib.sha256(payload).hexdigest(), *known[:1]]))
-    temporary = folder / f".{LAST}.tmp"
-    temporary.write_bytes(payload)
-    if (folder / LAST).exists():
-        (folder / LAST).replace(folder / PREVIOUS)
-    temporary.replace(folder / LAST)
+    kept = _newest_whole(folder)
+    digests = [hashlib.sha256(payload).hexdigest(), *([_digest(kept)] if kept else [])]
+    write_text(folder / DIGESTS, "\n".join(digests))
+    with whole(folder / LAST) as part:
+        part.write_bytes(payload)
+        if kept == folder / LAST:  # a torn one must not take the place of the whole one before it
+            kept.replace(folder / PREVIOUS)
 
 
 def restore(runner, folder: Path) -> None:
@@ -71,21 +71,24 @@ def restore(runner, folder: Path) -> None:
 
 def newest(folder: Path) -> dict | None:
     """The newest whole state of a run folder: ``last.pth``, else ``previous.pth``, else None."""
-    known = _digests(folder)
-    for name in (LAST, PREVIOUS):
-        path = folder / name
-        if not path.is_file():
-            continue
-        payload = path.read_bytes()
-        if hashlib.sha256(payload).hexdigest() in known:
-            return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    path = _newest_whole(folder)
+    return torch.load(path, map_location="cpu", weights_only=True) if path else None
+
+
+def _newest_whole(folder: Path) -> Path | None:
+    """The newest state file whose digest is listed; a torn one is named in a warning."""
+    listed = folder / DIGESTS
+    known = listed.read_text().split() if listed.is_file() else []
+    for path in filter(Path.is_file, (folder / LAST, folder / PREVIOUS)):
+        if _digest(path) in known:
+            return path
         _log.warning("%s is torn (its checksum is not in %s): using the state before it.", path, DIGESTS)
     return None
 
 
-def _digests(folder: Path) -> list[str]:
-    path = folder / DIGESTS
-    return path.read_text().split() if path.is_file() else []
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _generators() -> dict:

@@ -6,9 +6,7 @@ numbers measured on it say that the pipeline learns, nothing about real garments
 
 import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -17,7 +15,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from fashionlib import raw, rle
+from fashionlib import processes, raw, rle
 
 from .plan import Scene, plan
 from .scenes import draw
@@ -73,8 +71,7 @@ def _run(function, jobs, workers: int | None, progress: bool):
     bar = partial(tqdm, total=len(jobs), desc="Drawing", unit="photo", disable=not progress)
     if workers == 1:
         return list(bar(map(function, jobs)))
-    # spawn: a fork of a process in which OpenCV or torch runs threads (a notebook) can hang
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with processes.pool(workers) as pool:
         return list(bar(pool.map(function, jobs, chunksize=8)))
 
 

@@ -1,0 +1,68 @@
+"""Worker processes that end with the process that started them, and errors that mean too little memory."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+_SIGNS = ("can't allocate memory", "Cannot allocate memory", "std::bad_alloc", "out of memory")
+
+
+class WorkerLost(RuntimeError):
+    """A worker process died; the sentence says what to do."""
+
+
+def executor(
+    workers: int | None, start: Callable | None = None, arguments: tuple = (), context: str = "spawn"
+) -> ProcessPoolExecutor:
+    """A pool of processes that ``start(*arguments)`` prepares.
+
+    They are spawned: a fork of a process in which OpenCV or torch runs threads (a notebook) can hang. A
+    killed parent takes them along, and Ctrl-C at a terminal, which reaches all, is left to the parent.
+    """
+    how = multiprocessing.get_context(context)
+    return ProcessPoolExecutor(workers, how, _begin, (start, arguments))
+
+
+@contextmanager
+def pool(workers: int | None, context: str = "spawn"):
+    """An `executor` that an error or the stop button ends without working through its queue first.
+
+    Raises WorkerLost if a process dies.
+    """
+    with executor(workers, context=context) as processes:
+        try:
+            yield processes
+        except BrokenProcessPool:
+            raise WorkerLost(
+                "A worker process ended without a word, most likely killed for want of memory: "
+                "take fewer workers. The same command goes on."
+            ) from None
+        except BaseException:
+            processes.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory was short; numpy, torch and the kernel have words of their own."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    return isinstance(error, RuntimeError | OSError) and any(sign in str(error) for sign in _SIGNS)
+
+
+def _begin(start: Callable | None, arguments: tuple) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, args=(multiprocessing.parent_process(),), daemon=True).start()
+    if start:
+        start(*arguments)
+
+
+def _follow(parent) -> None:
+    """Else it would wait for work forever: it holds the queue's other end itself."""
+    parent.join()
+    os._exit(1)
