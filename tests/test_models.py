@@ -137,10 +137,31 @@ def test_predictions_survive_saving_and_have_the_photos_size(saved):
     label = models.predict(model, photo, "fp32")
     assert label.shape == (150, 97) and label.dtype == np.uint8 and label.max() < 28
     assert np.array_equal(label, models.predict(models.load(path), photo, "fp32"))
-    probabilities = models.probabilities(model, photo, "fp32")
-    assert probabilities.shape == (28, 150, 97)
-    assert np.allclose(probabilities.sum(0), 1, atol=1e-5)
-    assert (probabilities.argmax(0) == label).mean() > 0.999  # ties aside
+
+
+def test_probabilities_are_those_of_the_logits_no_finer_than_the_photo(saved):
+    model, _ = saved
+    model.eval()
+    for size in [(150, 97), (60, 40), (600, 388)]:
+        photo = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
+        shown = models.fitted_size(size, model.meta)  # in windows: the answer is as fine as that
+        probabilities = models.probabilities(model, photo, "fp32")
+        assert probabilities.shape == (28, *np.minimum(shown, size))
+        assert np.allclose(probabilities.sum(0), 1, atol=1e-5)
+        logits = torch.nn.functional.interpolate(
+            models.logits(model, photo, "fp32")[None], probabilities.shape[1:], mode="bilinear"
+        )
+        assert np.allclose(probabilities, logits[0].softmax(0), atol=1e-5)
+
+
+def test_probabilities_of_a_coarse_head_come_at_half_the_size_it_saw():
+    model = models.build("segmenter_vit_t", scale="mini")
+    model.meta |= dict(resize=[512, 128], test_cfg=dict(mode="whole"))
+    model.test_cfg.mode = "whole"
+    model.eval()
+    photo = np.random.default_rng(0).integers(0, 255, (300, 200, 3), np.uint8)
+    assert models.fitted_size((300, 200), model.meta) == (192, 128)
+    assert models.probabilities(model, photo).shape == (28, 96, 64)
 
 
 @pytest.mark.parametrize("size", [(300, 180), (150, 150)], ids=["windows", "one piece"])
