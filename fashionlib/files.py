@@ -36,6 +36,9 @@ class DiskError(OSError):
         )
         self.errno, self.filename = code, str(where)
 
+    def __str__(self) -> str:  # an OSError that has a number would show that
+        return self.args[0]
+
     def __reduce__(self):  # worker processes hand it over
         return DiskError, (self.errno, self.filename)
 
@@ -84,7 +87,8 @@ def whole(path: str | Path):
             os.replace(part, path)
         finally:
             with suppress(OSError):  # a disk that became read-only
-                part.unlink(missing_ok=True)
+                if part.exists():  # after an error, or a hard link of what `path` is already: no rename then
+                    part.unlink()
 
 
 @contextmanager
@@ -140,3 +144,15 @@ def write_text(path: str | Path, text: str) -> Path:
 def write_csv(path: str | Path, frame: pd.DataFrame) -> Path:
     """Write `frame` whole, without its index, floats to 6 decimals that count; returns the path."""
     return write_text(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def write_tensors(path: str | Path, tensors: dict, metadata: dict[str, str]) -> Path:
+    """Write a safetensors file whole; returns the path.
+
+    Not by safetensors' own `save_file`: a kill would leave its temporary file, whose name tells nothing.
+    """
+    from safetensors.torch import save  # here: torch takes seconds to import
+
+    with whole(path) as part:
+        part.write_bytes(save(tensors, metadata))
+    return Path(path)

@@ -24,7 +24,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from fashionlib import classes, labels, processes, rle
-from fashionlib.files import alone, whole
+from fashionlib.files import LOCK, alone, whole
 from fashionlib.labels import Photo, Written
 from fashionlib.raw import (
     CSV,
@@ -99,7 +99,9 @@ def prepare(
     fingerprint = _fingerprint(raw, options)
     done = _finished(out)
     if done and done["fingerprint"] == fingerprint:
-        (out / _MARK).unlink(missing_ok=True)  # of a kill just before the end
+        if any((out / name).exists() for name in (_MARK, LOCK)):  # of a kill just before the end
+            with alone(out, "preparing"):
+                (out / _MARK).unlink(missing_ok=True)
         return done
 
     photos, left_out = _choose(raw, class_set, part_only)

@@ -17,25 +17,23 @@ class WorkerLost(RuntimeError):
     """A worker process died; the sentence says what to do."""
 
 
-def executor(
-    workers: int | None, start: Callable | None = None, arguments: tuple = (), context: str = "spawn"
-) -> ProcessPoolExecutor:
+def executor(workers: int | None, start: Callable | None = None, arguments=()) -> ProcessPoolExecutor:
     """A pool of processes that ``start(*arguments)`` prepares.
 
     They are spawned: a fork of a process in which OpenCV or torch runs threads (a notebook) can hang. A
     killed parent takes them along, and Ctrl-C at a terminal, which reaches all, is left to the parent.
     """
-    how = multiprocessing.get_context(context)
-    return ProcessPoolExecutor(workers, how, _begin, (start, arguments))
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, spawn, _begin, (start, arguments))
 
 
 @contextmanager
-def pool(workers: int | None, context: str = "spawn"):
+def pool(workers: int | None):
     """An `executor` that an error or the stop button ends without working through its queue first.
 
     Raises WorkerLost if a process dies.
     """
-    with executor(workers, context=context) as processes:
+    with executor(workers) as processes:
         try:
             yield processes
         except BrokenProcessPool:

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from hypothesis import settings
 from PIL import Image
+from soak import inputs
 
-from fashionlib import prepare, raw, rle
+from fashionlib import raw, rle
 from fashionlib.paths import PROJECT
 
 SHARED = PROJECT.parent / "shared"
@@ -53,19 +54,7 @@ def raw_folder(tmp_path):
 @pytest.fixture(scope="session")
 def prepared_home(tmp_path_factory) -> Path:
     """A home folder with ``data/tiny``: 20 photos of a striped skirt on noise, 14 of them for training."""
-    home, rng, rows = tmp_path_factory.mktemp("home"), np.random.default_rng(1), []
-    (home / "raw" / "tiny" / "train").mkdir(parents=True)
-    for i in range(20):
-        photo = rng.integers(0, 256, (96, 72, 3), np.uint8)
-        skirt = np.zeros((96, 72), bool)
-        top, left = rng.integers(10, 40, 2)
-        skirt[top : top + 45, left : left + 30] = True
-        photo[skirt] = np.where(np.indices(skirt.shape)[0][skirt, None] // 4 % 2, 40, 220)
-        Image.fromarray(photo).save(home / "raw" / "tiny" / "train" / f"t{i:02}.jpg")
-        rows.append([f"t{i:02}", rle.encode(skirt), 96, 72, 8])
-    raw.write(home / "raw" / "tiny", pd.DataFrame(rows, columns=list(raw.COLUMNS[:5])), "drawn for a test")
-    prepare.prepare(home / "raw" / "tiny", home / "data" / "tiny", progress=False, workers=1)
-    return home
+    return inputs.home(tmp_path_factory.mktemp("home"), 20)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,11 @@
 """Downloads, against a server on this machine that knows ranges and can break off."""
 
 import hashlib
-import io
 import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from soak.server import Server, archive
 
 from fashionlib.sources import download
 from fashionlib.sources.download import DownloadError, Item
@@ -15,40 +14,11 @@ BODY = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Serves ``server.files``; breaks off after ``server.cut`` bytes, answers ranges if ``server.ranges``."""
-
-    def do_GET(self):
-        body = self.server.files.get(self.path)
-        if body is None:
-            return self.send_error(404)
-        wanted = self.headers.get("Range") if self.server.ranges else None
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
-        self.server.asked.append(start)
-        if wanted and start >= len(body):
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(body)}")
-            self.send_header("Content-Length", "0")
-            return self.end_headers()
-        self.send_response(206 if wanted else 200)
-        if wanted:
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        self.send_header("Content-Length", str(len(body) - start))
-        self.end_headers()
-        end = start + self.server.cut if self.server.cut else len(body)
-        self.wfile.write(body[start:end])
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(download, "BLOCK", 1000)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.files, server.cut, server.ranges, server.asked = {"/f": BODY}, None, True, []
-    server.url = f"http://127.0.0.1:{server.server_port}"
+    server = Server({"/f": BODY})
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -57,15 +27,6 @@ def server(monkeypatch):
 
 def fetch(server, path, **expected):
     return download.fetch(f"{server.url}/f", path, progress=False, **expected)
-
-
-def archive(files):
-    """The bytes of a zip with these names and contents."""
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as content:
-        for name, text in files.items():
-            content.writestr(name, text)
-    return data.getvalue()
 
 
 def test_a_file_arrives_whole_and_once(server, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from scipy.optimize import least_squares
 from scipy.special import expit
 from scipy.stats import spearmanr
@@ -92,5 +92,4 @@ def attach(path, calibration: dict) -> None:
     with safe_open(path, framework="pt") as file:
         metadata = dict(file.metadata())
     info = models.read_meta(path) | {"quality": calibration}
-    with files.whole(path) as part:
-        save_file(load_file(path), part, metadata=metadata | {"fashionlib": json.dumps(info)})
+    files.write_tensors(path, load_file(path), metadata | {"fashionlib": json.dumps(info)})

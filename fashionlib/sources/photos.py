@@ -13,6 +13,7 @@ from fashionlib import processes, raw
 from fashionlib.files import LOCK, alone
 
 SUBFOLDERS = ("train", "test")
+CHUNK = 8  # photos that a process is given at once
 CSV_BYTES = 5  # a photo's rows seldom exceed a fifth of its file
 
 
@@ -67,10 +68,10 @@ def in_parallel(
     function: Callable, items: Sequence, workers: int | None = None, progress: bool = True, what: str = ""
 ) -> Iterator:
     """``function(item)`` for each item, in order, on `workers` processes (default: one a core)."""
-    workers = min(workers or os.cpu_count() or 1, len(items) or 1)
+    workers = min(workers or os.cpu_count() or 1, -(-len(items) // CHUNK) or 1)  # none that has nothing to do
     bar = {"total": len(items), "desc": what, "unit": "photo", "disable": not progress, "mininterval": 1}
     if workers == 1:
         yield from tqdm(map(function, items), **bar)
         return
-    with processes.pool(workers, "fork") as pool:  # quickly there; nothing runs threads here yet
-        yield from tqdm(pool.map(function, items, chunksize=8), **bar)
+    with processes.pool(workers) as pool:
+        yield from tqdm(pool.map(function, items, chunksize=CHUNK), **bar)

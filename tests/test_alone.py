@@ -1,0 +1,168 @@
+"""Two at once: a folder belongs to one process at a time, and to nobody when that process has died."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import fake_runs
+import pytest
+from click.testing import CliRunner
+from cutout_stub import scene, stub_model
+from PIL import Image
+
+from fashionlib import cli, evaluate, files, prepare
+from fashionlib.cutout import batch
+from fashionlib.sources import download
+from fashionlib.train import RunRefused, folders
+
+HOLDER = """
+import os, sys, time
+from fashionlib import files
+with files.alone(sys.argv[1]):
+    if len(sys.argv) == 2 or os.fork() == 0:  # a child that lives on, as a loader's worker does for a while
+        print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def held(folder, *more):
+    """Another process that has `folder` for itself."""
+    command = [sys.executable, "-c", HOLDER, str(folder), *more]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory):
+    """A folder that another process works in."""
+    folder = tmp_path_factory.mktemp("busy")
+    with held(folder):
+        yield folder
+
+
+@pytest.fixture
+def two(busy, tmp_path, monkeypatch):
+    """A function that makes of `folder` one that another process works in: the same lock, by a hard link."""
+
+    def make(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        os.link(busy / files.LOCK, folder / files.LOCK)
+        return folder
+
+    return make
+
+
+def test_the_lock_of_a_killed_process_is_free_at_once_though_its_child_lives(tmp_path):
+    with held(tmp_path, "with a child") as process:
+        with pytest.raises(files.Busy, match=f"Another process is at work in {tmp_path}: wait for it"):
+            with files.alone(tmp_path):
+                pass
+        process.kill()
+        process.wait()
+        with files.alone(tmp_path):
+            assert (tmp_path / files.LOCK).exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_leaves_nothing_and_is_one_for_threads_too(tmp_path):
+    folder, refused = tmp_path / "new" / "er", []
+
+    def second():
+        try:
+            with files.alone(folder):
+                pass
+        except files.Busy:
+            refused.append(1)
+
+    with files.alone(folder):
+        (thread := threading.Thread(target=second)).start()
+        thread.join()
+    assert refused == [1] and not folder.exists()
+
+
+def test_many_who_want_it_have_it_one_after_the_other(tmp_path):
+    """The lock file is removed while it is held: nobody may be left with a lock on a file that is gone."""
+    inside, most, rounds, stop = [], [], [], time.monotonic() + 1.5
+
+    def work():
+        while time.monotonic() < stop:
+            try:
+                with files.alone(tmp_path):
+                    inside.append(1)
+                    most.append(len(inside))
+                    time.sleep(0.001)
+                    inside.pop()
+                    rounds.append(1)
+            except files.Busy:
+                pass
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1 and len(rounds) > 20
+
+
+def test_a_second_training_is_refused(two, tmp_path):
+    folder = two(tmp_path / "run")
+    with pytest.raises(RunRefused, match=f"Another process is training in {folder}"):
+        with folders.locked(folder):
+            pass
+
+
+def test_a_second_prepare_is_refused(two, tmp_path, raw_folder):
+    with pytest.raises(files.Busy, match="Another process is preparing .*/out: wait"):
+        prepare.prepare(raw_folder(10), two(tmp_path / "out"), workers=1, progress=False)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [files.LOCK]
+
+
+def test_second_cutouts_are_refused(two, tmp_path, monkeypatch):
+    Image.fromarray(scene()).save(tmp_path / "a.png")
+    with pytest.raises(files.Busy, match="Another process is cutting out into .*/out"):
+        batch.run(tmp_path / "a.png", two(tmp_path / "out"), stub_model(monkeypatch), progress=False)
+    words = ["cutout", str(tmp_path / "a.png"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(cli.main, [*words, "--mask-in", str(tmp_path / "a.png")])
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "Error: Another process is cutting out" in result.stderr
+
+
+def test_a_second_download_is_refused(two, tmp_path):
+    two(tmp_path / "cache" / "ccp")
+    with pytest.raises(files.Busy, match="Another process is downloading to .*/cache/ccp"):
+        download.download("ccp", tmp_path, progress=False)
+
+
+def test_a_second_conversion_is_refused(two, tmp_path):
+    from fashionlib.sources import folder
+
+    with pytest.raises(files.Busy, match="Another process is converting to .*/raw"):
+        folder.convert(tmp_path, two(tmp_path / "raw"), progress=False)
+
+
+def test_second_scores_are_refused(two, tmp_path, monkeypatch):
+    fake_runs.fake_models(monkeypatch)
+    fake_runs.make_data(tmp_path)
+    fake_runs.make_run(tmp_path)
+    quiet = dict(home=tmp_path, progress=False)
+    evaluate.validate(fake_runs.DATA, **quiet)
+    evaluate.pick_epochs(fake_runs.DATA, home=tmp_path)
+    two(tmp_path / "runs" / fake_runs.DATA / "results")
+    again = lambda: evaluate.pick_epochs(fake_runs.DATA, home=tmp_path)  # noqa: E731
+    for work in (
+        lambda: evaluate.validate(fake_runs.DATA, **quiet),
+        again,
+        lambda: evaluate.test(fake_runs.DATA, **quiet),
+    ):
+        with pytest.raises(files.Busy, match="Another process is scoring into"):
+            work()

@@ -1,0 +1,308 @@
+"""Killed anywhere and started again, everything ends as if nothing had been (`make soak`: at length)."""
+
+import functools
+import itertools
+import json
+import logging
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import fake_runs
+import pytest
+import torch
+from cutout_stub import scene, stub_model
+from PIL import Image
+from soak import deaths, kills, stages
+from soak.server import Server, archive
+
+from fashionlib import evaluate, files, models, prepare
+from fashionlib.classes import CLASS_SETS
+from fashionlib.cutout import batch
+from fashionlib.sources import download
+from fashionlib.train import folders, runner, state
+
+# ------------------------------------------------------------------ at random moments
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Inputs of all stages, and a finished run to validate."""
+    root = stages.make_inputs(tmp_path_factory.mktemp("kills") / "inputs", small=True)
+    assert kills.run(stages.train, root, root / "trained") == 0, kills.log(root / "trained")
+    served = stages.serve(root)
+    yield root
+    served.shutdown()
+    served.server_close()
+
+
+@pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: stage.name)
+def test_killed_twice_and_started_again(stage, root, tmp_path):
+    done = kills.survive(stage, root, tmp_path, kills=2)
+    assert not done.problems, "\n".join(done.problems)
+    assert done.kills.total() == 2, done
+
+
+def test_what_is_compared_tells_outputs_apart(root, tmp_path):
+    """The comparison above sees a lost byte, a missing file and a leftover, and no times."""
+    training = stages.STAGES[0]
+    shutil.copytree(root / "trained" / "runs", tmp_path / "runs")
+    before = training.digests(tmp_path)
+    assert len(before) >= 6
+    history = next(tmp_path.rglob("history.csv"))
+    lines = history.read_text().splitlines()
+    history.write_text("\n".join([*lines[:-1], lines[-1].rpartition(",")[0] + ",12345"]) + "\n")
+    assert training.digests(tmp_path) == before
+    for spoil in (
+        lambda run: (run / "history.csv").write_text("\n".join(lines[:-1])),
+        lambda run: (run / "epoch_2.safetensors").write_bytes((run / "epoch_1.safetensors").read_bytes()),
+        lambda run: (run / ".epoch_1.12.part.safetensors").touch(),
+    ):
+        before = training.digests(tmp_path)
+        spoil(history.parent)
+        assert training.digests(tmp_path) != before
+
+
+# ------------------------------------------------------------------ before every change to the disk
+
+
+def at_every_change(work, tmp_path, digests, given=None, most=400):
+    """Kill ``work(folder)`` before its first, second, … change, go on, and compare; returns how often.
+
+    `given` is a folder that each `folder` begins as a copy of.
+    """
+    begin = functools.partial(shutil.copytree, given) if given else Path.mkdir
+    begin(tmp_path / "whole")
+    work(tmp_path / "whole")
+    expected = digests(tmp_path / "whole")
+    assert expected
+    for n in itertools.count():
+        folder = tmp_path / f"killed{n}"
+        begin(folder)
+        died = deaths.before_change(n, folder, lambda folder=folder: work(folder))
+        if died:
+            work(folder)
+        assert digests(folder) == expected, f"killed before change {n}"
+        shutil.rmtree(folder, ignore_errors=True)
+        if not died:
+            return n
+        assert n < most
+    raise AssertionError
+
+
+def test_prepare_killed_before_every_change(raw_folder, tmp_path):
+    root = raw_folder(10)
+    stage = next(stage for stage in stages.STAGES if stage.name == "prepare")
+
+    def work(folder):
+        prepare.prepare(root, folder / "data", workers=1, progress=False)
+
+    assert at_every_change(work, tmp_path, stage.digests) > 40
+
+
+def test_cutouts_killed_before_every_change(tmp_path, monkeypatch):
+    model, photos = stub_model(monkeypatch), tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(scene()).save(photos / f"{name}.png")
+    (photos / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    stage = next(stage for stage in stages.STAGES if stage.name == "cut-outs")
+
+    def work(folder):
+        result = batch.run(photos, folder / "out", model, layers=True, preview=True, progress=False)
+        assert result.failed == 1
+
+    assert at_every_change(work, tmp_path, stage.digests) > 20
+
+
+def test_scores_killed_before_every_change(tmp_path, monkeypatch):
+    fake_runs.fake_models(monkeypatch)
+    fake_runs.make_data(tmp_path / "home")
+    fake_runs.make_run(tmp_path / "home", qualities=(0.3, 0.6))
+
+    def work(folder):
+        evaluate.validate(fake_runs.DATA, home=folder, progress=False)
+        evaluate.pick_epochs(fake_runs.DATA, home=folder, keep="picked")
+        evaluate.test(fake_runs.DATA, home=folder, progress=False, bootstrap=20)
+
+    stage = stages.Stage("scores", work, "runs")
+    assert at_every_change(work, tmp_path, stage.digests, tmp_path / "home") > 15
+
+
+def test_download_killed_before_every_change(tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Server({"/f": b"x" * 5000, "/z": archive({"train/a.jpg": "a", "train/b.jpg": "b"})}) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        archive_ = download.Item(f"{server.url}/z", "train", member="train")
+        items = download.Item(f"{server.url}/f", "f"), archive_
+        monkeypatch.setitem(download.SETS, "fashionpedia", items)
+        stage = next(stage for stage in stages.STAGES if stage.name == "download")
+
+        def work(folder):
+            download.download("fashionpedia", folder, progress=False)
+
+        assert at_every_change(work, tmp_path, stage.digests) > 8
+        server.shutdown()
+
+
+# ------------------------------------------------------------------ inside a checkpoint
+
+
+def at_work(value: float):
+    """A stand-in for MMEngine's runner whose one weight is `value`."""
+    model = torch.nn.Linear(64, 64, bias=False)
+    model.weight.data.fill_(value)
+    return SimpleNamespace(
+        model=model, optim_wrapper=torch.optim.SGD(model.parameters(), lr=0.1), param_schedulers=[]
+    )
+
+
+def saved(folder) -> int | None:
+    found = state.newest(folder)
+    assert found is None or (found["model"]["weight"] == found["iter"]).all()
+    return found and found["iter"]
+
+
+def save(folder, n: int) -> None:
+    state.save(at_work(n), folder, 0, n)
+
+
+def test_a_state_killed_before_any_of_its_steps_leaves_the_one_before(tmp_path):
+    """Twice at the same step too: the second time the list of digests is that of a state that never was."""
+    for n in itertools.count():
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        save(folder, 1)
+        save(folder, 2)
+        died = [deaths.before_change(n, folder, lambda f=folder, i=i: save(f, i)) for i in (3, 4)]
+        assert saved(folder) in ((2, 3) if all(died) else (4,)), f"killed before change {n}"
+        save(folder, 5)
+        assert saved(folder) == 5
+        files.sweep(folder)
+        assert {path.name for path in folder.iterdir()} == {state.LAST, state.PREVIOUS, state.DIGESTS}
+        if not any(died):
+            break
+    assert n >= 4
+
+
+def test_a_state_killed_inside_its_write_leaves_the_one_before(tmp_path):
+    save(tmp_path, 1)
+    size = (tmp_path / state.LAST).stat().st_size
+    assert deaths.inside_write(size // 2, lambda: save(tmp_path, 2))
+    assert saved(tmp_path) == 1
+    part = next(tmp_path.glob(".last.*.part.pth"))
+    assert part.stat().st_size == size // 2
+    with files.alone(tmp_path):
+        assert not part.exists()
+
+
+def test_a_torn_state_never_takes_the_place_of_the_whole_one_before(tmp_path, caplog):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    last = tmp_path / state.LAST
+    last.write_bytes(last.read_bytes()[:-9])
+    with caplog.at_level(logging.WARNING):
+        assert saved(tmp_path) == 1
+    assert f"{last} is torn" in caplog.text
+    assert deaths.before_change(3, tmp_path, lambda: save(tmp_path, 3))
+    assert saved(tmp_path) in (1, 3)
+
+
+def test_an_epoch_file_killed_inside_its_write_is_not_there(tmp_path):
+    model = torch.nn.Linear(64, 64)
+    assert deaths.inside_write(5000, lambda: models.save(model, tmp_path / "epoch_1.safetensors", {}))
+    assert [path.name.split(".")[1] for path in tmp_path.iterdir()] == ["epoch_1"]
+    assert not list(tmp_path.glob("epoch_*.safetensors"))  # what runs.Run looks for
+
+
+def test_a_torn_epoch_is_named_before_it_is_scored(root, tmp_path):
+    for name in ("data", "trained/runs"):
+        shutil.copytree(root / name, tmp_path / name.split("/")[-1])
+    torn = next(tmp_path.rglob("epoch_2.safetensors"))
+    torn.write_bytes(torn.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match=rf"{torn} can't be read as a checkpoint .* torn: make it again"):
+        evaluate.validate("tiny", home=tmp_path, progress=False)
+
+
+def test_a_whole_file_is_the_old_or_the_new_one(tmp_path):
+    path = tmp_path / "a.txt"
+    for n in itertools.count():
+        files.write_text(path, "old")
+        died = deaths.before_change(n, tmp_path, lambda: files.write_text(path, "new"))
+        assert path.read_text() in (("old",) if died else ("new",))
+        if not died:
+            break
+    assert n == 3  # make the folder, open, rename
+    files.write_text(path, "old")
+    assert deaths.inside_write(10, lambda: files.write_text(path, "n" * 20)) and path.read_text() == "old"
+
+
+def test_only_what_a_kill_left_is_swept(tmp_path):
+    mine = [".bashrc", "a.part", ".a.part.png", "x.12.part.png", ".x.12.partial", ".x.1.part.d/kept"]
+    left = [".x.12.part", ".x y.1.part.png", "sub/.manifest.7.part.json"]
+    for name in mine + left:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with files.alone(tmp_path):
+        pass
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == sorted(mine)
+
+
+# ------------------------------------------------------------------ what kills between steps left before
+
+
+def test_overwriting_a_run_killed_half_way_never_mixes_two(tmp_path):
+    """recipe.json stays the other run's until nothing of that run is left."""
+    info = dict(classes=list(CLASS_SETS["person"]), fingerprint="f")
+    recipe = SimpleNamespace(to_dict=lambda: dict(lr=2), origin={}, gpus=1)
+    card = dict(recipe=dict(lr=1), classes=info["classes"], fingerprint="f")
+    for n in itertools.count():
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        for name in ("a.pth", "last.pth", "z.csv"):
+            (folder / name).touch()
+        (folder / "recipe.json").write_text(json.dumps(card))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(folders.provenance, "command", lambda _: "")
+            patch.setattr(folders.provenance, "versions", dict)
+            died = deaths.before_change(n, folder, lambda f=folder: folders.claim(f, recipe, info, True))
+        lr = json.loads((folder / "recipe.json").read_text())["recipe"]["lr"]
+        assert lr == 1 or not (folder / "last.pth").exists()
+        if not died:
+            break
+    assert lr == 2 and n >= 4
+
+
+def test_a_torn_header_of_the_history_is_written_anew(tmp_path):
+    path, header = tmp_path / "history.csv", ",".join(runner.HISTORY)
+    row = "1,1,2.0,2.0,3.0,0.1,0.5,900"
+    for text in (header[:20], f"{header}\n{row}\n1,2,2.0,2.0,3.0,0.1,0.5,9", f"{header}\n{row}\n1,2,2."):
+        path.write_text(text)
+        runner._keep_until(path, 1)
+        assert path.read_text() == (f"{header}\n{row}\n" if row in text else f"{header}\n")
+
+
+def test_a_finished_run_drops_the_states_that_a_kill_kept(tmp_path):
+    for name in ("done.json", state.LAST, state.DIGESTS):
+        (tmp_path / name).touch()
+    assert folders.is_finished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["done.json"]
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    """A SIGKILL gives it no time to tell them; this kind of pool would wait for work forever."""
+    folder = tmp_path / "pool"
+    assert kills.kill(_sleepers, tmp_path, folder, 2.5, signal.SIGKILL)
+    assert (folder / "begun").exists()
+
+
+def _sleepers(_, workspace):
+    from fashionlib import processes
+
+    with processes.pool(1) as pool:
+        pool.submit(os.getpid).result()
+        (workspace / "begun").touch()
+        threading.Event().wait()
