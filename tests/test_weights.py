@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.logging import MessageHub
 from mmengine.model.utils import revert_sync_batchnorm
 from mmseg.models.backbones import VisionTransformer
 from mmseg.registry import MODELS as MMSEG_MODELS
@@ -446,11 +446,11 @@ class Hostile:
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
-@pytest.mark.parametrize("function", [os.mkdir, eval, getattr, __import__], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", [os.mkdir, eval, __import__], ids=lambda f: f.__name__)
 def test_a_hostile_file_is_refused_before_it_runs(function, legacy, tmp_path):
     trace = tmp_path / "ran"
     arguments = {os.mkdir: (str(trace),), eval: (f"__import__('os').mkdir({str(trace)!r})",),
-                 getattr: (HistoryBuffer, "__init__"), __import__: ("antigravity",)}[function]  # fmt: skip
+                 __import__: ("antigravity",)}[function]  # fmt: skip
     path = tmp_path / "hostile.pth"
     bomb = dict(state_dict={"a": torch.zeros(1)}, meta=Hostile(function, *arguments))
     torch.save(bomb, path, _use_new_zipfile_serialization=not legacy)
@@ -460,20 +460,9 @@ def test_a_hostile_file_is_refused_before_it_runs(function, legacy, tmp_path):
     assert not trace.exists()
 
 
-def test_the_allow_list_is_of_data_types_only():
-    functions = [item for item in files.SAFE_GLOBALS if not isinstance(item, type)]
-    multiarray = np._core.multiarray  # numpy's own constructors of arrays and numbers
-    stand_in = (files._statistic, "builtins.getattr")
-    assert functions == [stand_in, multiarray._reconstruct, multiarray.scalar]
-
-
-@pytest.mark.parametrize(
-    "wanted", [(HistoryBuffer, "__init__"), (os, "system"), (HistoryBuffer.mean, "__globals__")]
-)
-def test_the_stand_in_for_getattr_knows_four_methods(wanted):
-    assert files._statistic(HistoryBuffer, "mean") is HistoryBuffer.mean
-    with pytest.raises(files.pickle.UnpicklingError):
-        files._statistic(*wanted)
+def test_what_is_allowed_beside_tensors_is_a_blank_that_knows_nothing():
+    assert {blank for blank, _ in files.SAFE_GLOBALS} == {files._Unread}
+    assert vars(files._Unread).keys() - vars(type("Empty", (), {})).keys() == {"__init__", "__setstate__"}
 
 
 def test_mmengines_own_checkpoint_loads(tmp_path):
@@ -486,8 +475,8 @@ def test_mmengines_own_checkpoint_loads(tmp_path):
     torch.save(checkpoint, tmp_path / "a.pth")
     loaded = weights.safe_load(tmp_path / "a.pth")
     assert torch.equal(loaded["state_dict"]["w"], torch.ones(2))
-    assert loaded["message_hub"]["log_scalars"]["train/loss"].current() == 0.5
-    assert loaded["meta"]["seed"] == 3
+    assert loaded["meta"]["classes"] == ["a"] and type(loaded["meta"]["seed"]) is files._Unread
+    assert type(loaded["message_hub"]["log_scalars"]["train/loss"]) is files._Unread
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])

@@ -29,18 +29,26 @@ from fashionlib.cli import EXISTING, main
 )
 @click.option("--until", help="Stop after this notebook, for instance 02_prepare.")
 @click.option("--force", is_flag=True, help="Run also what is up to date.")
+@click.option(
+    "--trust-checkpoint",
+    "trust",
+    is_flag=True,
+    help="Load the file of -p init even where that lets it run any code: as a program of its maker.",
+)
 def reproduce(
-    data: str, models: str, preset: str | None, parameters: tuple, plan: Path | None, **options
+    data: str, models: str, preset: str | None, parameters: tuple, plan: Path | None, trust: bool, **options
 ) -> None:
     """Run the six notebooks in order, 03 once a model, skipping what is up to date."""
     from fashionlib import plan as plans
     from fashionlib.reproduce import StepFailed, reproduce
 
     overrides = {name: _literal(value) for name, value in parameters} | ({"preset": preset} if preset else {})
+    read = plans.read(data, plan, [name for name in models.split(",") if name], overrides)
+    if trust:
+        for run in read[plans.TRAIN]:
+            run["settings"] = {**(run.get("settings") or {}), "trust_checkpoint": True}
     try:
-        reproduce(
-            data, plans.read(data, plan, [name for name in models.split(",") if name], overrides), **options
-        )
+        reproduce(data, read, **options)
     except StepFailed as error:
         raise click.ClickException(str(error)) from None
 

@@ -58,8 +58,8 @@ def of(scores: np.ndarray, p: np.ndarray, classes, calibration: dict | None = No
     if not (p >= 0.5).any():
         return NOTHING
     found, how = features(scores, p, classes), calibration or DEFAULT
-    weights, limits = how["weights"], how["limits"]
-    score = expit(weights["bias"] + sum(weights.get(name, 0.0) * found[name] for name in FEATURES))
+    weights, limits = how["weights"], DEFAULT["limits"] | how["limits"]
+    score = expit(weights.get("bias", 0.0) + sum(weights.get(name, 0.0) * found[name] for name in FEATURES))
     doubtful = [name for name in FEATURES
                 if (found[name] < limits[name] if name in LOW else found[name] > limits[name])]
     return Quality(float(score), tuple(_REASONS[name] for name in doubtful))

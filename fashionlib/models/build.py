@@ -77,6 +77,7 @@ def freeze(model: EncoderDecoder, count: int) -> None:
 def build(
     name: str, num_classes: int = 28, scale: str = "full", init: str = "none",
     crop: tuple[int, int] | None = None, memory: str = "auto", sync_bn: bool = False,
+    trust_checkpoint: bool = False,
 ) -> EncoderDecoder:  # fmt: skip
     """A model of the table with initial weights, on the CPU, in training mode.
 
@@ -86,6 +87,7 @@ def build(
             backward pass: a fifth of the memory or less, the same answers, about a third more time.
         sync_bn: keep the configs' SyncBN (several GPUs); otherwise it is plain BatchNorm with the
             same parameters, which also runs on a CPU.
+        trust_checkpoint: load a path also where it may run code: as you would a program of its maker.
 
     Returns:
         the model; `model.init_report` says what was loaded and what was left out.
@@ -105,7 +107,7 @@ def build(
     attention.install(model)
     loss.install(heads.classify_first(model))
     spec = MODELS[name]
-    model.init_report = weights.load_into(model, init, spec=spec, scale=scale)
+    model.init_report = weights.load_into(model, init, spec=spec, scale=scale, trust=trust_checkpoint)
     model.meta = meta(name, CLASSES[:num_classes], scale, crop) if num_classes <= len(CLASSES) else {}
     return model
 

@@ -9,11 +9,12 @@ from mmengine.model.utils import revert_sync_batchnorm
 from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.utils import register_all_modules
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 
 from fashionlib import attention, heads
-from fashionlib.files import whole
+from fashionlib.files import write_tensors
+from fashionlib.models import card
 from fashionlib.models.build import config
 from fashionlib.weights.packed import unpacked
 
@@ -21,16 +22,17 @@ from fashionlib.weights.packed import unpacked
 def save(model: EncoderDecoder, path: str | Path, info: dict) -> Path:
     """Write the weights and `info` (see `meta`) to one safetensors file, whole or not at all."""
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
-    with whole(path) as part:
-        save_file(state, part, metadata={"fashionlib": json.dumps(info)})
-    return Path(path)
+    return write_tensors(path, state, {"fashionlib": json.dumps(info)})
 
 
 def read_meta(path: str | Path) -> dict:
-    """The `info` of a checkpoint of ours, without reading its weights; ValueError if it is none."""
+    """The `info` of a checkpoint of ours, without reading its weights; ValueError if it is none.
+
+    What a model is built from and fed by is checked, whoever wrote it: a lie is told, with its name.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {})["fashionlib"])
+            info = json.loads((file.metadata() or {})["fashionlib"])
     except (KeyError, json.JSONDecodeError):
         raise ValueError(
             f"{path} is a safetensors file, but not one of ours: it does not say which model it holds."
@@ -41,6 +43,9 @@ def read_meta(path: str | Path) -> dict:
         raise ValueError(
             f"{path} can't be read as a checkpoint ({error}); it may be torn: make it again."
         ) from None
+    if wrong := card.wrong(info):
+        raise ValueError(f"{path} can't be used: {wrong}. Take a checkpoint as fashionlib wrote it.")
+    return info
 
 
 def load(path: str | Path, kept: EncoderDecoder | None = None) -> EncoderDecoder:
@@ -51,12 +56,29 @@ def load(path: str | Path, kept: EncoderDecoder | None = None) -> EncoderDecoder
     """
     info = read_meta(path)
     model = kept if kept is not None and _make(kept.meta) == _make(info) else _network(info)
-    model.load_state_dict(unpacked(load_file(path)))
+    _fill(model, path, info)
     model.test_cfg = ConfigDict(info["test_cfg"])
     model.meta = info
     attention.install(heads.classify_first(model))
     model.eval()  # returns None in some mmseg modules, so not chained
     return model
+
+
+def _fill(model: EncoderDecoder, path: str | Path, info: dict) -> None:
+    """The weights of the file into `model`; ValueError in one sentence if they are not of its make."""
+    try:
+        state = unpacked(load_file(path))
+    except (RuntimeError, SafetensorError) as error:  # scales that fit no weights; a file changed meanwhile
+        raise ValueError(f"{path} can't be read as a checkpoint ({error}); make it again.") from None
+    own = model.state_dict()
+    for name in [*own, *state]:
+        ours, theirs = ("missing" if name not in s else tuple(s[name].shape) for s in (own, state))
+        if ours != theirs:
+            raise ValueError(
+                f"{path} says that it is {info['model']} at scale {info['scale']} with {len(info['classes'])}"
+                f" classes, but its {name} is {theirs}, not {ours}: take a checkpoint as fashionlib wrote it."
+            )
+    model.load_state_dict(state)
 
 
 def _make(info: dict) -> list:

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
-from fashionlib.files import whole
+from fashionlib.files import write_tensors
 from fashionlib.models.checkpoint import read_meta
 from fashionlib.weights import safe_load
 from fashionlib.weights.packed import State, packed
@@ -19,9 +18,7 @@ def pack(paths: Sequence[str | Path], out: str | Path, **more) -> Path:
     Raises ValueError unless all of them are checkpoints of one run.
     """
     state, card = average(paths)
-    with whole(out) as part:
-        save_file(packed(state), part, metadata={"fashionlib": json.dumps(card | dict(packed="int8") | more)})
-    return Path(out)
+    return write_tensors(out, packed(state), {"fashionlib": json.dumps(card | dict(packed="int8") | more)})
 
 
 def average(paths: Sequence[str | Path]) -> tuple[State, dict]:
@@ -32,9 +29,14 @@ def average(paths: Sequence[str | Path]) -> tuple[State, dict]:
     """
     cards = [read_meta(path) for path in paths]
     for path, card in zip(paths, cards, strict=True):
+        if not {"run", "epoch"} <= card.keys():
+            raise ValueError(f"{path} does not say its run and epoch: take epochs of a run.")
         if card["run"] != cards[0]["run"]:
             raise ValueError(f"{path} is of another run than {paths[0]}: average the epochs of one.")
     states = [safe_load(path) for path in paths]
+    for path, state in zip(paths, states, strict=True):
+        if {name: t.shape for name, t in state.items()} != {name: t.shape for name, t in states[0].items()}:
+            raise ValueError(f"{path} holds other weights than {paths[0]}: average the epochs of one run.")
     mean = {
         name: torch.stack([state[name].double() for state in states]).mean(0).to(tensor.dtype)
         for name, tensor in states[0].items()

@@ -111,8 +111,9 @@ def _iterate(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress
     torch.manual_seed(recipe.seed)
     sync_bn = recipe.gpus > 1 and torch.cuda.is_available()
     model = models.build(
-        recipe.model, len(info["classes"]), recipe.scale, recipe.init, recipe.crop, recipe.memory, sync_bn
-    )
+        recipe.model, len(info["classes"]), recipe.scale, recipe.init, recipe.crop, recipe.memory, sync_bn,
+        bool(recipe.trust_checkpoint),
+    )  # fmt: skip
     if recipe.freeze is not None:
         models.freeze(model, recipe.freeze)
     if recipe.compile:

@@ -45,7 +45,8 @@ def claim(folder: Path, recipe: Recipe, info: dict, overwrite: bool) -> None:
         write_text(path, json.dumps(mine, indent=1) + "\n")
 
 
-_FREE = ("workers", "gpus", "precision", "compile")  # how a run is computed, not what: may change on resuming
+# how a run is computed, not what: may change on resuming
+_FREE = ("workers", "gpus", "precision", "compile", "trust_checkpoint")
 
 
 def _first_difference(theirs: dict, mine: dict) -> str | None:

@@ -114,6 +114,7 @@ class Recipe:
     memory: str
     precision: str
     compile: bool  # the encoder through torch.compile
+    trust_checkpoint: bool | None  # load the file `init` even where that lets it run code
     origin: dict[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -166,6 +167,8 @@ class Recipe:
             ("precision", models.PRECISIONS),
         ):
             check_name(getattr(self, name), allowed, name)
+        if self.trust_checkpoint not in (None, False, True):
+            raise ValueError(f"trust_checkpoint={self.trust_checkpoint!r}: say True or False.")
         share = (1 if self.batch_is == "per_gpu" else self.gpus) * self.accumulate
         if self.batch % share:
             raise ValueError(
@@ -221,6 +224,7 @@ def _defaults(model: str) -> dict[str, Any]:
         memory="auto",
         precision="auto",
         compile=False,
+        trust_checkpoint=None,
     )
 
 

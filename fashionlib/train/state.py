@@ -10,6 +10,7 @@ import hashlib
 import io
 import logging
 import random
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from mmengine.dist import collect_results, get_rank, get_world_size, is_main_process
 
 from fashionlib.files import whole, write_text
+from fashionlib.processes import out_of_memory
 
 LAST, PREVIOUS, DIGESTS = "last.pth", "previous.pth", "state.sha256"
 _log = logging.getLogger(__name__)
@@ -57,8 +59,12 @@ def save(runner, folder: Path, epoch: int, iteration: int) -> None:
 def restore(runner, folder: Path) -> None:
     """Set `runner` to the newest whole state in `folder`; nothing happens if there is none."""
     saved = newest(folder)
-    if saved is None:
-        return
+    if saved is not None:
+        with _ours(folder / LAST):
+            _take_up(runner, saved)
+
+
+def _take_up(runner, saved: dict) -> None:
     model = getattr(runner.model, "module", runner.model)
     model.load_state_dict(saved["model"])
     runner.optim_wrapper.load_state_dict(saved["optimizer"])
@@ -70,9 +76,29 @@ def restore(runner, folder: Path) -> None:
 
 
 def newest(folder: Path) -> dict | None:
-    """The newest whole state of a run folder: ``last.pth``, else ``previous.pth``, else None."""
+    """The newest whole state of a run folder: ``last.pth``, else ``previous.pth``, else None.
+
+    Raises ValueError if it is none that training writes; nothing in it is run.
+    """
     path = _newest_whole(folder)
-    return torch.load(path, map_location="cpu", weights_only=True) if path else None
+    if path is None:
+        return None
+    with _ours(path):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+@contextmanager
+def _ours(path: Path):
+    """A file that is no state of this run, whoever wrote its checksum, is told in one sentence."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) or out_of_memory(error):
+            raise
+        raise ValueError(
+            f"{path} is no state of this run: remove {LAST}, {PREVIOUS} and {DIGESTS} from its folder to"
+            " begin the run again, or give the run another name (variant=…)."
+        ) from error
 
 
 def _newest_whole(folder: Path) -> Path | None:

@@ -69,6 +69,7 @@ _NOT_OF_THE_RECIPE = (
     "memory",
     "precision",
     "accumulate",
+    "trust_checkpoint",
 )
 
 

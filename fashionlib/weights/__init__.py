@@ -21,11 +21,11 @@ from pathlib import Path
 
 from mmseg.models.backbones import VisionTransformer
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor, nn, strided
 
 from fashionlib import paths
 from fashionlib.weights import dinov2
-from fashionlib.weights.files import Unreachable, WeightsError, fetch, safe_load
+from fashionlib.weights.files import Unreachable, WeightsError, fetch, is_safetensors, safe_load
 
 __all__ = [
     "DINOV2_MEAN", "DINOV2_STD", "INITS", "LoadReport", "Unreachable", "WeightsError",
@@ -60,16 +60,18 @@ class LoadReport:
 
 
 def load_into(
-    model: nn.Module, init: str | Path, *, spec, scale: str, cache: str | Path | None = None
-) -> LoadReport:
+    model: nn.Module, init: str | Path, *, spec, scale: str, cache: str | Path | None = None,
+    trust: bool = False,
+) -> LoadReport:  # fmt: skip
     """Copy the initial weights `init` into `model`, an mmseg ``EncoderDecoder`` built from the row `spec`.
 
-    Raises WeightsError: no such weights for this row or scale, out of reach, unsafe, or not fitting.
+    `trust` is for a path: see `safe_load`. Raises WeightsError: no such weights for this row or scale,
+    out of reach, unsafe, or not fitting.
     """
     if str(init) == "none":
         return LoadReport(fresh=len(model.state_dict()))
     if str(init) not in INITS:
-        return _load(model, *_checkpoint(Path(init)))
+        return _load(model, *_checkpoint(Path(init), trust))
     url_or_size = _offered(spec, "ade20k_url" if init == "ade20k" else "dinov2", init)
     if scale != "full":
         raise WeightsError(f"{init} weights fit scale='full' only, not {scale!r}: use it, or init='none'.")
@@ -103,21 +105,49 @@ def _under(model, encoder: Tensors, report: LoadReport) -> Tensors:
     return state
 
 
-def _checkpoint(path: Path) -> tuple[Tensors, LoadReport, Grid | None]:
+def _checkpoint(path: Path, trust: bool = False) -> tuple[Tensors, LoadReport, Grid | None]:
     """A file of ours, which also says its crop and what it started from itself, or one of MMEngine's."""
-    loaded, report, card = safe_load(path), LoadReport(f"{path}"), {}
-    state = dict(loaded.get("state_dict", loaded))
-    if not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    loaded, report, card = safe_load(path, trust), LoadReport(f"{path}"), {}
+    state = loaded.get("state_dict", loaded)
+    state = dict(state) if isinstance(state, dict) else {"": state}
+    if not all(map(_is_weight, state.items())):
         raise WeightsError(f"{path} holds more than named tensors: use an epoch file, or a state dict alone.")
-    if path.suffix == ".safetensors":
-        with safe_open(path, "pt") as file:
-            card = json.loads((file.metadata() or {}).get("fashionlib", "{}"))
+    if is_safetensors(path):
+        card = _card(path)
     if before := card.get("init_report"):
         report.licence = before["licence"]
         report.note = f"It started from {before['source']}. {before['note']}".strip()
     if "crop" not in card or _KERNEL not in state:
         return state, report, None
     return state, report, tuple(side // state[_KERNEL].shape[-1] for side in card["crop"])
+
+
+def _is_weight(item: tuple) -> bool:
+    """Whether it is a name and a plain tensor whose values are all there, not one that repeats a few."""
+    name, tensor = item
+    return (
+        isinstance(name, str)
+        and type(tensor) in (Tensor, nn.Parameter)
+        and tensor.layout == strided
+        and not tensor.is_quantized
+        and tensor.device.type == "cpu"
+        and tensor.nbytes <= tensor.untyped_storage().nbytes()
+    )
+
+
+def _card(path: Path) -> dict:
+    """What a safetensors file of ours says of itself; empty for another's. WeightsError if it is nonsense."""
+    with safe_open(path, "pt") as file:
+        text = (file.metadata() or {}).get("fashionlib", "{}")
+    try:
+        card = json.loads(text)
+        LoadReport(**(card.get("init_report") or {}))
+        crop = card.get("crop", [1, 1])
+        if not (len(crop) == 2 and all(type(side) is int and side > 0 for side in crop)):
+            raise ValueError(crop)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise WeightsError(f"{path} says nonsense about itself: use the file as it was made.") from None
+    return card
 
 
 def _ade20k(url: str, cache: Path) -> tuple[Tensors, LoadReport]:

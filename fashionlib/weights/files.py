@@ -2,43 +2,61 @@
 
 import hashlib
 import http.client
-import pickle
+import logging
 import re
 import urllib.error
 import urllib.request
+import warnings
+import zipfile
 from pathlib import Path
 
-import numpy as np
-import safetensors
 import torch
-from mmengine.logging import HistoryBuffer
 from safetensors.torch import load_file
 from tqdm import tqdm
 
 from fashionlib.files import whole
+from fashionlib.processes import out_of_memory
 from fashionlib.weights.packed import unpacked
 
 _TIMEOUT = 20  # seconds without an answer before a server counts as out of reach
 
 
-def _statistic(owner, name):
-    """What a pickle gets for `getattr`: the four methods that a HistoryBuffer names, nothing else."""
-    if owner is HistoryBuffer and name in ("min", "max", "mean", "current"):
-        return getattr(HistoryBuffer, name)
-    raise pickle.UnpicklingError(f"GLOBAL getattr({owner!r},{name!r})")
+class _Unread:
+    """Stands for what MMEngine's checkpoints hold beside tensors and plain values; it knows and does nothing.
+
+    Nothing of ours reads a message hub or numpy values in metadata, and the real ones are no plain data:
+    a HistoryBuffer's state replaces statistics in the whole process, numpy takes bytes for anything.
+    """
+
+    def __init__(self, *_) -> None:
+        pass
+
+    def __setstate__(self, _) -> None:
+        pass
 
 
-# Beside tensors and plain Python values: what MMEngine puts into its checkpoints (message hub,
-# metadata). All are plain data: none can look up, import or call anything else, as `getattr` could.
-SAFE_GLOBALS = (
-    HistoryBuffer,
-    (_statistic, "builtins.getattr"),
-    np.ndarray,
-    np.dtype,
-    np._core.multiarray._reconstruct,
-    np._core.multiarray.scalar,
-    *(type(np.dtype(name)) for name in ("bool", "uint8", "int32", "uint32", "int64", "float32", "float64")),
+# All that a pickle may name beside torch's own tensors and containers. The functions among them, `getattr`
+# the most dangerous, are never called; numpy's module got its underscore with numpy 2.
+_NAMES = (
+    "builtins.getattr",
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "numpy.dtype",
+    "numpy.ndarray",
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
 )
+SAFE_GLOBALS = tuple((_Unread, name) for name in _NAMES)
+
+_REFUSALS = {  # what torch says of a file that wants to run something
+    r"GLOBAL ([\w.]+)": "it asks for {}",
+    r"(TorchScript)": "it is a {} program",
+    r"legacy \.(tar) format": "it is in torch's old {} format, which only runs",
+    "Unsupported operand|unrecognized function|Can only|Only persistent": "its pickle does more than store",
+}
+_TRUST = (
+    ", or, if you trust its maker as you would trust a program's, --trust-checkpoint (trust_checkpoint=True)"
+    " loads it and lets it run code with your rights"
+)
+_log = logging.getLogger(__name__)
 
 
 class WeightsError(ValueError):
@@ -49,27 +67,81 @@ class Unreachable(WeightsError):
     """The server of a weight file can't be reached."""
 
 
-def safe_load(path: str | Path) -> dict:
-    """What a ``.safetensors`` or torch file holds, on the CPU, without running anything from it.
+def safe_load(path: str | Path, trust: bool = False) -> dict:
+    """What a safetensors or torch file holds, on the CPU, without running anything from it.
 
     MMEngine's own loader falls back to full unpickling, where a hostile file runs code; this one
-    unpickles tensors, plain values and `SAFE_GLOBALS` only. Raises WeightsError for anything else.
+    unpickles tensors, plain values and, as blanks, `SAFE_GLOBALS` only. Raises WeightsError for anything
+    else; with `trust` a file that is refused for the code it may run is loaded all the same, after a warning.
     """
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such weight file.")
     try:
-        if path.suffix == ".safetensors":
-            return unpacked(load_file(path))
-        with torch.serialization.safe_globals(list(SAFE_GLOBALS)):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError) as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        why = f"it asks for {found[1]}" if found else "it is damaged or no weight file"
-        raise WeightsError(f"{path} can't be loaded safely ({why}): use one of tensors only.") from None
+        loaded = _loaded(path)
+    except OSError:
+        raise
+    except Exception as error:  # a hostile pickle can make the unpickler fail in any way
+        refusal = _refusal(path, error)
+        if not (trust and refusal):
+            why, way_out = (refusal, _TRUST) if refusal else (_damage(error), "")
+            raise WeightsError(
+                f"{path} can't be loaded safely ({why}): use one of tensors only{way_out}."
+            ) from None
+        loaded = _trusted(path)
     if not isinstance(loaded, dict):
         raise WeightsError(f"{path} holds a {type(loaded).__name__}: save a state dict (names to tensors).")
-    return loaded
+    return dict(loaded)  # of an OrderedDict the pickle may have replaced methods
+
+
+def is_safetensors(path: str | Path) -> bool:
+    """Whether a file is to be read as safetensors: by its name or, whatever its name, by how it begins."""
+    with open(path, "rb") as file:
+        return Path(path).suffix == ".safetensors" or file.read(9)[8:] == b"{"
+
+
+def _loaded(path: Path):
+    if is_safetensors(path):
+        return unpacked(load_file(path))
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+                raise _Bomb
+    with torch.serialization.safe_globals(list(SAFE_GLOBALS)), warnings.catch_warnings(action="ignore"):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _trusted(path: Path):
+    """What a file holds, whatever that runs."""
+    _log.warning("%s is trusted: loading it may run any code that its maker put in, with your rights.", path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise WeightsError(f"{path} can't be loaded, though it is trusted ({what}).") from None
+
+
+class _Bomb(ValueError):
+    """An archive that is larger unpacked, perhaps a thousand times; torch compresses no weights."""
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    """What a file wants that only a trusted one may have; empty if it is just no weight file."""
+    with path.open("rb") as file:
+        begins = file.read(2)
+    for pattern, words in _REFUSALS.items():
+        if found := re.search(pattern, str(error)):
+            texts = begins != b"PK" and begins[:1] != b"\x80" and "{}" not in words  # a web page, say
+            return "" if texts else words.format(*found.groups())
+    return ""
+
+
+def _damage(error: Exception) -> str:
+    if isinstance(error, _Bomb):
+        return "it is compressed, as no weights are"
+    if out_of_memory(error):
+        return "it claims more memory than there is"
+    return "it is damaged or no weight file"
 
 
 def fetch(url: str, folder: Path, sha256: str = "") -> Path:
