@@ -5,6 +5,7 @@
 """
 
 import json
+import logging
 import os
 import re
 import signal
@@ -22,12 +23,16 @@ from mmengine.dist import is_main_process
 from tqdm import tqdm
 
 from fashionlib import dataset, models, paths
+from fashionlib.files import whole, writing
 from fashionlib.processes import out_of_memory
 from fashionlib.train import folders, job, runner
 from fashionlib.train.estimate import estimate
 from fashionlib.train.folders import RunRefused
 from fashionlib.train.recipe import PRESETS, Recipe
 from fashionlib.train.table import describe, headline
+
+_PROCESS = ("-m", "fashionlib.train")  # what torchrun starts
+_log = logging.getLogger(__name__)
 
 __all__ = ["PRESETS", "Recipe", "RunRefused", "describe", "estimate", "headline", "launch", "train"]
 
@@ -63,28 +68,20 @@ def train(
 def launch(recipe: Recipe, *, home: str | Path | None = None, overwrite: bool = False) -> Path:
     """`train` in ``recipe.gpus`` processes under torchrun (CPU processes where there is no GPU)."""
     folder, _ = _claimed(recipe, home, overwrite)  # refused here, in one sentence, not in each process
-    with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
-        json.dump(recipe.to_dict(), file)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc_per_node={recipe.gpus}",
-        "-m",
-        "fashionlib.train",
-        file.name,
-    ]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={recipe.gpus}"]
     environment = os.environ | ({"FASHION_HOME": str(home)} if home else {})
-    try:
-        subprocess.run(command, check=True, env=environment)
-    except subprocess.CalledProcessError as error:
-        raise RuntimeError(
-            f"Training in {recipe.gpus} processes failed with exit code {error.returncode}; "
-            f"its messages are above, its state is in {folder}."
-        ) from None
-    finally:
-        Path(file.name).unlink()
+    with tempfile.TemporaryDirectory() as shared:
+        asked = Path(shared, "recipe.json")
+        asked.write_text(json.dumps(recipe.to_dict()))
+        command = [sys.executable, *torchrun, *_PROCESS, str(asked)]
+        code = subprocess.run(command, env=environment).returncode
+        if code:
+            last_words = sorted(Path(shared).glob("*.error"), key=lambda path: path.stat().st_mtime_ns)
+            why = last_words[0].read_text() if last_words else "a process ended without a word: out of memory?"
+            raise RuntimeError(
+                f"Training in {recipe.gpus} processes failed with exit code {code}: {why} The messages are"
+                f" above, the state is in {folder}: the same call goes on."
+            )
     return folder
 
 
@@ -100,7 +97,8 @@ def _claimed(recipe: Recipe, home, overwrite: bool) -> tuple[Path, dict]:
 
 def _run(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress: bool, on_iteration) -> None:
     try:
-        _iterate(recipe, folder, data_root, info, progress, on_iteration)
+        with writing(folder):
+            _iterate(recipe, folder, data_root, info, progress, on_iteration)
     except (RuntimeError, MemoryError, OSError) as error:
         _explain_memory(error, recipe)
     if is_main_process():
@@ -114,6 +112,11 @@ def _iterate(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress
         recipe.model, len(info["classes"]), recipe.scale, recipe.init, recipe.crop, recipe.memory, sync_bn,
         bool(recipe.trust_checkpoint),
     )  # fmt: skip
+    if recipe.gpus > 1 and not sync_bn and is_main_process() and _normalises_batches(model):
+        _log.warning(
+            "%s: each of the %d CPU processes normalises its own part of a batch (BatchNorm instead of SyncBN"
+            ", which needs GPUs).", recipe.name, recipe.gpus,
+        )  # fmt: skip
     if recipe.freeze is not None:
         models.freeze(model, recipe.freeze)
     if recipe.compile:
@@ -137,6 +140,10 @@ def _iterate(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress
             history.close()
 
 
+def _normalises_batches(model) -> bool:
+    return any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in model.modules())
+
+
 def _machine(recipe: Recipe, model, folder: Path, cfg: Config, hooks: list) -> runner.FashionRunner:
     machine = runner.FashionRunner(
         model=model,
@@ -156,7 +163,8 @@ def _machine(recipe: Recipe, model, folder: Path, cfg: Config, hooks: list) -> r
     )
     machine.state_folder = folder
     if is_main_process():
-        cfg.dump(folder / "config.py")
+        with whole(folder / "config.py") as part:
+            cfg.dump(part)
     return machine
 
 

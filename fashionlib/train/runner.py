@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import torch
-from mmengine.dist import broadcast, get_world_size, is_main_process
+from mmengine.dist import all_reduce, broadcast, get_world_size, is_main_process
 from mmengine.hooks import Hook, ParamSchedulerHook
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
@@ -140,6 +140,7 @@ class HistoryHook(Hook):
         self.clock = time.perf_counter()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        outputs = _over_processes(outputs)
         if not is_main_process():
             return
         now = time.perf_counter()
@@ -222,6 +223,16 @@ def memory_mb() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     return psutil.Process().memory_info().rss / 2**20
+
+
+def _over_processes(outputs: dict) -> dict:
+    """What is logged of a step, as means over the processes: each has seen its part of the batch only."""
+    if get_world_size() == 1:
+        return outputs
+    names = ("loss", "decode.loss_ce", "decode.acc_seg")
+    values = torch.stack([outputs[name].detach().float().reshape(()) for name in names])
+    all_reduce(values, op="mean")
+    return dict(zip(names, values, strict=True))
 
 
 def _agreed(mine: bool) -> bool:
