@@ -203,3 +203,72 @@ def test_bootstrap_interval():
     assert low < narrow[0] < narrow[1] < high
     # redrawing the same photo again and again changes nothing
     assert metrics.bootstrap_miou(areas[:1]) == pytest.approx([metrics.miou(photos[0])] * 2)
+
+
+# ---------------------------------------------------------------- what mutants lived through
+
+SENTENCES = [
+    ([[0]], [[0, 1]], "The prediction is (1, 1) and the label map (1, 2): predict at the photo's size."),
+    ([3], [0], "The prediction has 1 pixels of value 3, but the 3 classes are 0 … 2."),
+    ([0], [7], "The label map has 1 pixels of value 7, but the 3 classes are 0 … 2 (and 255: ignored)."),
+    ([0], [-1], "The label map has values -1 … -1: label values lie in 0 … 255."),
+    ([256], [0], "The prediction has values 256 … 256: label values lie in 0 … 255."),
+    ([0.5], [0], "The prediction is {}float64: give whole class numbers, not scores or a mask."),
+    ([0], [0.5], "The label map is {}float64: give whole class numbers, not scores or a mask."),
+]
+
+
+@pytest.mark.parametrize("where", ["cpu", "gpu"])
+@pytest.mark.parametrize(("pred", "target", "sentence"), SENTENCES)
+def test_sentences_to_the_letter(pred, target, sentence, where):
+    torch, pred = pytest.importorskip("torch"), np.array(pred)
+    with pytest.raises(ValueError) as error:
+        metrics.confusion_matrix(on_gpu(pred, torch) if where == "gpu" else pred, np.array(target), 3)
+    assert str(error.value) == sentence.format("torch." if where == "gpu" else "")
+
+
+def test_what_lies_on_a_gpu_is_counted_by_nobody_else(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(metrics, "_counts", lambda *_: pytest.fail("counted on the CPU"))
+    assert metrics.confusion_matrix(on_gpu([0, 1], torch), np.array([0, 1]), 2).tolist() == [[1, 0], [0, 1]]
+
+
+def test_one_map_may_change_at_every_pixel_while_the_other_stays():
+    stripes, plain = np.array([0, 1] * 50), np.zeros(100, int)
+    assert metrics.confusion_matrix(plain, stripes, 2).tolist() == [[50, 0], [50, 0]]
+    assert metrics.confusion_matrix(stripes, plain, 2).tolist() == [[50, 50], [0, 0]]
+
+
+def test_background_can_be_left_out_of_the_mean():
+    cm = np.array([[3, 1], [0, 2]])
+    assert metrics.miou(cm) == pytest.approx((3 / 4 + 2 / 3) / 2)
+    assert metrics.miou(cm, background=False) == pytest.approx(2 / 3)
+
+
+def test_background_everywhere_keeps_each_class_row():
+    assert metrics.background_everywhere(MATRIX).tolist() == [[2, 0, 0], [3, 0, 0], [1, 0, 0]]
+
+
+def test_apparel_and_person_by_hand():
+    names = ["background", "hair", "skin", "dress"]
+    cm = np.array([[5, 2, 0, 1], [0, 3, 0, 0], [0, 0, 4, 0], [2, 0, 0, 6]])
+    assert metrics.apparel_iou(cm, names) == 6 / (6 + 1 + 2)
+    assert metrics.person_iou(cm, names) == (3 + 4 + 6) / (3 + 4 + 6 + 2 + 1 + 2)
+    assert metrics.person_iou(np.array([[1, 0], [1, 2]]), ["hair", "skin"]) == 2 / 3  # nothing but a person
+
+
+def test_empty_classes_divide_nothing():
+    with np.errstate(all="raise"):
+        assert np.isnan(metrics.iou(np.zeros((2, 2), int))).all()
+
+
+def test_bootstrap_takes_the_quantiles_of_redraws():
+    maps = [random_maps((6, 6), seed=seed) for seed in range(20)]
+    photos = np.stack([metrics.areas(metrics.confusion_matrix(*pair, 6)) for pair in maps])
+    assert metrics.bootstrap_miou(photos) == metrics.bootstrap_miou(photos, n=1000, seed=0, level=0.95)
+    rng = np.random.default_rng(9)
+    redrawn = photos[rng.integers(0, 20, (4000, 20))].sum(axis=1)  # (4000, 3, 6)
+    intersect, truth, predicted = np.moveaxis(redrawn, 1, 0).astype(float)
+    mious = np.nanmean(intersect / (truth + predicted - intersect), axis=1)
+    low, high = metrics.bootstrap_miou(photos, n=4000, level=0.5)
+    assert abs(np.mean(mious < low) - 0.25) < 0.04 and abs(np.mean(mious < high) - 0.75) < 0.04

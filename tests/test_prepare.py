@@ -367,3 +367,28 @@ def test_four_photos_of_a_class_reach_every_split():
 def test_photos_without_classes_are_split_too():
     photos = dict.fromkeys(TEN, frozenset())
     assert [len(part) for part in split(photos, labels=photos).values()] == [7, 2, 1]
+
+
+@pytest.mark.parametrize("fractions", [(0.7, 0.2, 0.2), (1.2, -0.3, 0.1), (0.5, 0.5), (0.5, 0.5, 0.5, -0.5)])
+def test_a_split_wants_three_shares_of_one(fractions):
+    with pytest.raises(ValueError) as error:
+        split(TEN, fractions)
+    assert str(error.value) == f"fractions={fractions} must be the shares of train, val and test, with sum 1."
+
+
+def test_a_split_that_would_be_empty_is_refused_unless_nothing_was_asked_of_it():
+    with pytest.raises(ValueError) as error:
+        split(TEN[:2])
+    expected = "2 photos are too few for fractions=(0.7, 0.2, 0.1): the split 'test' would be empty."
+    assert str(error.value) == expected
+    labels = {i: {0} for i in TEN}
+    for spread in (None, labels):
+        assert split(TEN, (0.8, 0.2, 0), labels=spread)["test"] == []
+
+
+@pytest.mark.parametrize("rare", [0, 1])
+def test_the_stratified_split_of_a_class_in_a_single_photo_ends(rare):
+    """With that class before or after the one of all other photos."""
+    labels = {i: {1 - rare} for i in TEN[1:]} | {TEN[0]: {rare}}
+    parts = split(TEN, labels=labels)
+    assert sorted(i for part in parts.values() for i in part) == sorted(TEN)

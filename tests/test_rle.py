@@ -196,6 +196,36 @@ def test_a_large_photo_never_fills_a_full_map():
     assert small.tolist() == [[1, 1, 0, 0]] * 4
 
 
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: rle.decode("1 3 5", 3, 4), "the run-length code '1 3 5' has an odd number of integers (3), "
+         "but it is made of 'start length' pairs"),
+        (lambda: rle.decode("x" * 40, 3, 4), f"code {'x' * 40!r} holds something other"),
+        (lambda: rle.decode("x" * 41, 3, 4), f"code {'x' * 37 + '...'!r} holds something other"),
+        (lambda: rle.label_map([], [], 3, 4, order="size"), "order 'size'. Known: 'area', 'csv'."),
+        (lambda: rle.label_map([], [], 3, 4, size=(3, 0)), "size=(3, 0) must lie between (1, 1) and the"),
+    ],
+)  # fmt: skip
+def test_sentences_to_the_letter(call, sentence):
+    with pytest.raises(ValueError) as error:
+        call()
+    assert sentence in str(error.value)
+
+
+def test_the_last_class_id_is_254():
+    assert rle.label_map(["1 1"], [254], 1, 2).tolist() == [[255, 0]]
+
+
+def test_masks_of_any_numbers_are_masks():
+    assert rle.encode(np.array([[2, 3, 0, -1]])) == "1 2 4 1"
+
+
+@pytest.mark.parametrize("code", ["", " ", "\n"])
+def test_an_empty_code_is_an_empty_mask_without_a_word(code, recwarn):
+    assert not rle.decode(code, 3, 4).any() and not recwarn.list
+
+
 @needs_ccp
 def test_real_label_maps_of_clothing_co_parsing():
     for path in sorted((CCP / "annotations" / "pixel-level").glob("*.mat"))[::300]:
