@@ -10,7 +10,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help reproduce test bench publish lab doctor lint setup clean
+.PHONY: help reproduce test coverage mutation bench soak publish lab doctor lint setup clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -23,8 +23,23 @@ reproduce: $(READY) $(SAMPLE)  ## from raw photos to Table I, figures and cut-ou
 test: $(READY) $(SAMPLE)  ## the test suite
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --durations 10
 
+coverage: $(READY) $(SAMPLE)  ## the test suite, and that it runs at least 90 % of the library's lines
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --cov=fashionlib --cov-fail-under=90
+
+# A venv of its own on top of the other: mutmut brings packages that nothing else here needs.
+mutation: $(READY)  ## mutants of codec, metrics, split and merging, against their tests (half an hour)
+	$(VENV)/bin/python -m venv build/mutation
+	echo "import site; site.addsitedir('$(abspath $(VENV))/lib/python3.11/site-packages')" \
+	    > build/mutation/lib/python3.11/site-packages/base.pth
+	build/mutation/bin/python -m pip install -q 'mutmut>=3.8,<4'
+	OMP_NUM_THREADS=1 build/mutation/bin/python -m mutmut run --max-children 2
+	build/mutation/bin/python -m mutmut results
+
 bench: $(READY)  ## speed and memory against the alternatives, into results/benchmarks.md (35 minutes)
 	$(VENV)/bin/python -m tests.benchmarks
+
+soak: $(READY)  ## kills, load and fuzzing at the sizes of a night, into results/soak.md (about two hours)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.soak
 
 publish: $(READY)  ## copy the sample's tables and figures from runs/ to results/ and figures/
 	$(FASHIONLIB) publish sample

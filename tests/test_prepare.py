@@ -392,3 +392,8 @@ def test_the_stratified_split_of_a_class_in_a_single_photo_ends(rare):
     labels = {i: {1 - rare} for i in TEN[1:]} | {TEN[0]: {rare}}
     parts = split(TEN, labels=labels)
     assert sorted(i for part in parts.values() for i in part) == sorted(TEN)
+
+
+def test_a_split_of_no_share_gets_no_photo_of_rare_classes_either():
+    labels = {f"{c}-{i}": {c} for c in range(10) for i in range(3)}
+    assert split(labels, (0.8, 0.2, 0), labels=labels)["test"] == []

@@ -77,7 +77,7 @@ def launch(recipe: Recipe, *, home: str | Path | None = None, overwrite: bool = 
         code = subprocess.run(command, env=environment).returncode
         if code:
             last_words = sorted(Path(shared).glob("*.error"), key=lambda path: path.stat().st_mtime_ns)
-            why = last_words[0].read_text() if last_words else "a process ended without a word: out of memory?"
+            why = last_words[0].read_text() if last_words else "a process ended without a word; no memory?"
             raise RuntimeError(
                 f"Training in {recipe.gpus} processes failed with exit code {code}: {why} The messages are"
                 f" above, the state is in {folder}: the same call goes on."
