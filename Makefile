@@ -31,7 +31,7 @@ mutation: $(READY)  ## mutants of codec, metrics, split and merging, against the
 	$(VENV)/bin/python -m venv build/mutation
 	echo "import site; site.addsitedir('$(abspath $(VENV))/lib/python3.11/site-packages')" \
 	    > build/mutation/lib/python3.11/site-packages/base.pth
-	build/mutation/bin/python -m pip install -q 'mutmut>=3.8,<4'
+	build/mutation/bin/pip install -q 'mutmut>=3.8,<4'
 	OMP_NUM_THREADS=1 build/mutation/bin/python -m mutmut run --max-children 2
 	build/mutation/bin/python -m mutmut results
 
