@@ -16,7 +16,7 @@ import pytest
 import torch
 from cutout_stub import scene, stub_model
 from PIL import Image
-from soak import deaths, kills, stages
+from soak import deaths, kills, load, stages
 from soak.server import Server, archive
 
 from fashionlib import evaluate, files, models, prepare
@@ -69,17 +69,19 @@ def test_what_is_compared_tells_outputs_apart(root, tmp_path):
 # ------------------------------------------------------------------ before every change to the disk
 
 
-def at_every_change(work, tmp_path, digests, given=None, most=400):
-    """Kill ``work(folder)`` before its first, second, … change, go on, and compare; returns how often.
+def at_every_change(work, tmp_path, digests, given=None, stride=1):
+    """Kill ``work(folder)`` before its changes to the disk, go on, and compare; returns how many there are.
 
-    `given` is a folder that each `folder` begins as a copy of.
+    `given` is a folder that each `folder` begins as a copy of. With a `stride` that does not divide the
+    number of changes a photo takes, each kind of change is met, if not of each photo.
     """
     begin = functools.partial(shutil.copytree, given) if given else Path.mkdir
     begin(tmp_path / "whole")
     work(tmp_path / "whole")
     expected = digests(tmp_path / "whole")
     assert expected
-    for n in itertools.count():
+
+    def outlived(n: int) -> bool:
         folder = tmp_path / f"killed{n}"
         begin(folder)
         died = deaths.before_change(n, folder, lambda folder=folder: work(folder))
@@ -87,10 +89,10 @@ def at_every_change(work, tmp_path, digests, given=None, most=400):
             work(folder)
         assert digests(folder) == expected, f"killed before change {n}"
         shutil.rmtree(folder, ignore_errors=True)
-        if not died:
-            return n
-        assert n < most
-    raise AssertionError
+        return not died
+
+    last = next(n for n in itertools.count(0, stride) if outlived(n))
+    return next(n for n in range(max(0, last - stride + 1), last + 1) if n == last or outlived(n))
 
 
 def test_prepare_killed_before_every_change(raw_folder, tmp_path):
@@ -100,7 +102,7 @@ def test_prepare_killed_before_every_change(raw_folder, tmp_path):
     def work(folder):
         prepare.prepare(root, folder / "data", workers=1, progress=False)
 
-    assert at_every_change(work, tmp_path, stage.digests) > 40
+    assert at_every_change(work, tmp_path, stage.digests, stride=7) > 40
 
 
 def test_cutouts_killed_before_every_change(tmp_path, monkeypatch):
@@ -115,7 +117,7 @@ def test_cutouts_killed_before_every_change(tmp_path, monkeypatch):
         result = batch.run(photos, folder / "out", model, layers=True, preview=True, progress=False)
         assert result.failed == 1
 
-    assert at_every_change(work, tmp_path, stage.digests) > 20
+    assert at_every_change(work, tmp_path, stage.digests, stride=3) > 20
 
 
 def test_scores_killed_before_every_change(tmp_path, monkeypatch):
@@ -129,7 +131,7 @@ def test_scores_killed_before_every_change(tmp_path, monkeypatch):
         evaluate.test(fake_runs.DATA, home=folder, progress=False, bootstrap=20)
 
     stage = stages.Stage("scores", work, "runs")
-    assert at_every_change(work, tmp_path, stage.digests, tmp_path / "home") > 15
+    assert at_every_change(work, tmp_path, stage.digests, tmp_path / "home", stride=2) > 15
 
 
 def test_download_killed_before_every_change(tmp_path, monkeypatch):
@@ -249,6 +251,15 @@ def test_only_what_a_kill_left_is_swept(tmp_path):
     with files.alone(tmp_path):
         pass
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == sorted(mine)
+
+
+# ------------------------------------------------------------------ load
+
+
+def test_a_catalogue_comes_out_whole_at_bounded_memory(tmp_path):
+    done = load.carry(200, tmp_path)
+    assert not done.problems, "\n".join(done.problems)
+    assert 0 < done.last <= load.GROWTH * done.first
 
 
 # ------------------------------------------------------------------ what kills between steps left before

@@ -172,6 +172,10 @@ def test_a_finished_run_is_a_no_op(finished, prepared_home):
 def test_the_same_seed_gives_the_same_weights(finished, prepared_home):
     again = train.train(recipe(variant="again"), home=prepared_home, progress=False)
     assert same(weights(finished[0], 2), weights(again, 2))
+    first, second = (
+        pd.read_csv(f / "history.csv").drop(columns=["seconds", "memory_mb"]) for f in (finished[0], again)
+    )
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
 def test_stopped_inside_an_epoch_and_at_its_end_and_resumed_ends_alike(finished, prepared_home):

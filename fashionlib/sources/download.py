@@ -141,13 +141,12 @@ def _transfer(url: str, part: Path, size: int | None, progress: bool) -> None:
         _check_offer(url, part, total, have, size)
         bar = {"total": total, "initial": have, "unit": "B", "unit_scale": True, "mininterval": 1}
         with (
+            writing(part),
             open(part, "ab" if have else "wb") as file,
             tqdm(desc=part.stem, disable=not progress, **bar) as done,
         ):
             for block in answer.iter_content(BLOCK):
-                with writing(part):
-                    done.update(file.write(block))
-                    file.flush()
+                done.update(file.write(block))
 
 
 def _check_offer(url: str, part: Path, total: int | None, have: int, size: int | None) -> None:

@@ -1,7 +1,7 @@
 """What is promised about kills, load and hostile files, tried for a night: `make soak`, results/soak.md.
 
-`make test` tries the same at small size, through the same code. Each section has ``run(small)``, which
-yields its `Line`s.
+`make test` tries the same at small size, through the same code. Each section has ``run_section(small)``,
+which yields its `Line`s.
 """
 
 from dataclasses import dataclass

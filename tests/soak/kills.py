@@ -137,7 +137,7 @@ def _child(work: Callable, root: Path, workspace: Path) -> None:
     log = os.open(workspace / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    sys.stdout = sys.stderr = open(log, "w", buffering=1)
+    sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # wherever 1 leads
     work(root, workspace)
 
 
