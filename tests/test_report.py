@@ -154,6 +154,7 @@ def test_run_json_says_how_runs_were_made(home):
     mine = what["runs"][RUNS[1]]
     assert mine["recipe"]["preset"] == "finetune" and mine["command"].startswith("papermill")
     assert mine["versions"]["device"] == "a processor, 2 threads"
+    assert mine["recipe"]["seed"] == 0 and what["reported"]["commit"] == record.commit()
     assert mine["done"]["finished"] == "2026-11-23T16:00:00Z"
 
 
