@@ -189,7 +189,7 @@ def _limited(asked, workspace):
             os.dup2(log.stdin.fileno(), stream)
         resource.setrlimit(what, (limit, resource.RLIM_INFINITY))
         try:
-            stage.work(root, workspace)
+            said(stage.work, root, workspace)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -202,13 +202,9 @@ def _limited(asked, workspace):
 
 def test_training_without_memory_names_the_settings_that_need_less(root, tmp_path):
     asked = Stage("train", stages.train, ""), root, resource.RLIMIT_AS, 40 << 20
-    assert kills.run(_said_limited, asked, tmp_path) == 1
+    assert kills.run(_limited, asked, tmp_path) == 1
     assert re.search("Out of memory with 4 photos of .* raise accumulate", one_sentence(tmp_path))
     assert kills.run(stages.train, root, tmp_path) == 0
-
-
-def _said_limited(asked, workspace):
-    said(_limited, asked, workspace)
 
 
 def test_a_photo_too_large_for_the_memory_is_told_and_the_others_come_out(root, tmp_path):
