@@ -56,7 +56,7 @@ def survive(stage: Stage, root: Path, folder: Path, kills: int, seed: int = 0) -
     rng, duration = random.Random(f"{stage.name} {seed}"), survival.seconds
     order = list(SIGNALS) * (kills // len(SIGNALS) + 1)
     rng.shuffle(order)
-    while survival.kills.total() < kills and survival.runs < 3 * kills:
+    while survival.kills.total() < kills and survival.runs < 10 * kills:
         survival.runs += 1
         workspace, left = folder / f"run{survival.runs}", duration
         for again in range(min(2, kills - survival.kills.total())):
