@@ -18,7 +18,7 @@ import pandas as pd
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from fashionlib import files, paths, raw, rle
+from fashionlib import files, paths, prepared, raw, reading, rle
 from fashionlib.classes import CATEGORIES, MAIN, PERSON
 
 NEAR = 6  # of 64 bits: CCP's five true pairs are 4 to 6 apart, its first pair of different photos 10
@@ -75,8 +75,8 @@ def _look_at(folder: Path, image_id: str) -> _Photo:
             size, orientation = image.size, image.getexif().get(EXIF_ORIENTATION, 1)
             image.draft("L", (64, 64))  # JPEG decodes straight to a small size; the hash uses 32 x 32
             digest = imagehash.phash(ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return _Photo(image_id, error=str(error))
+    except reading.DAMAGED as error:
+        return _Photo(image_id, error=reading.reason(error))
     return _Photo(image_id, size, orientation, int(str(digest), 16))
 
 
@@ -94,9 +94,9 @@ def _each(work, items, unit: str, progress: bool) -> list:
 def _read_splits(data_folder: Path) -> dict[str, set[str]]:
     """Split name -> photo ids, in the order train, val, test, others; empty where nothing is prepared."""
     order = ["train", "val", "test"]
-    files = sorted((data_folder / "splits").glob("*.txt"),
-                   key=lambda p: (order.index(p.stem) if p.stem in order else len(order), p.stem))
-    return {path.stem: set(path.read_text().split()) for path in files}
+    names = sorted(prepared.split_names(data_folder),
+                   key=lambda name: (order.index(name) if name in order else len(order), name))
+    return {name: set(prepared.ids(data_folder, name)) for name in names}
 
 
 # the sections ----------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ Usable from any stock config::
 import fashionlib.engine  # noqa: F401  (first: it keeps the engine quiet)
 
 # isort: split
-import json
 import random
 from pathlib import Path
 
@@ -20,19 +19,18 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from torch.utils.data import Sampler
 
-from fashionlib import classes, png
+from fashionlib import classes, png, prepared
 
 
 def read_info(data_root: str | Path) -> dict:
-    """``dataset.json`` of a prepared folder; FileNotFoundError says which command makes it."""
-    path = Path(data_root) / "dataset.json"
-    if not path.is_file():
+    """``dataset.json`` of a prepared folder, checked; FileNotFoundError says which command makes it."""
+    if not (Path(data_root) / prepared.INFO).exists():
         name = Path(data_root).name
         raise FileNotFoundError(
             f"No prepared data at {data_root}: run `fashionlib prepare raw/{name} data/{name}` first"
             + (" (`fashionlib sample raw/sample` draws the sample)." if name == "sample" else ".")
         )
-    return json.loads(path.read_text())
+    return prepared.info(data_root)
 
 
 @DATASETS.register_module()
@@ -65,7 +63,7 @@ class FashionDataset(BaseSegDataset):
             data_root=str(data_root),
             ann_file=f"splits/{split}.txt",
             data_prefix=dict(img_path="images", seg_map_path="labels"),
-            indices=_subset(Path(data_root) / f"splits/{split}.txt", photos, seed),
+            indices=_subset(Path(data_root), split, photos, seed),
             **kwargs,
         )
 
@@ -81,21 +79,28 @@ class FashionDataset(BaseSegDataset):
             random.seed(int(state[1]))
         return super().__getitem__(i)
 
+    def get_data_info(self, i: int) -> dict:
+        return super().get_data_info(i) | {"classes": len(self.metainfo["classes"])}  # LoadWindow checks
+
     def classes_shown(self) -> np.ndarray:
         """bool (photos, classes): which classes the label map of each photo holds; reads them all."""
         shown = np.zeros((len(self), 256), bool)
         for i in range(len(self)):
-            labels = png.read(Path(self.get_data_info(i)["seg_map_path"]).read_bytes())
+            path = Path(self.get_data_info(i)["seg_map_path"])
+            labels = png.read(path.read_bytes(), path)
             shown[i] = np.bincount(labels.ravel(), minlength=256) > 0
         return shown[:, : len(self.metainfo["classes"])]
 
 
-def _subset(ids_file: Path, photos: int | None, seed: int | None) -> list[int] | None:
+def _subset(data_root: Path, split: str, photos: int | None, seed: int | None) -> list[int] | None:
+    n = len(prepared.ids(data_root, split))  # which checks them too
     if photos is None:
         return None
-    n = len(ids_file.read_text().split())
     if not 0 < photos <= n:
-        raise ValueError(f"photos={photos}: {ids_file} lists {n} photos; ask for 1 to {n}, or None for all.")
+        raise ValueError(
+            f"photos={photos}: {data_root}/splits/{split}.txt lists {n} photos; ask for 1 to {n}, "
+            "or None for all."
+        )
     return sorted(np.random.default_rng(seed).permutation(n)[:photos].tolist())
 
 

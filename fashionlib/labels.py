@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
-from fashionlib import classes, rle
+from fashionlib import classes, reading, rle
 from fashionlib.files import link, whole
 from fashionlib.raw import image_path
 
@@ -50,8 +50,8 @@ def write(photo: Photo, raw: Path, out: Path, max_side: int | None, order: str) 
             turned = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
             if not done:
                 small = shrink(image, (w, h)) if shrunk else _whole(image)
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
-        return Written(problem=f"the photo {source} is damaged ({error})")
+    except reading.DAMAGED as error:
+        return Written(problem=f"the photo {source} is damaged ({reading.reason(error)})")
     if done:
         label = Image.open(label_path)
     else:

@@ -20,7 +20,7 @@ from pathlib import Path
 import papermill
 import yaml
 
-from fashionlib import paths
+from fashionlib import paths, reading
 from fashionlib.classes import check_name
 
 _PREPARED = ("data/{data}/dataset.json", "data/{data}/splits/*.txt")
@@ -125,10 +125,11 @@ def defaults(notebook: str) -> dict:
 
 
 def _read_yaml(path: Path) -> dict:
+    content = reading.text(path)
     try:
-        plan = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+        plan = yaml.safe_load(content) or {}
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a date that is none
+        raise ValueError(f"{path} is not valid YAML: {reading.reason(error)}.") from None
     runs = plan.get(TRAIN, []) if isinstance(plan, dict) else None
     if not isinstance(runs, list) or not all(isinstance(p, dict) for p in [*runs, *_others(plan).values()]):
         raise ValueError(

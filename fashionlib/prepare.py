@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fashionlib import classes, labels, processes, rle
+from fashionlib import classes, labels, processes, reading, rle
 from fashionlib.files import LOCK, alone, whole
 from fashionlib.labels import Photo, Written
 from fashionlib.raw import (
@@ -168,7 +168,8 @@ def _fingerprint(raw: Path, options: dict) -> str:
 def _finished(out: Path) -> dict | None:
     """The dataset.json of a finished `prepare`, if there is one."""
     path = out / "dataset.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    advice = "delete it to prepare anew, or choose another folder"
+    return reading.json_object(path, {"fingerprint": str}, advice) if path.exists() else None
 
 
 def _choose(raw: Path, class_set: str, part_only: str) -> tuple[list[Photo], pd.DataFrame]:
@@ -204,7 +205,7 @@ def _refuse_if_bad(left_out: pd.DataFrame, n_photos: int, max_bad: float) -> Non
     bad = left_out[left_out.reason == "bad"]
     n, first = bad.ImageId.nunique(), bad[:5].itertuples()
     if n > max_bad * n_photos:
-        listed = "; ".join(f"row {line.row} ({line.ImageId!r}): {line.problem}" for line in first)
+        listed = "; ".join(f"row {line.row} ({rle.shown(line.ImageId)}): {line.problem}" for line in first)
         raise RawError(
             f"{n} of {n_photos} photos ({n / n_photos:.1%}) are bad, more than max_bad={max_bad:.1%} allows: "
             f"{listed}{'; ...' if len(bad) > 5 else ''}. Repair them, or raise max_bad to go on without them."

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fashionlib import classes, rle
+from fashionlib import classes, reading, rle
 from fashionlib.files import whole
 
 COLUMNS = ("ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds")
@@ -43,7 +43,7 @@ def read(folder: str | Path) -> pd.DataFrame:
     if len(problems):
         first, more = problems.iloc[0], len(problems) - 1
         raise RawError(
-            f"{Path(folder) / CSV}, row {first.row} (photo {first.ImageId!r}): {first.problem}"
+            f"{Path(folder) / CSV}, row {first.row} (photo {rle.shown(first.ImageId)}): {first.problem}"
             + (f" ({more} more such rows; `fashionlib prepare` lists them all)." if more else ".")
         )
     return instances
@@ -88,28 +88,34 @@ def write(folder: str | Path, instances: pd.DataFrame, source: str, info: dict |
 
 
 def descriptions(folder: str | Path) -> dict:
-    """label_descriptions.json as a dict, {} where the file is missing. Raises RawError if unreadable."""
+    """label_descriptions.json as a dict with "info" and "categories" at least; {} where the file is missing.
+
+    Raises RawError if it is unreadable, or these two are not what they should be.
+    """
     path = Path(folder) / DESCRIPTIONS
     if not path.exists():
         return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RawError(f"{path} is not valid JSON ({error}): fetch or convert it again.") from None
-    if not isinstance(found, dict):
-        raise RawError(f"{path} holds no JSON object: fetch or convert it again.")
+    advice = "fetch or convert it again"
+    found = {"info": {}, "categories": []} | reading.json_object(path, {}, advice, RawError)
+    if not isinstance(found["info"], dict) or not isinstance(found["info"].get("source", ""), str):
+        raise RawError(f"{path}: 'info' must be an object, and its 'source' a text: {advice}.")
+    entries = found["categories"]
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("id"), int) for entry in entries
+    ):
+        raise RawError(f"{path}: 'categories' must be a list of objects with a number 'id': {advice}.")
     return found
 
 
 def listed(folder: str | Path, name: str) -> set[str]:
     """The ids in `folder`'s list `name` (`OFFICIAL_VAL`, `TRAIN_ONLY`), one a line; none without the file."""
     path = Path(folder) / name
-    return set(path.read_text(encoding="utf-8").splitlines()) - {""} if path.exists() else set()
+    return set(reading.lines(path, RawError)) if path.exists() else set()
 
 
 def image_path(folder: str | Path, image_id: str, part: str = "train") -> Path:
     """``<folder>/<part>/<image_id>.jpg``. Raises RawError for an id that is no plain file name (``../x``)."""
-    if not _is_file_name(image_id):
+    if not is_file_name(image_id):
         raise RawError(f"The image id {image_id!r} is not a plain file name: it could lead out of {part}/.")
     return Path(folder) / part / f"{image_id}.jpg"
 
@@ -117,20 +123,9 @@ def image_path(folder: str | Path, image_id: str, part: str = "train") -> Path:
 def _table(csv: Path) -> pd.DataFrame:
     """The CSV as strings, with `row` numbers (the header is row 1), 2019's form turned into 2020's."""
     try:
-        # As strings: ids such as "0012" and "NA" stay what they are, and bad numbers can be named.
-        table = pd.read_csv(csv, dtype=str, keep_default_na=False, skip_blank_lines=False)
+        table = reading.table(csv, COLUMNS[:-1], RawError)
     except FileNotFoundError:
         raise RawError(f"{csv} does not exist: is {csv.parent} a raw folder?") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise RawError(f"{csv} can't be read as CSV: {str(error).strip()}.") from None
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first fields for an index then
-        raise RawError(f"{csv} can't be read as CSV: its rows have more fields than its header names.")
-    missing = [name for name in COLUMNS[:-1] if name not in table]
-    if missing:
-        raise RawError(
-            f"{csv} has no column {', '.join(map(repr, missing))}: "
-            f"its first row must name {', '.join(COLUMNS)}, and names {', '.join(map(str, table.columns))}."
-        )
     table = table.reindex(columns=COLUMNS, fill_value="").fillna("")
     table["row"] = np.arange(len(table)) + 2
     table = table[(table[list(COLUMNS)] != "").any(axis=1)].reset_index(drop=True)  # blank lines
@@ -143,7 +138,7 @@ def _table(csv: Path) -> pd.DataFrame:
 
 def _class_ids(folder: Path) -> list[int]:
     """The class ids that may occur: 0-45, and our hair and skin where label_descriptions.json lists them."""
-    listed = {entry.get("id") for entry in descriptions(folder).get("categories", [])}
+    listed = {entry["id"] for entry in descriptions(folder).get("categories", [])}
     return [*range(len(classes.CATEGORIES)), *(i for i in classes.PERSON if i in listed)]
 
 
@@ -153,14 +148,18 @@ def _row_problems(table: pd.DataFrame, class_ids: list[int]) -> dict[int, str]:
 
     def flag(bad, sentence: str) -> None:
         for i in table.index[bad]:
-            found.setdefault(i, sentence.format(**table.loc[i]))
+            values = {k: rle.shown(v) if isinstance(v, str) else v for k, v in table.loc[i].items()}
+            found.setdefault(i, sentence.format(**values))
 
-    names = {name: _is_file_name(name) for name in table.ImageId.unique()}
-    flag(~table.ImageId.map(names), "ImageId {ImageId!r} is no plain file name: it could lead out of train/")
+    names = {name: is_file_name(name) for name in table.ImageId.unique()}
+    flag(~table.ImageId.map(names), "ImageId {ImageId} is no plain file name: it could lead out of train/")
+    for column in ("Height", "Width", "ClassId", "EncodedPixels"):
+        broken = table[column].str.contains("\n", regex=False)  # from here on row numbers are wrong
+        flag(broken, column + " {" + column + "} holds a line break: a quote was left open")
     for column in ("Height", "Width", "ClassId"):
         number = pd.to_numeric(table[column], errors="coerce")
         integer = (number % 1 == 0) & (number.abs() < 2**31)
-        flag(~integer, column + " {" + column + "!r} is not a whole number")
+        flag(~integer, column + " {" + column + "} is not a whole number")
         table[column] = number.where(integer, -1).astype(np.int64)
     for column in ("Height", "Width"):
         flag(table[column] < 1, column + " {" + column + "} is not positive")
@@ -188,8 +187,8 @@ def _photo_problems(folder: Path, table: pd.DataFrame) -> dict[int, str]:
                 width, height = image.size  # as stored: masks follow the file's pixels, whatever EXIF says
         except FileNotFoundError:
             found[i] = f"the photo {path} does not exist"
-        except (OSError, Image.DecompressionBombError) as error:
-            found[i] = f"the photo {path} can't be opened ({error})"
+        except reading.DAMAGED as error:
+            found[i] = f"the photo {path} can't be opened ({reading.reason(error)})"
         else:
             if (height, width) != (photo.Height, photo.Width):
                 found[i] = (
@@ -199,7 +198,7 @@ def _photo_problems(folder: Path, table: pd.DataFrame) -> dict[int, str]:
     return found
 
 
-def _is_file_name(name: str) -> bool:
+def is_file_name(name: str) -> bool:
     """Whether `name` can name a file in a folder and a line in a list of ids."""
     plain = name.isprintable() and name == name.strip() and not set(name) & set("/\\:")
     return plain and name not in ("", ".", "..")

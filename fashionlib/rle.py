@@ -15,11 +15,13 @@ larger ones first and a later one covers an earlier one; instances of equal area
 Masks and label maps come back as transposed (Fortran-ordered) arrays: runs lie along the columns.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 ORDERS = ("area", "csv")
+_LONE_SIGN = re.compile(r"[+-]\s")  # which NumPy reads together with the number behind
 
 
 def runs(code: str, pixels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -30,20 +32,23 @@ def runs(code: str, pixels: int) -> tuple[np.ndarray, np.ndarray]:
     """
     try:
         numbers = np.fromstring(code, dtype=np.int64, sep=" ") if code.strip() else np.empty(0, np.int64)
+        lone = ("+" in code or "-" in code) and _LONE_SIGN.search(code)
     except ValueError:
-        raise ValueError(f"the run-length code {_shown(code)} holds something other than integers") from None
+        lone = True
+    if lone:
+        raise ValueError(f"the run-length code {shown(code)} holds something other than integers")
     if len(numbers) % 2:
         raise ValueError(
-            f"the run-length code {_shown(code)} has an odd number of integers ({len(numbers)}), "
+            f"the run-length code {shown(code)} has an odd number of integers ({len(numbers)}), "
             "but it is made of 'start length' pairs"
         )
     starts, lengths = numbers[::2], numbers[1::2]
     bad = (starts < 1) | (lengths < 1)
     if bad.any():
-        raise ValueError(f"the run {_run(numbers, bad)} is not a start and a length of at least 1")
+        raise ValueError(f"the run {_run(code, bad)} is not a start and a length of at least 1")
     bad = lengths > pixels + 1 - starts  # written so that huge numbers can't overflow
     if bad.any():
-        raise ValueError(f"the run {_run(numbers, bad)} goes past the photo's {pixels} pixels")
+        raise ValueError(f"the run {_run(code, bad)} goes past the photo's {pixels} pixels")
     return starts - 1, starts - 1 + lengths
 
 
@@ -140,12 +145,17 @@ def _sampler(height: int, width: int, h: int, w: int):
     return shrink
 
 
-def _run(numbers: np.ndarray, bad: np.ndarray) -> str:
+def _run(code: str, bad: np.ndarray) -> str:
     """The first bad run as it stands in the code, in quotes."""
     i = int(bad.argmax())
-    return f"'{numbers[2 * i]} {numbers[2 * i + 1]}' (pair {i + 1})"
+    return f"{shown(' '.join(code.split()[2 * i : 2 * i + 2]))} (pair {i + 1})"
 
 
-def _shown(code: str) -> str:
-    """A code short enough for a sentence."""
-    return repr(code if len(code) <= 40 else code[:37] + "...")
+def shown(text: str) -> str:
+    """`text` in quotes, on one line and short enough for a sentence, whatever is in it."""
+    if len(text) <= 40 and len(repr(text)) <= 42:
+        return repr(text)
+    kept = text[:37]
+    while len(repr(kept)) > 39:  # control characters take up to ten
+        kept = kept[:-1]
+    return repr(kept + "...")

@@ -1,12 +1,11 @@
 """Run folders as `fashionlib.train` leaves them, for the stages that come after it."""
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashionlib import paths
+from fashionlib import paths, prepared, reading
 from fashionlib.classes import check_name
 
 
@@ -62,17 +61,22 @@ def find(data: str, names=None, home: str | Path | None = None) -> list[Run]:
             f"No runs in {folder}: train one, `papermill notebooks/03_train.ipynb 03.ipynb -p data {data}`."
         )
     chosen = sorted(cards) if names is None else [check_name(name, cards, f"run on {data}") for name in names]
-    return [Run(name, cards[name].parent, json.loads(cards[name].read_text())) for name in chosen]
+    return [Run(name, cards[name].parent, _card(cards[name])) for name in chosen]
+
+
+def _card(path: Path) -> dict:
+    return reading.json_object(path, {"recipe": dict, "classes": list, "fingerprint": str}, "train it again")
 
 
 def read_dataset(data: str, home: str | Path | None = None) -> dict:
-    """``data/<data>/dataset.json``; FileNotFoundError says how to make it."""
-    path = paths.data_folder(data, home) / "dataset.json"
-    if not path.is_file():
+    """``data/<data>/dataset.json``, checked; FileNotFoundError says how to make it."""
+    folder = paths.data_folder(data, home)
+    if not (folder / prepared.INFO).exists():
         raise FileNotFoundError(
-            f"No {path}: prepare the data first (notebooks/02_prepare.ipynb, or `fashionlib prepare`)."
+            f"No {folder / prepared.INFO}: prepare the data first (notebooks/02_prepare.ipynb, or "
+            "`fashionlib prepare`)."
         )
-    return json.loads(path.read_text(encoding="utf-8"))
+    return prepared.info(folder)
 
 
 def digest(path: str | Path) -> str:

@@ -22,9 +22,10 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from fashionlib import classes, files, models, raw, rle
+from fashionlib import classes, files, models, raw, reading, rle
 
 _NEVER = -1e4  # a logit that wins nowhere, and can still be interpolated
+_CLASS_IDS = {str(i) for i in (*range(len(classes.CATEGORIES)), *classes.PERSON)}
 _DRAWN = ".drawn"  # label maps so far: what a stopped run goes on from
 
 
@@ -120,7 +121,14 @@ def _tags(source: Path, without: Sequence[str]) -> dict[str, set[int]]:
     path = source / raw.TAGS
     if not path.exists():
         raise raw.RawError(f"{path} does not exist: without it no photo's classes are known; convert again.")
-    table = pd.read_csv(path, dtype={"ImageId": str}, keep_default_na=False)
+    table = reading.table(path, ("ImageId", "ClassId"), raw.RawError)
+    for row, (image_id, text) in enumerate(zip(table.ImageId, table.ClassId, strict=True), start=2):
+        if not raw.is_file_name(image_id) or text not in _CLASS_IDS:
+            raise raw.RawError(
+                f"{path}, row {row}: {rle.shown(image_id)} with the class {rle.shown(text)} is not a photo's "
+                f"id and a class id of 0-{max(classes.PERSON)}: repair the row, or convert again."
+            )
+    table["ClassId"] = table.ClassId.astype(int)
     if unknown := sorted(set(without) - set(table.ImageId)):
         raise raw.RawError(f"{path} has no photo {unknown[0]!r} to leave out.")
     kept = table[~table.ImageId.isin(without)]

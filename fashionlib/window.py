@@ -167,15 +167,13 @@ class LoadWindow(BaseTransform):
         """The whole label map, uint8 (H, W), renumbered as LoadAnnotations does."""
         path = results["seg_map_path"]
         content = fileio.get(path, backend_args=self.backend_args)
-        try:
-            labels = png.read(content)
-        except (ValueError, OSError) as error:
-            raise ValueError(f"{path} can't be decoded ({error}): prepare the data again.") from None
+        labels = png.read(content, path)
         table = np.array([255, *range(254), 255], np.uint8) if results["reduce_zero_label"] else _LEVELS
         renumbered = _LEVELS.copy()
         for old, new in (results.get("label_map") or {}).items():
             renumbered[old] = new
-        return _look_up(labels, renumbered[table])
+        labels = _look_up(labels, renumbered[table])
+        return png.checked(labels, results["classes"], path) if "classes" in results else labels
 
     def draw_scale(self) -> tuple[int, int]:
         """RandomResize's draw: the (long, short) side to fit the photo into."""

@@ -25,7 +25,7 @@ def home(tmp_path_factory):
         (root / name).mkdir(parents=True)
     label = np.zeros((300, 260), np.uint8)
     label[60:180, 150:210] = DRESS
-    about = {"data": "drawn", "class_set": "person", "classes": NAMES, "fingerprint": "f"}
+    about = {"data": "drawn", "class_set": "person", "classes": NAMES, "fingerprint": "f", "counts": {}}
     (root / "dataset.json").write_text(json.dumps(about))
     (root / "splits" / "test.txt").write_text("a\nb\n")
     (root / "splits" / "val.txt").write_text("c\n")

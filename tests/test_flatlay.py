@@ -32,7 +32,8 @@ def prepared(tmp_path_factory):
     root, rng = tmp_path_factory.mktemp("flatlay"), np.random.default_rng(0)
     for name in ("images", "labels", "splits"):
         (root / name).mkdir()
-    (root / "dataset.json").write_text(json.dumps({"class_set": "person", "source": "drawn"}))
+    about = dict(data="x", class_set="person", source="drawn", classes=NAMES, fingerprint="", counts={})
+    (root / "dataset.json").write_text(json.dumps(about))
     for split, ids in {"train": ("0001", "0002", "0003"), "test": ("0004",)}.items():
         (root / "splits" / f"{split}.txt").write_text("".join(f"{i}\n" for i in ids))
         for i in ids:

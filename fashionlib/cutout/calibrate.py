@@ -4,14 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 from scipy.optimize import least_squares
 from scipy.special import expit
 from scipy.stats import spearmanr
 
-from fashionlib import files, models
+from fashionlib import files, models, prepared
 from fashionlib.classes import IGNORE
 from fashionlib.cutout import quality, segment
 from fashionlib.cutout.photos import read
@@ -40,10 +39,10 @@ def calibrate(path, folder, subject: str = "apparel") -> dict:
 def measured(model, folder: Path, split: str, subject: str) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, F) and real IoU (N,) of a split's photos; those without a subject are left out."""
     choice = segment.wanted(model.meta["classes"], subject)
+    n_classes = len(prepared.info(folder)["classes"])
     rows = []
-    for name in (folder / "splits" / f"{split}.txt").read_text().split():
-        with Image.open(folder / "labels" / f"{name}.png") as label:
-            truth = np.asarray(label)
+    for name in prepared.ids(folder, split):
+        truth = prepared.label_map(folder, name, n_classes)
         scores, _ = segment.scored(read(folder / "images" / f"{name}.jpg").rgb, model)
         p = segment.kept(scores, choice, truth.shape)
         known = truth != IGNORE

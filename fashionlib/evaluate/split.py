@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fashionlib import paths
-from fashionlib.classes import check_name
+from fashionlib import paths, prepared, reading
 from fashionlib.runs import Run, read_dataset
 
 _KEPT_BYTES = 1 << 30  # decoded photos held from one checkpoint to the next
@@ -37,11 +36,9 @@ class Split:
     def read(cls, data: str, name: str, home: str | Path | None = None) -> "Split":
         """Split `name` of `data`; ValueError if there is no such list, or nothing in it."""
         dataset, folder = read_dataset(data, home), paths.data_folder(data, home)
-        known = sorted(path.stem for path in (folder / "splits").glob("*.txt"))
-        path = folder / "splits" / f"{check_name(name, known, 'split')}.txt"
-        ids = path.read_text(encoding="utf-8").split()
+        ids = prepared.ids(folder, name)
         if not ids:
-            raise ValueError(f"{path} is empty: there is nothing to score on.")
+            raise ValueError(f"{folder / 'splits' / name}.txt is empty: there is nothing to score on.")
         return cls(folder, name, tuple(ids), dataset)
 
     @property
@@ -55,16 +52,30 @@ class Split:
         return hashlib.sha256("\n".join([self.dataset["fingerprint"], *self.ids]).encode()).hexdigest()[:16]
 
     def load(self, photo: str) -> tuple[np.ndarray, np.ndarray]:
-        """Photo, uint8 RGB (H, W, 3), and label map (H, W), as stored: masks know no EXIF turn."""
-        with Image.open(self.folder / "images" / f"{photo}.jpg") as image:
-            pixels = np.asarray(image.convert("RGB"))
-        with Image.open(self.folder / "labels" / f"{photo}.png") as labels:
-            return pixels, np.asarray(labels)
+        """Photo, uint8 RGB (H, W, 3), and label map (H, W), as stored: masks know no EXIF turn.
+
+        Raises ValueError, naming the file, for a damaged one, labels that are no classes, and unequal sizes.
+        """
+        path = self.folder / "images" / f"{photo}.jpg"
+        try:
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("RGB"))
+        except reading.DAMAGED as error:
+            raise ValueError(f"{path} can't be read ({reading.reason(error)}): {prepared.AGAIN}.") from None
+        labels = prepared.label_map(self.folder, photo, len(self.classes))
+        if labels.shape != pixels.shape[:2]:
+            path = self.folder / "labels" / f"{photo}.png"
+            raise ValueError(f"{path} is {labels.shape}, its photo {pixels.shape[:2]}: {prepared.AGAIN}.")
+        return pixels, np.ascontiguousarray(labels)
 
     def size(self, photo: str) -> tuple[int, int]:
         """(H, W) in pixels, from the label map's header."""
-        with Image.open(self.folder / "labels" / f"{photo}.png") as labels:
-            return labels.height, labels.width
+        path = self.folder / "labels" / f"{photo}.png"
+        try:
+            with Image.open(path) as labels:
+                return labels.height, labels.width
+        except reading.DAMAGED as error:
+            raise ValueError(f"{path} can't be read ({reading.reason(error)}): {prepared.AGAIN}.") from None
 
     def check_run(self, run: Run) -> None:
         """ValueError unless `run` was trained on this very preparation: else it may know these photos."""

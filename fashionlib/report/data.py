@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
-from fashionlib import figures, paths
+from fashionlib import figures, paths, prepared
 from fashionlib.classes import CATEGORIES, MAIN, PERSON
 from fashionlib.report.words import class_title
 from fashionlib.runs import read_dataset
@@ -76,10 +76,9 @@ def fig_mask_areas(data: str, instances: pd.DataFrame, home: str | Path | None =
 def fig_label_maps(data: str, photos: int = 4, seed: int = 0, home: str | Path | None = None) -> Figure:
     """Training photos and their label maps laid over them; the photos are drawn by `seed`."""
     dataset, folder = read_dataset(data, home), paths.data_folder(data, home)
-    ids = (folder / "splits" / "train.txt").read_text(encoding="utf-8").split()
-    chosen = np.random.default_rng(seed).permutation(ids)[:photos]
+    chosen = np.random.default_rng(seed).permutation(prepared.ids(folder, "train"))[:photos]
     images = [np.asarray(Image.open(folder / "images" / f"{i}.jpg").convert("RGB")) for i in chosen]
-    maps = [np.asarray(Image.open(folder / "labels" / f"{i}.png")) for i in chosen]
+    maps = [prepared.label_map(folder, i, len(dataset["classes"])) for i in chosen]
     names = [class_title(name) for name in dataset["classes"]]
     overlays = [figures.overlay(image, label, names) for image, label in zip(images, maps, strict=True)]
     text = f"{data} · class set {dataset['class_set']} · training photos {', '.join(chosen)}"

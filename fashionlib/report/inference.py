@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from fashionlib import figures, paths
+from fashionlib import figures, paths, prepared
 from fashionlib.report.words import circumstances, class_title, in_order, labels
 from fashionlib.runs import find, read_dataset
 
@@ -29,7 +29,7 @@ def fig7_inference(
     chosen = _best_median_worst(results, list(table.run))
     folder = paths.data_folder(data, home)
     photos = [np.asarray(Image.open(folder / "images" / f"{i}.jpg").convert("RGB")) for i in chosen.values()]
-    truths = [np.asarray(Image.open(folder / "labels" / f"{i}.png")) for i in chosen.values()]
+    truths = [prepared.label_map(folder, i, len(dataset["classes"])) for i in chosen.values()]
     files = {run.name: run.checkpoints() for run in find(data, list(table.run), home)}
     predictions = [
         _predict(files[run][epoch], photos) for run, epoch in zip(table.run, table.epoch, strict=True)

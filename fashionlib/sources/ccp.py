@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import scipy.io
 
-from fashionlib import classes, files, raw, rle
+from fashionlib import classes, files, raw, reading, rle
 from fashionlib.sources import photos
 
 SOURCE, URL = "Clothing Co-Parsing", "https://github.com/bearpaw/clothing-co-parsing"
@@ -99,21 +99,27 @@ def _tags(src: Path, category_ids: list[int | None]) -> list[tuple[str, int]]:
     """(photo, category id) of every tag, each once: two kinds of trousers are one class."""
     found = set()
     for path in sorted((src / "annotations" / "image-level").glob("*.mat")):
-        tags = _read_mat(path, "tags").ravel().tolist()
-        if tags and max(tags) >= len(category_ids):
-            last = len(category_ids) - 1
-            raise raw.RawError(f"{path} holds the tag {max(tags)}, label_list.mat ends at {last}.")
+        tags = _read_mat(path, "tags")
+        _check_values(path, tags, "tag", len(category_ids))
+        tags = tags.ravel().tolist()
         found |= {(path.stem, category_ids[tag]) for tag in tags if category_ids[tag] is not None}
     return sorted(found)
 
 
 def _read_categories(path: Path) -> list[int | None]:
     """Category ids, position = value in the label maps; None for labels that are background."""
-    names = [str(name.item()) for name in _read_mat(path, "label_list").ravel()]
+    names = [_name(entry) for entry in _read_mat(path, "label_list").ravel()]
     unknown = [name for name in names if name not in CATEGORY_IDS and name not in _BACKGROUND]
     if unknown:
-        raise raw.RawError(f"{path} lists the label {unknown[0]!r}, which Clothing Co-Parsing does not have.")
+        raise raw.RawError(
+            f"{path} lists the label {rle.shown(unknown[0])}, which Clothing Co-Parsing does not have."
+        )
     return [CATEGORY_IDS.get(name) for name in names]
+
+
+def _name(entry) -> str:
+    """A cell of MATLAB's list of texts, or what is there in its place."""
+    return str(entry.item() if getattr(entry, "size", 0) == 1 else entry)
 
 
 def _convert_photo(src: Path, out: Path, category_ids: list[int | None], annotation: Path) -> list[tuple]:
@@ -121,7 +127,7 @@ def _convert_photo(src: Path, out: Path, category_ids: list[int | None], annotat
     photo = src / "photos" / f"{annotation.stem}.jpg"
     labels = _read_mat(annotation, "groundtruth")
     _check(annotation, labels, photo, len(category_ids))
-    shutil.copyfile(photo, out / "train" / photo.name)
+    shutil.copyfile(photo, raw.image_path(out, annotation.stem))
     return [
         (annotation.stem, rle.encode(labels == value), *labels.shape, category_ids[value], "")
         for value in np.unique(labels).tolist()
@@ -134,10 +140,17 @@ def _check(annotation: Path, labels: np.ndarray, photo: Path, n_labels: int) -> 
     height, width = photos.size(photo)
     if labels.shape != (height, width):
         raise raw.RawError(f"{annotation} has the shape {labels.shape}, its photo {(height, width)}.")
-    if labels.max() >= n_labels:
-        raise raw.RawError(
-            f"{annotation} holds the label {labels.max()}, label_list.mat ends at {n_labels - 1}."
-        )
+    _check_values(annotation, labels, "label", n_labels)
+
+
+def _check_values(path: Path, values: np.ndarray, what: str, n_labels: int) -> None:
+    """Raise RawError unless `values` are positions in a list of `n_labels`."""
+    if values.dtype.kind not in "ui":
+        kind = values.dtype
+        raise raw.RawError(f"{path} holds {what}s that are {kind}, not whole numbers: fetch it again.")
+    for worst in (values.min(initial=0), values.max(initial=0)):
+        if not 0 <= worst < n_labels:
+            raise raw.RawError(f"{path} holds the {what} {worst}, label_list.mat ends at {n_labels - 1}.")
 
 
 def _read_mat(path: Path, name: str) -> np.ndarray:
@@ -145,6 +158,7 @@ def _read_mat(path: Path, name: str) -> np.ndarray:
     if not path.exists():
         raise raw.RawError(f"{path} is missing: give the unpacked Clothing Co-Parsing archive.")
     try:
-        return scipy.io.loadmat(path, variable_names=[name])[name]
+        return np.asarray(scipy.io.loadmat(path, variable_names=[name])[name])
     except Exception as error:  # scipy raises many kinds on a damaged file
-        raise raw.RawError(f"{path} holds no readable {name!r} ({error}): fetch it again.") from None
+        said = reading.reason(error)
+        raise raw.RawError(f"{path} holds no readable {name!r} ({said}): fetch it again.") from None

@@ -6,11 +6,13 @@ is not fetched again, so the same command goes on after any interruption.
 """
 
 import hashlib
+import lzma
 import os
 import shutil
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -23,6 +25,9 @@ from fashionlib.files import alone, writing
 
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 18  # bytes written at once
+_BLOWN_UP = 100  # times its size that no archive of photos unpacks to; a bomb has a thousand
+_ENCRYPTED = 1  # a zip member's flag
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 class DownloadError(OSError):
@@ -194,10 +199,16 @@ def unpack(archive: Path, member: str, target: Path, progress: bool = True) -> N
             infos = content.infolist()
             for info in infos:
                 _check_member(archive, info)
-            infos = [i for i in infos if not i.is_dir() and PurePosixPath(i.filename).parts[0] == member]
+            infos = [i for i in infos if not i.is_dir() and i.filename.startswith(f"{member}/")]
+            _check_names(archive, infos)
             if not infos:
                 raise DownloadError(f"{archive} holds no folder {member!r}: it is not the expected archive.")
             needed, free = sum(info.file_size for info in infos), shutil.disk_usage(target.parent).free
+            if needed > _BLOWN_UP * archive.stat().st_size:
+                raise DownloadError(
+                    f"{archive} would unpack to {needed:,} bytes, over {_BLOWN_UP} times its size: "
+                    "photos don't, so don't use it."
+                )
             if needed > free:
                 raise DownloadError(
                     f"{archive} unpacks to {needed:,} bytes, {free:,} are free in {target.parent}."
@@ -208,7 +219,7 @@ def unpack(archive: Path, member: str, target: Path, progress: bool = True) -> N
                 with writing(target):
                     content.extract(info, partial)
         os.replace(partial / member, target)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError) as error:
         raise DownloadError(f"{archive} is damaged ({error}): delete it and fetch it again.") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -225,5 +236,18 @@ def _check_member(archive: Path, info: zipfile.ZipInfo) -> None:
         raise DownloadError(
             f"{archive} holds {info.filename!r}, which leads out of the folder: don't use it."
         )
-    if stat.S_ISLNK(info.external_attr >> 16):
+    if stat.S_ISLNK(mode := info.external_attr >> 16):
         raise DownloadError(f"{archive} holds the link {info.filename!r}: don't use it.")
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise DownloadError(f"{archive} holds {info.filename!r}, a device and no file: don't use it.")
+    if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
+        raise DownloadError(f"{archive} holds {info.filename!r} encrypted or packed in a way we can't read.")
+
+
+def _check_names(archive: Path, infos: list[zipfile.ZipInfo]) -> None:
+    """Raise DownloadError where one of the files would be written over another, or below it."""
+    names = Counter(info.filename for info in infos)
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    for name, times in names.items():
+        if times > 1 or name in folders:
+            raise DownloadError(f"{archive} holds {name!r} twice: it is not the expected archive.")

@@ -28,12 +28,13 @@ import numpy as np
 import pandas as pd
 from pycocotools import mask as coco
 
-from fashionlib import classes, files, raw, rle
+from fashionlib import classes, files, raw, reading, rle
 from fashionlib.sources import photos
 
 SOURCE, URL = "Fashionpedia", "https://github.com/cvdfoundation/fashionpedia"
 TRAIN, VAL = "instances_attributes_train2020.json", "instances_attributes_val2020.json"
 _CATEGORY_IDS = {name: i for i, name in enumerate(classes.CATEGORIES)}
+_LONGEST = 60  # bits of a number in a compressed code: endless ones would be endless work
 SLACK = 1  # pixels that a polygon may leave its photo by; what lies outside is cut off
 
 
@@ -132,8 +133,9 @@ def _read(path: Path) -> list[Photo]:
             _add(annotation, images, names, f"{path}, annotation {number}")
     except raw.RawError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise raw.RawError(f"{path} is not a whole Fashionpedia JSON ({error!r}): fetch it again.") from None
+    except reading.DAMAGED + (RecursionError,) as error:
+        said = f"{type(error).__name__}: {rle.shown(str(error))}"
+        raise raw.RawError(f"{path} is not a whole Fashionpedia JSON ({said}): fetch it again.") from None
     return list(images.values())
 
 
@@ -143,7 +145,8 @@ def _add(annotation: dict, images: dict[int, Photo], names: dict[int, str], wher
     if image not in images or category not in names:
         raise raw.RawError(f"{where}: there is no image {image} or no category {category}.")
     if names[category] not in _CATEGORY_IDS:
-        raise raw.RawError(f"{where}: {names[category]!r} is none of Fashionpedia's 46 categories.")
+        name = rle.shown(str(names[category]))
+        raise raw.RawError(f"{where}: {name} is none of Fashionpedia's 46 categories.")
     attributes = ",".join(map(str, annotation.get("attribute_ids") or []))
     images[image].instances.append((_CATEGORY_IDS[names[category]], attributes, annotation["segmentation"]))
 
@@ -215,7 +218,7 @@ def _polygon(polygon: list, height: int, width: int) -> list[float]:
     """x0, y0, x1, y1, … as numbers, checked."""
     try:
         points = np.asarray(polygon, float).reshape(-1, 2)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise ValueError("a polygon is not a list of x, y pairs") from None
     if len(points) < 3:  # pycocotools would take two points for a box
         raise ValueError(f"a polygon has {len(points)} points, it takes at least 3")
@@ -231,7 +234,7 @@ def _counts(code: dict, height: int, width: int) -> list[int]:
     try:
         size, counts = [int(side) for side in code["size"]], code["counts"]
         counts = _decompress(counts) if isinstance(counts, str) else [int(count) for count in counts]
-    except (KeyError, IndexError, ValueError, TypeError):
+    except (KeyError, IndexError, ValueError, TypeError, OverflowError):
         raise ValueError("its run-length code lacks a proper 'size' or 'counts'") from None
     if size != [height, width]:
         raise ValueError(f"its run-length code is for {size} pixels, not for {[height, width]}")
@@ -251,6 +254,8 @@ def _decompress(text: str) -> list[int]:
     number = shift = 0
     for character in text:
         group = ord(character) - 48
+        if not 0 <= group < 64 or shift > _LONGEST:
+            raise ValueError("no such number")
         number |= (group & 0x1F) << shift
         shift += 5
         if group & 0x20:

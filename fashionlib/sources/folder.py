@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from PIL import ExifTags, Image, ImageOps
 
-from fashionlib import classes, raw, rle
+from fashionlib import classes, raw, reading, rle
 from fashionlib.sources import photos
 
 TABLE = "classes.csv"
@@ -107,13 +107,17 @@ def _read_table(path: Path) -> tuple[dict[int, int], bool]:
     key = next((name for name in ("colour", "value") if list(table.columns) == [name, "class"]), None)
     if key is None or table.empty:
         raise raw.RawError(f"{path} must have the columns 'colour,class' or 'value,class' and a row a class.")
-    class_ids = {0: _BACKGROUND}
+    class_ids = {}
     for row, (text, name) in enumerate(table.itertuples(index=False), start=2):
+        if not text and not name:
+            continue  # a blank line
         try:
-            class_ids[_colour(text) if key == "colour" else _value(text)] = _class_id(name.strip())
+            value, class_id = _colour(text) if key == "colour" else _value(text), _class_id(name.strip())
+            if class_ids.setdefault(value, class_id) != class_id:
+                raise ValueError(f"The {key} {text!r} means another class further up: keep one of the two.")
         except ValueError as error:
             raise raw.RawError(f"{path}, row {row}: {error}") from None
-    return class_ids, key == "colour"
+    return {0: _BACKGROUND} | class_ids, key == "colour"
 
 
 def _class_id(name: str) -> int:
@@ -124,13 +128,13 @@ def _class_id(name: str) -> int:
 def _colour(text: str) -> int:
     """``#rrggbb`` as 0xrrggbb."""
     if not re.fullmatch("#[0-9a-fA-F]{6}", text.strip()):
-        raise ValueError(f"The colour {text!r} is not of the form #rrggbb.")
+        raise ValueError(f"The colour {rle.shown(text)} is not of the form #rrggbb.")
     return int(text.strip()[1:], 16)
 
 
 def _value(text: str) -> int:
-    if not text.strip().isdecimal():
-        raise ValueError(f"The value {text!r} is not a whole number.")
+    if not re.fullmatch("[0-9]{1,9}", text.strip()):
+        raise ValueError(f"The value {rle.shown(text)} is not a whole number.")
     return int(text)
 
 
@@ -195,8 +199,9 @@ def _open(path: Path) -> Image.Image:
     try:
         image = Image.open(path)
         image.load()
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise raw.RawError(f"{path} can't be read ({error}).") from None
+        image.getexif()
+    except reading.DAMAGED as error:
+        raise raw.RawError(f"{path} can't be read ({reading.reason(error)}).") from None
     return image
 
 

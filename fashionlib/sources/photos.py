@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from fashionlib import processes, raw
+from fashionlib import processes, raw, reading
 from fashionlib.files import LOCK, alone
 
 SUBFOLDERS = ("train", "test")
@@ -60,8 +60,8 @@ def size(photo: Path) -> tuple[int, int]:
             return image.height, image.width
     except FileNotFoundError:
         raise raw.RawError(f"The photo {photo} is missing.") from None
-    except (OSError, Image.DecompressionBombError) as error:
-        raise raw.RawError(f"The photo {photo} can't be read ({error}).") from None
+    except reading.DAMAGED as error:
+        raise raw.RawError(f"The photo {photo} can't be read ({reading.reason(error)}).") from None
 
 
 def in_parallel(

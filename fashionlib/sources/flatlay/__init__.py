@@ -8,7 +8,6 @@ may be trained on and those of the test photos may test.
     scene     a piece on a ground: the composite and its mask
 """
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from fashionlib import classes, raw, rle
+from fashionlib.prepared import ids, info, label_map
 from fashionlib.sources import photos
 from fashionlib.sources.flatlay import pieces, scene
 
@@ -63,9 +63,7 @@ def _read(prepared: Path, split: str) -> tuple[dict, list[str]]:
     path = prepared / "dataset.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: give a folder that `fashionlib prepare` wrote.")
-    known = sorted(file.stem for file in (prepared / "splits").glob("*.txt"))
-    chosen = prepared / "splits" / f"{classes.check_name(split, known, 'split')}.txt"
-    return json.loads(path.read_text(encoding="utf-8")), chosen.read_text(encoding="utf-8").split()
+    return info(prepared), ids(prepared, split)
 
 
 def _class_ids(class_set: str) -> dict[int, int]:
@@ -74,8 +72,7 @@ def _class_ids(class_set: str) -> dict[int, int]:
 
 
 def _find(prepared: Path, class_ids: dict[int, int], photo: str) -> list[pieces.Piece]:
-    with Image.open(prepared / "labels" / f"{photo}.png") as labels:
-        return pieces.find(np.asarray(labels), photo, class_ids)
+    return pieces.find(label_map(prepared, photo), photo, class_ids)
 
 
 def _draw(found: Sequence[pieces.Piece], count: int, rng: np.random.Generator) -> list[pieces.Piece]:
@@ -97,8 +94,7 @@ def _compose(prepared: Path, out: Path, job: tuple[str, pieces.Piece, tuple[int,
     rng = np.random.default_rng(seed)
     with Image.open(prepared / "images" / f"{piece.photo}.jpg") as image:
         rgb = np.asarray(image.convert("RGB"))
-    with Image.open(prepared / "labels" / f"{piece.photo}.png") as labels:
-        cloth, mask = pieces.cut(rgb, np.asarray(labels), piece)
+    cloth, mask = pieces.cut(rgb, label_map(prepared, piece.photo), piece)
     picture, mask = scene.lay(cloth, mask, rng)
     path = out / "train" / f"{name}.jpg"
     Image.fromarray(picture).save(path, quality=int(rng.integers(85, 96)), subsampling=0)

@@ -1,0 +1,67 @@
+"""Runs a target under atheris, guided by the lines of fashionlib that an input reaches.
+
+The last line printed tells the number of executions; the exit code is not 0 if an input failed, and the
+input then lies in ``build/fuzz/``: mend the library and keep it in the corpus. ``--grow`` keeps what reaches
+new lines. A process fuzzes for a minute at most, because atheris itself grows by megabytes a second.
+"""
+
+import argparse
+import importlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from . import CORPUS, TARGETS
+
+CRASHES = Path("build/fuzz")
+TURN = 60  # seconds
+LIBFUZZER = {"timeout": 10, "rss_limit_mb": 3000, "max_len": 2000}  # seconds an input, of memory, bytes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.partition("\n")[0])
+    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("--seconds", type=int, default=15)
+    parser.add_argument("--grow", action="store_true", help="add to the corpus what reaches new lines")
+    parser.add_argument("--turn", metavar="FOLDER", help=argparse.SUPPRESS)  # a minute of the whole
+    asked = parser.parse_args()
+    if asked.turn:
+        fuzz(asked.target, asked.seconds, asked.turn)
+    with tempfile.TemporaryDirectory() as scratch:
+        runs = watch(asked.target, asked.seconds, CORPUS / asked.target if asked.grow else scratch)
+    print(f"{runs:,} executions of {asked.target} in {asked.seconds} s, none failed")
+
+
+def watch(target: str, seconds: int, found: str | Path) -> int:
+    """Executions of turn after turn, none of which failed; else the process ends with what one said."""
+    end, runs = time.monotonic() + seconds, 0
+    while (left := round(end - time.monotonic())) > 0:
+        turn = [sys.executable, "-m", "tests.fuzz", target, "--seconds", str(min(left, TURN))]
+        done = subprocess.run([*turn, "--turn", str(found)], capture_output=True, text=True, errors="replace")
+        told = re.search(r"^Done (\d+) runs", done.stderr, re.MULTILINE)
+        if done.returncode or not told:
+            said = re.sub(r"^(INFO|WARNING|#).*\n", "", done.stdout + done.stderr, flags=re.MULTILINE)
+            sys.exit(f"{said}\nAn input of {target} failed, after {runs:,} executions without: {CRASHES}/")
+        runs += int(told[1])
+    return runs
+
+
+def fuzz(target: str, seconds: int, found: str) -> None:
+    """A turn; what reaches new lines goes to the folder `found`."""
+    try:
+        import atheris
+    except ImportError:
+        sys.exit("atheris is not installed (it has wheels for Linux on x86-64): pip install atheris.")
+    with atheris.instrument_imports(include=["fashionlib"]):  # none of it may be imported before
+        one = importlib.import_module(f"tests.fuzz.{target}").one
+    CRASHES.mkdir(parents=True, exist_ok=True)
+    options = LIBFUZZER | {"max_total_time": seconds, "artifact_prefix": f"{CRASHES}/{target}-"}
+    arguments = [f"-{name}={value}" for name, value in options.items()]
+    atheris.Setup([sys.argv[0], *arguments, found, str(CORPUS / target)], one)
+    atheris.Fuzz()  # ends the process
+
+
+main()

@@ -1,0 +1,111 @@
+"""Data that others made, at every door it comes in by: one sentence that says which and what, and no more."""
+
+import re
+from collections import Counter
+
+import pytest
+from bad_inputs import change, file, of_raw, picture
+from bad_inputs.of_raw import RAW
+from bad_inputs.of_sources import SOURCES
+from bad_inputs.of_stages import STAGES
+from click.testing import CliRunner
+
+from fashionlib import cli, prepare, prepared, raw
+from fashionlib.window import LoadWindow, Span
+
+CASES = [*RAW, *SOURCES, *STAGES]
+COMPLETE = ("train.csv", "dataset.json", "report.csv")  # say that a folder is whole
+
+
+def test_sixty_distinct_inputs():
+    assert len(CASES) >= 60
+    assert not [name for name, times in Counter(case.id for case in CASES).items() if times > 1]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+def test_a_bad_input_is_one_sentence_and_leaves_nothing_half_done(case, tmp_path):
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    case.build(source)
+    before = {path for path in source.rglob("*")}
+    with pytest.raises(Exception) as caught:  # noqa: B017  (any, and the next line says which)
+        case.door(source, out)
+    said = cli._sentence(caught.value)
+    assert said == str(caught.value), repr(caught.value)
+    assert re.search(case.sentence, said), said
+    assert "\n" not in said and len(said) < 700
+    assert {path for path in source.rglob("*")} == before
+    assert not [path for path in out.rglob("*") if path.name in COMPLETE or ".part" in path.name]
+
+
+COMMANDS = [  # id of a case, and how its input gets to its door from the command line
+    ("csv-open-quote", "prepare {source} {out} --workers 1"),
+    ("csv-column-twice", "audit {source}"),
+    ("descriptions-categories-words", "prepare {source} {out}"),
+    ("prepare-over-torn", "prepare {source} {source}"),
+    ("fashionpedia-deep", "convert fashionpedia {source} {out}"),
+    ("fashionpedia-polygon-outside", "convert fashionpedia {source} {out}"),
+    ("ccp-negative-label", "convert ccp {source} {out}"),
+    ("own-colour-twice", "convert folder {source} {out}"),
+    ("own-mask-gigapixel", "convert folder {source} {out}"),
+    ("prepared-torn", "flatlay {source}/data/x {out} --split val"),
+    ("prepared-split-climbs-out", "flatlay {source}/data/x {out} --split val"),
+    ("plan-torn", "reproduce --data x --plan {source}/plan.yaml"),
+    ("cutout-no-photos", "cutout {source}/a.jpg --out {out}"),
+    ("mask-of-no-photo", "cutout {source}/photos --mask-in {source}/masks --out {out}"),
+]
+
+
+@pytest.mark.parametrize(("name", "command"), COMMANDS, ids=[name for name, _ in COMMANDS])
+def test_the_command_line_says_no_more_than_the_sentence(name, command, tmp_path):
+    (case,) = (case for case in CASES if case.id == name)
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    case.build(source)
+    words = [word.format(source=source, out=out) for word in command.split()]
+    result = CliRunner().invoke(cli.main, words)
+    assert isinstance(result.exception, SystemExit) and result.exit_code == (2 if words[0] == "cutout" else 1)
+    (said,) = (line for line in result.stderr.splitlines() if line.startswith("Error: "))
+    assert re.search(case.sentence, said), said
+    assert "Traceback" not in result.output and not result.stdout
+
+
+def test_a_bad_mask_fails_its_photo_alone(tmp_path):
+    for name in "ab":
+        file(f"photos/{name}.jpg", picture())(tmp_path)
+    file("masks/a.png", "no mask")(tmp_path)
+    file("masks/b.png", picture("PNG", mode="L"))(tmp_path)
+    words = ["cutout", tmp_path / "photos", "--mask-in", tmp_path / "masks", "--out", tmp_path / "out"]
+    result = CliRunner().invoke(cli.main, list(map(str, words)))
+    assert result.exit_code == 1 and "1 cut out, 0 up to date, 1 failed" in result.stdout
+    rows = (tmp_path / "out" / "report.csv").read_text()
+    assert re.search(r"^a\.png,.*masks/a\.png is not an image that Pillow can read", rows, re.MULTILINE)
+    assert [path.name for path in sorted((tmp_path / "out").glob("*.png"))] == ["b.png"]
+
+
+GOOD = of_raw.folder("b,1 2,3,4,19,7", ends="\n")
+ACCEPTED = {  # what is unusual and still says what it says
+    "byte-order-mark": of_raw.folder("b,1 2,3,4,19,7", header="\ufeff" + of_raw.HEADER),
+    "crlf": of_raw.folder("b,1 2,3,4,19,7", ends="\r\n"),
+    "blank-lines": of_raw.folder("", "b,1 2,3,4,19,7", "", ""),
+    "descriptions-byte-order-mark": change(GOOD, raw.DESCRIPTIONS, b"\xef\xbb\xbf{}"),
+    "overlapping-runs": of_raw.folder("b,1 2 2 1 1 1,3,4,19,7"),
+    "sides-with-fractions-of-0": of_raw.folder("b,1 2,3.0,4.0,19,7"),
+    "garbage-after-the-jpeg": change(GOOD, "train/b.jpg", picture() + b"<?php" + bytes(1000)),
+    "cmyk-jpeg": change(GOOD, "train/b.jpg", picture(mode="CMYK")),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_what_is_unusual_and_harmless_is_prepared_as_ever(name, tmp_path):
+    ACCEPTED[name](tmp_path)
+    out = tmp_path / "out"
+    made = prepare.prepare(tmp_path, out, fractions=(1, 0, 0), max_bad=0, workers=1, progress=False)
+    counts = made["counts"]
+    assert (counts["photos"], counts["instances"]) == (2, 2)
+    label = prepared.label_map(out, "b", 28)
+    assert label.ravel(order="F").tolist() == [20, 20] + [0] * 10
+    assert (out / "images" / "b.jpg").read_bytes() == (tmp_path / "train" / "b.jpg").read_bytes()
+    window = LoadWindow((4, 3), (1, 1), (3, 4))
+    whole = window.read_photo(str(out / "images" / "b.jpg"), Span(3, 3, 0, 3), Span(4, 4, 0, 4))
+    assert whole.shape == (3, 4, 3)  # what training sees of it
