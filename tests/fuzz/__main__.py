@@ -31,16 +31,20 @@ def main() -> None:
     if asked.turn:
         fuzz(asked.target, asked.seconds, asked.turn)
     with tempfile.TemporaryDirectory() as scratch:
-        runs = watch(asked.target, asked.seconds, CORPUS / asked.target if asked.grow else scratch)
+        runs = watch(asked.target, asked.seconds, scratch)
+        if asked.grow:
+            from .grow import grow  # here: it imports fashionlib, which a turn has to do itself
+
+            print(f"{grow(asked.target, Path(scratch))} inputs added to {CORPUS / asked.target}")
     print(f"{runs:,} executions of {asked.target} in {asked.seconds} s, none failed")
 
 
-def watch(target: str, seconds: int, found: str | Path) -> int:
+def watch(target: str, seconds: int, found: str) -> int:
     """Executions of turn after turn, none of which failed; else the process ends with what one said."""
     end, runs = time.monotonic() + seconds, 0
     while (left := round(end - time.monotonic())) > 0:
         turn = [sys.executable, "-m", "tests.fuzz", target, "--seconds", str(min(left, TURN))]
-        done = subprocess.run([*turn, "--turn", str(found)], capture_output=True, text=True, errors="replace")
+        done = subprocess.run([*turn, "--turn", found], capture_output=True, text=True, errors="replace")
         told = re.search(r"^Done (\d+) runs", done.stderr, re.MULTILINE)
         if done.returncode or not told:
             said = re.sub(r"^(INFO|WARNING|#).*\n", "", done.stdout + done.stderr, flags=re.MULTILINE)
@@ -50,7 +54,7 @@ def watch(target: str, seconds: int, found: str | Path) -> int:
 
 
 def fuzz(target: str, seconds: int, found: str) -> None:
-    """A turn; what reaches new lines goes to the folder `found`."""
+    """A turn, which ends the process; what reaches new lines goes to the folder `found`."""
     try:
         import atheris
     except ImportError:
@@ -61,7 +65,7 @@ def fuzz(target: str, seconds: int, found: str) -> None:
     options = LIBFUZZER | {"max_total_time": seconds, "artifact_prefix": f"{CRASHES}/{target}-"}
     arguments = [f"-{name}={value}" for name, value in options.items()]
     atheris.Setup([sys.argv[0], *arguments, found, str(CORPUS / target)], one)
-    atheris.Fuzz()  # ends the process
+    atheris.Fuzz()
 
 
 main()
