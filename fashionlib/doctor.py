@@ -75,12 +75,22 @@ def pins(constraints: Path) -> dict[str, str]:
 
 
 def direct_dependencies(pyproject: Path) -> list[str]:
-    """Normalised names of the project's own requirements and of its ``test`` extra, in the file's order."""
+    """Normalised names of the project's own requirements and of its ``test`` extra, in the file's order.
+
+    Those for other machines are left out: ``packaging``, which knows all markers, may be missing here.
+    """
     import tomllib  # not in Python 3.10, which is to be told so in a sentence
 
     project = tomllib.loads(pyproject.read_text())["project"]
     requirements = project["dependencies"] + project["optional-dependencies"]["test"]
-    return [normal(re.match(r"[\w.-]+", requirement)[0]) for requirement in requirements]
+    return [normal(re.match(r"[\w.-]+", text)[0]) for text in requirements if _is_for_here(text)]
+
+
+def _is_for_here(requirement: str) -> bool:
+    """Whether the two things that our own markers ask for (after ``;``) are so on this machine."""
+    _, _, marker = requirement.partition(";")
+    here = {"sys_platform": sys.platform, "platform_machine": platform.machine()}
+    return not marker or bool(eval(marker.strip(), {"__builtins__": {}}, here))  # ours, from pyproject.toml
 
 
 def normal(name: str) -> str:

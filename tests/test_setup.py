@@ -116,6 +116,19 @@ def test_doctor_names_missing_and_wrong_packages_and_what_to_do(tmp_path):
     assert pytest_.bad and pytest_.found == "missing" and "9.2.0" in pytest_.advice
 
 
+def test_doctor_asks_for_no_package_of_another_platform(tmp_path, monkeypatch):
+    page = tmp_path / "pyproject.toml"
+    page.write_text(
+        "[project]\ndependencies = [\"click\", \"a; sys_platform == 'linux' and platform_machine == 'x'\"]\n"
+        "[project.optional-dependencies]\ntest = []\n"
+    )
+    monkeypatch.setattr(doctor.platform, "machine", lambda: "y")
+    assert doctor.direct_dependencies(page) == ["click"]
+    monkeypatch.setattr(doctor.platform, "machine", lambda: "x")
+    monkeypatch.setattr(doctor.sys, "platform", "linux")
+    assert doctor.direct_dependencies(page) == ["click", "a"]
+
+
 def test_doctor_ends_with_1_and_a_list_of_what_is_bad(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "checks", lambda: [doctor.Check("libGL.so.1", "missing", "apt", True)])
     assert doctor.main() == 1
