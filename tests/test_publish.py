@@ -47,7 +47,7 @@ def test_seconds_and_small_changes_of_a_score_agree(project):
 @pytest.mark.parametrize(
     "columns, sentence",
     [
-        ({"mIoU": [0.2, 0.3, 0.48]}, "validation.csv: mIoU of run b, epoch 1 is 0.4800, committed is 0.4000"),
+        ({"mIoU": [0.2, 0.3, 0.44]}, "validation.csv: mIoU of run b, epoch 1 is 0.4400, committed is 0.4000"),
         ({"mIoU": [0.2, None, 0.4]}, "validation.csv: mIoU of run a, epoch 2 is nan, committed is 0.3000"),
         ({"epoch": [1, 3, 1]}, "validation.csv: 3 rows, committed are 3; they differ by run, epoch."),
         (
