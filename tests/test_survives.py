@@ -16,7 +16,7 @@ import pytest
 import torch
 from cutout_stub import scene, stub_model
 from PIL import Image
-from soak import deaths, kills, load, stages
+from soak import Line, deaths, kills, load, stages, twice
 from soak.server import Server, archive
 
 from fashionlib import evaluate, files, models, prepare
@@ -39,11 +39,7 @@ def root(tmp_path_factory):
     served.server_close()
 
 
-# Not downloads: beside other tests their kills sometimes all miss (why is not known yet). They are killed
-# before every change to the disk below, and at random moments by `make soak`.
-@pytest.mark.parametrize(
-    "stage", [s for s in stages.STAGES if s.name != "download"], ids=lambda stage: stage.name
-)
+@pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: stage.name)
 def test_killed_twice_and_started_again(stage, root, tmp_path):
     done = kills.survive(stage, root, tmp_path, kills=2)
     assert not done.problems, "\n".join(done.problems)
@@ -266,6 +262,30 @@ def test_a_catalogue_comes_out_whole_at_bounded_memory(tmp_path):
     assert 0 < done.last <= load.GROWTH * done.first
 
 
+# ------------------------------------------------------------------ the same again
+
+
+def test_a_sample_made_twice_is_the_same(root, tmp_path):
+    found, problems = twice.twice(twice.few, root, tmp_path)
+    assert not problems
+    assert found == {"histories": 2, "epoch files": 2, "tables": 14, "figures": 6, "pictures": 2}
+
+
+def test_a_sample_made_otherwise_is_not_the_same(tmp_path):
+    found, problems = twice.twice(_otherwise, tmp_path, tmp_path)
+    assert problems[0].endswith("differ: tiny/a/history.csv")
+    assert found["histories"] == 1 and "there are no figures" in problems
+
+
+def _otherwise(_, home):
+    files.write_text(home / "runs/tiny/a/history.csv", f"iter,loss,seconds\n1,{os.getpid()},2\n")
+    files.write_text(home / "runs/tiny/a/recipe.json", json.dumps(dict(lr=1, created=os.getpid())))
+
+
+def test_what_could_not_be_tried_is_not_called_kept():
+    assert [Line("", "", held).kept for held in (True, False, None)] == ["yes", "**no**", "not tried"]
+
+
 # ------------------------------------------------------------------ what kills between steps left before
 
 
@@ -310,7 +330,7 @@ def test_a_finished_run_drops_the_states_that_a_kill_kept(tmp_path):
 def test_workers_end_with_a_killed_parent(tmp_path):
     """A SIGKILL gives it no time to tell them; this kind of pool would wait for work forever."""
     folder = tmp_path / "pool"
-    assert kills.kill(_sleepers, tmp_path, folder, 2.5, signal.SIGKILL)
+    assert kills.kill(_sleepers, tmp_path, folder, 2.5, signal.SIGKILL) is None
     assert (folder / "begun").exists()
 
 

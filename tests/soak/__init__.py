@@ -13,5 +13,9 @@ class Line:
 
     promise: str
     tried: str  # "20 kills in 12 runs: 7 SIGKILL, …"
-    held: bool
+    held: bool | None  # None: it could not be tried, and the note says why
     note: str = ""
+
+    @property
+    def kept(self) -> str:
+        return {True: "yes", False: "**no**", None: "not tried"}[self.held]

@@ -20,7 +20,12 @@ from fashionlib.paths import PROJECT
 from tests.benchmarks.__main__ import _commit, machine
 from tests.soak import Line
 
-SECTIONS = {"kills": "Kill it anywhere", "load": "Load", "fuzz": "Fuzzing"}
+SECTIONS = {
+    "kills": "Kill it anywhere",
+    "twice": "Same seed, same result",
+    "load": "Load",
+    "fuzz": "Fuzzing",
+}
 PARTS = PROJECT / "build" / "soak"
 PAGE = PROJECT / "results" / "soak.md"
 
@@ -47,7 +52,7 @@ def main(names: tuple[str, ...], small: bool, here: bool) -> None:
     ]
     page = write_text(PARTS / "small.md" if small else PAGE, _page(folder))
     lines = [line for part in _parts(folder).values() for line in part["lines"]]
-    broken = [line["promise"] for line in lines if not line["held"]]
+    broken = [line["promise"] for line in lines if line["held"] is False]
     click.echo("\n".join([f"wrote {page}", *(f"not kept: {promise}" for promise in broken)]))
     sys.exit(bool(failed or broken))
 
@@ -56,7 +61,7 @@ def _try(name: str, small: bool, folder: Path) -> None:
     """Run one section here and keep its lines in build/."""
     lines, commit = [], _commit()  # the commit at the start: a night is long
     for line in importlib.import_module(f"tests.soak.{name}").run_section(small):
-        click.echo(f"{name}: {'kept' if line.held else 'NOT KEPT'}: {line.promise}: {line.tried} {line.note}")
+        click.echo(f"{name}: kept: {line.kept}: {line.promise}: {line.tried} {line.note}")
         lines.append(asdict(line))
     part = dict(lines=lines, machine=machine(), commit=commit, date=f"{datetime.now(UTC):%Y-%m-%d}")
     write_text(folder / f"{name}.json", json.dumps(part))
@@ -80,7 +85,7 @@ def _section(title: str, part: dict) -> str:
 
 def _row(line: Line) -> str:
     note = f" ({line.note[:300]})" if line.note else ""
-    cells = line.promise, line.tried, ("yes" if line.held else "**no**") + note
+    cells = line.promise, line.tried, line.kept + note
     return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"
 
 

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import psutil
@@ -45,15 +46,14 @@ def survive(stage: Stage, root: Path, folder: Path, kills: int, seed: int = 0) -
 
     `root` holds the inputs (`stages.make_inputs`); workspaces are made in `folder`.
     """
-    begun = time.monotonic()
     workspace = folder / "uninterrupted"
-    code = run(stage.work, root, workspace)
-    survival = Survival(stage.name, time.monotonic() - begun)
+    code, seconds = timed(stage.work, root, workspace)
+    survival = Survival(stage.name, seconds)
     if code != stage.exit_code:
         survival.problems.append(f"an uninterrupted run ends with {code}: {log(workspace)}")
         return survival
     expected = stage.digests(workspace)
-    rng, duration = random.Random(f"{stage.name} {seed}"), survival.seconds
+    rng, duration = random.Random(f"{stage.name} {seed}"), seconds
     order = list(SIGNALS) * (kills // len(SIGNALS) + 1)
     rng.shuffle(order)
     while survival.kills.total() < kills and survival.runs < 10 * kills:
@@ -61,9 +61,9 @@ def survive(stage: Stage, root: Path, folder: Path, kills: int, seed: int = 0) -
         workspace, left = folder / f"run{survival.runs}", duration
         for again in range(min(2, kills - survival.kills.total())):
             moment, how = rng.uniform(0, left), order[survival.kills.total()]
-            if not kill(stage.work, root, workspace, moment, how):
-                if not again:
-                    duration = moment  # the machine was busier when it was timed
+            ended = kill(stage.work, root, workspace, moment, how)
+            if ended is not None:
+                duration = duration if again else ended  # the machine was busier when it was timed
                 break
             survival.kills[how.name] += 1
             left = max(left - moment, 0.2)
@@ -78,33 +78,46 @@ def survive(stage: Stage, root: Path, folder: Path, kills: int, seed: int = 0) -
 
 
 def start(work: Callable, root: Path, workspace: Path) -> multiprocessing.Process:
-    """``work(root, workspace)`` in a process, and group, of its own; what it says goes to log.txt."""
+    """``work(root, workspace)`` in a process, and group, of its own; what it says goes to log.txt.
+
+    Returns when it begins. How long a process takes to come up is no part of what is timed: the first one of
+    a session waits for the imports of _ENGINE, and moments drawn over that time would miss all later ones.
+    """
     workspace.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_ENGINE)
-    process = context.Process(target=_child, args=(work, root, workspace))
+    begins, tell = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(tell, work, root, workspace))
     process.start()
+    tell.close()
+    with begins:
+        begins.recv()
     return process
+
+
+def timed(work: Callable, root: Path, workspace: Path) -> tuple[int, float]:
+    """The exit code of ``work(root, workspace)``, undisturbed, and the seconds that it took."""
+    process, begun = start(work, root, workspace), time.monotonic()
+    process.join()
+    return process.exitcode, time.monotonic() - begun
 
 
 def run(work: Callable, root: Path, workspace: Path) -> int:
     """The exit code of ``work(root, workspace)``, undisturbed."""
-    process = start(work, root, workspace)
-    process.join()
-    return process.exitcode
+    return timed(work, root, workspace)[0]
 
 
-def kill(work: Callable, root: Path, workspace: Path, moment: float, how: signal.Signals) -> bool:
-    """Whether `work` was still at it after `moment` seconds, and was killed; returns when all of it is gone.
+def kill(work: Callable, root: Path, workspace: Path, moment: float, how: signal.Signals) -> float | None:
+    """Kill `work` after `moment` seconds; returns when all of it is gone.
 
-    Raises AssertionError if a child outlives its parent.
+    Returns None, or the seconds after which it had ended by itself. Raises AssertionError if a child
+    outlives its parent.
     """
-    process = start(work, root, workspace)
+    process, begun = start(work, root, workspace), time.monotonic()
     process.join(moment)
     if process.exitcode is not None:
-        return False
-    ours = os.getpgid(process.pid) == process.pid  # at the very first moment it has no group of its own yet
-    if how is signal.SIGINT and ours:
+        return time.monotonic() - begun
+    if how is signal.SIGINT:
         os.killpg(process.pid, how)
     else:
         os.kill(process.pid, how)
@@ -113,7 +126,7 @@ def kill(work: Callable, root: Path, workspace: Path, moment: float, how: signal
     while children := _group(process.pid):
         assert time.monotonic() < deadline, f"{work.__name__}: {children} outlive a {how.name}"
         time.sleep(0.05)
-    return process.exitcode != 0
+    return None if process.exitcode else moment
 
 
 def log(workspace: Path) -> str:
@@ -134,12 +147,14 @@ def _group(leader: int) -> list[str]:
     return found
 
 
-def _child(work: Callable, root: Path, workspace: Path) -> None:
+def _child(tell: Connection, work: Callable, root: Path, workspace: Path) -> None:
     os.setpgid(0, 0)
     log = os.open(workspace / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # wherever 1 leads
+    tell.send("begun")
+    tell.close()
     work(root, workspace)
 
 

@@ -12,15 +12,10 @@ import pandas as pd
 
 from . import inputs, server
 
-_TIMES = {  # columns that say how long something took, and keys that say when
-    "report.csv": ["seconds"],
-    "history.csv": ["seconds", "memory_mb"],
-    "validation.csv": ["seconds_per_photo"],
-    "test.csv": ["seconds_per_photo"],
-    "picked_epochs.csv": ["seconds_per_photo"],
-    "dataset.json": ["created"],
-    "done.json": ["finished"],
-}
+# what says how long something took or when it was, as a column of a CSV or a key of a JSON
+_TIMES = {"seconds", "seconds_per_photo", "memory_mb", "created", "finished", "date"}
+# what only says how something came about: MMEngine's logs, executed notebooks, times of files
+_SAID = {"mmengine", "notebooks", "stamps", "log.txt"}
 
 
 @dataclass(frozen=True)
@@ -41,22 +36,28 @@ class Stage:
     def digests(self, workspace: Path) -> dict[str, str]:
         """Name -> digest of every file of the outputs, times and the workspace's own name aside."""
         root = workspace / self.outputs
-        files = (path for path in root.rglob("*") if path.is_file() and "mmengine" not in path.parts)
-        content = {str(path.relative_to(root)): _timeless(path, workspace) for path in files}
+        names = {path.relative_to(root): path for path in root.rglob("*") if path.is_file()}
+        content = {
+            str(name): _timeless(path, workspace) for name, path in names.items() if not _SAID & {*name.parts}
+        }
         return {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
 
 
 def _timeless(path: Path, workspace: Path) -> bytes:
-    if path.suffix == ".csv" and path.name in _TIMES:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns=_TIMES[path.name])
-        return frame.to_csv(index=False).encode()
-    if path.name in _TIMES:
-        text = {k: v for k, v in json.loads(path.read_text()).items() if k not in _TIMES[path.name]}
-        return json.dumps(text).encode()
-    data = path.read_bytes()
-    if path.suffix == ".py":  # yapf breaks its lines by the length of the workspace's name
-        return b"".join(data.replace(os.fsencode(workspace), b"WORKSPACE").split())
-    return data
+    if path.suffix == ".csv":
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        data = frame.drop(columns=_TIMES, errors="ignore").to_csv(index=False).encode()
+    elif path.suffix == ".json":
+        data = json.dumps(json.loads(path.read_text(), object_hook=_without_times)).encode()
+    else:
+        data = path.read_bytes()
+    data = data.replace(os.fsencode(workspace), b"WORKSPACE")
+    # yapf breaks lines by the length of the workspace's name
+    return b"".join(data.split()) if path.suffix == ".py" else data
+
+
+def _without_times(values: dict) -> dict:
+    return {key: value for key, value in values.items() if key not in _TIMES}
 
 
 def make_inputs(root: Path, small: bool) -> Path:
@@ -73,20 +74,20 @@ def _is_small(root: Path) -> bool:
     return json.loads((root / "settings.json").read_text())["small"]
 
 
-def _command(*words) -> None:
+def command(*words) -> None:
     from fashionlib.cli import main
 
     main([str(word) for word in words])
 
 
 def prepare(root: Path, workspace: Path) -> None:
-    _command("prepare", root / "many", workspace / "data", "--workers", 1 if _is_small(root) else 2)
+    command("prepare", root / "many", workspace / "data", "--workers", 1 if _is_small(root) else 2)
 
 
 def train(root: Path, workspace: Path) -> None:
     from fashionlib.train import Recipe, runner, train
 
-    _link(root / "data", workspace / "data")
+    link(root / "data", workspace / "data")
     runner.StateHook.__init__.__defaults__ = (0.3,)  # seconds between two states, not ten minutes
     recipe = dict(model="segmenter_vit_t", data=inputs.DATA, scale="mini", batch=4, precision="fp32")
     recipe |= dict(epochs=2, workers=0) if _is_small(root) else dict(epochs=4, workers=2)
@@ -97,9 +98,9 @@ def validate(root: Path, workspace: Path) -> None:
     """The whole of notebooks 04 and 05's numbers: every epoch, the pick, the test."""
     from fashionlib import evaluate
 
-    _link(root / "data", workspace / "data")
+    link(root / "data", workspace / "data")
     for run in (root / "trained" / "runs" / inputs.DATA).glob("*/recipe.json"):
-        _link(run.parent, workspace / "runs" / inputs.DATA / run.parent.name)
+        link(run.parent, workspace / "runs" / inputs.DATA / run.parent.name)
     evaluate.validate(inputs.DATA, home=workspace, progress=False)
     evaluate.pick_epochs(inputs.DATA, home=workspace)
     evaluate.test(inputs.DATA, home=workspace, progress=False)
@@ -108,7 +109,7 @@ def validate(root: Path, workspace: Path) -> None:
 def cutouts(root: Path, workspace: Path) -> None:
     how = ["--model", root / "model.safetensors", "--edge", "soft", "--layers", "--preview"]
     workers = 1 if _is_small(root) else 2
-    _command("cutout", root / "photos", "--out", workspace / "out", "--workers", workers, *how)
+    command("cutout", root / "photos", "--out", workspace / "out", "--workers", workers, *how)
 
 
 def download(root: Path, workspace: Path) -> None:
@@ -118,23 +119,23 @@ def download(root: Path, workspace: Path) -> None:
     url = (root / "server.txt").read_text()
     download.BLOCK = 4096
     download.SETS["fashionpedia"] = (
-        download.Item(f"{url}/labels.json", "labels.json"),
+        download.Item(f"{url}/noise.bin", "noise.bin"),
         download.Item(f"{url}/train.zip", "train", member="train"),
     )
-    _command("download", "fashionpedia")
+    command("download", "fashionpedia")
 
 
 def serve(root: Path) -> server.Server:
     """What `download` fetches, slowly, until ``shutdown``."""
     noise = hashlib.shake_256(b"seed").digest(300_000)
     photos = {f"train/{i}.jpg": noise[i * 4000 : i * 4000 + 4000] for i in range(50)}
-    served = server.Server({"/labels.json": noise, "/train.zip": server.archive(photos)}, 8192, 0.01)
+    served = server.Server({"/noise.bin": noise, "/train.zip": server.archive(photos)}, 8192, 0.01)
     threading.Thread(target=served.serve_forever, daemon=True).start()
     (root / "server.txt").write_text(served.url)
     return served
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists():
         os.symlink(source, target, target_is_directory=True)
