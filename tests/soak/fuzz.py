@@ -11,7 +11,7 @@ from . import Line
 
 def run_section(small: bool) -> Iterator[Line]:
     """A line for each target."""
-    seconds = 5 if small else 600
+    seconds = 5 if small else 300
     for target in TARGETS:
         command = [sys.executable, "-m", "tests.fuzz", target, "--seconds", str(seconds)]
         done = subprocess.run(command, capture_output=True, text=True)
