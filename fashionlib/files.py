@@ -1,9 +1,11 @@
 """Files that are whole or not there, in folders that one process at a time works in."""
 
 import errno
+import functools
 import os
 import re
 import shutil
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -117,6 +119,20 @@ def alone(folder: str | Path, doing: str = "at work in", refuse: type[ValueError
         if new:
             with suppress(OSError):  # of an error before anything was written; else it is not empty
                 folder.rmdir()
+
+
+def exclusive(doing: str) -> Callable[[Callable], Callable]:
+    """A decorator: a function ``(source, out, …)`` that has its folder `out` for itself (`alone`)."""
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def alone_in_it(source, out: str | Path, *args, **options):
+            with alone(out, doing):
+                return function(source, out, *args, **options)
+
+        return alone_in_it
+
+    return decorate
 
 
 def sweep(folder: str | Path) -> None:

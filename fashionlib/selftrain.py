@@ -29,6 +29,7 @@ _CLASS_IDS = {str(i) for i in (*range(len(classes.CATEGORIES)), *classes.PERSON)
 _DRAWN = ".drawn"  # label maps so far: what a stopped run goes on from
 
 
+@files.exclusive("extending a data set into")
 def extend(
     source: str | Path,
     out: str | Path,
@@ -49,6 +50,7 @@ def extend(
     Raises:
         RawError: `out` is complete already, ``tags.csv`` is missing or lacks an id of `without`, or
             a photo id occurs twice.
+        files.Busy: another process writes `out`.
     """
     source, out, others = Path(source), Path(out), [Path(other) for other in others]
     if (out / raw.CSV).exists():

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from cutout_stub import scene, stub_model
 from PIL import Image
 
-from fashionlib import cli, evaluate, files, prepare
+from fashionlib import cli, evaluate, files, prepare, selftrain
 from fashionlib.cutout import batch
-from fashionlib.sources import download
+from fashionlib.sources import ccp, download, fashionpedia, flatlay, folder, sample
 from fashionlib.train import RunRefused, folders
 
 HOLDER = """
@@ -143,11 +143,22 @@ def test_a_second_download_is_refused(two, tmp_path):
         download.download("ccp", tmp_path, progress=False)
 
 
-def test_a_second_conversion_is_refused(two, tmp_path):
-    from fashionlib.sources import folder
+RAW_FOLDERS = {  # who writes one -> the call with an unused source and its folder, and how it is said
+    "convert ccp": (ccp.convert, "converting to"),
+    "convert fashionpedia": (fashionpedia.convert, "converting to"),
+    "convert folder": (folder.convert, "converting to"),
+    "flatlay": (flatlay.make, "laying garments into"),
+    "extend": (selftrain.extend, "extending a data set into"),
+    "sample": (lambda _, out, **quiet: sample.make(out, **quiet), "drawing the sample into"),
+}
 
-    with pytest.raises(files.Busy, match="Another process is converting to .*/raw"):
-        folder.convert(tmp_path, two(tmp_path / "raw"), progress=False)
+
+@pytest.mark.parametrize("command", RAW_FOLDERS)
+def test_a_second_process_that_writes_a_raw_folder_is_refused(command, two, tmp_path):
+    write, words = RAW_FOLDERS[command]
+    with pytest.raises(files.Busy, match=f"Another process is {words} .*/raw: wait"):
+        write(tmp_path, two(tmp_path / "raw"), progress=False)
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == [files.LOCK]
 
 
 def test_second_scores_are_refused(two, tmp_path, monkeypatch):

@@ -19,10 +19,10 @@ from PIL import Image
 from soak import Line, deaths, kills, load, stages, twice
 from soak.server import Server, archive
 
-from fashionlib import evaluate, files, models, prepare
+from fashionlib import evaluate, files, models, prepare, raw
 from fashionlib.classes import CLASS_SETS
 from fashionlib.cutout import batch
-from fashionlib.sources import download
+from fashionlib.sources import download, sample
 from fashionlib.train import folders, runner, state
 
 # ------------------------------------------------------------------ at random moments
@@ -103,6 +103,31 @@ def test_prepare_killed_before_every_change(raw_folder, tmp_path):
         prepare.prepare(root, folder / "data", workers=1, progress=False)
 
     assert at_every_change(work, tmp_path, stage.digests, stride=7) > 40
+
+
+def test_a_sample_drawn_over_an_older_one_killed_before_every_change(tmp_path, monkeypatch):
+    """Who reads ``train.csv`` meanwhile finds it whole, with its own photos, or not at all."""
+
+    def draw(part, photos, seed, workers, progress):
+        shutil.rmtree(part, ignore_errors=True)
+        for name in ("train/drawn_0000.jpg", "test/drawn_t00.jpg", raw.DESCRIPTIONS, raw.CSV):
+            (part / name).parent.mkdir(parents=True, exist_ok=True)
+            (part / name).write_text(f"of seed {seed}")
+
+    def texts(folder):
+        return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
+
+    def work(folder):
+        if (folder / "raw" / raw.CSV).exists():
+            assert {text for name, text in texts(folder / "raw").items() if name[0] == "t"} in seeds
+        sample.make(folder / "raw", seed=2)
+
+    seeds = {"of seed 1"}, {"of seed 2"}
+    monkeypatch.setattr(sample, "_draw", draw)
+    sample.make(tmp_path / "home" / "raw", seed=1)
+    assert at_every_change(work, tmp_path, texts, tmp_path / "home") > 15
+    work(tmp_path / "home")
+    assert len(texts(tmp_path / "home")) == 4 and {*texts(tmp_path / "home").values()} == seeds[1]
 
 
 def test_cutouts_killed_before_every_change(tmp_path, monkeypatch):

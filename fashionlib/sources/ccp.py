@@ -66,7 +66,7 @@ _BACKGROUND = {
 }
 
 
-@photos.exclusive
+@files.exclusive("converting to")
 def convert(src: str | Path, out: str | Path, workers: int | None = None, progress: bool = True) -> Path:
     """Write the data set at `src` to `out` in the raw layout and return `out`.
 

@@ -49,7 +49,7 @@ class Photo:
     instances: list[tuple[int, str, list | dict]]
 
 
-@photos.exclusive
+@files.exclusive("converting to")
 def convert(
     src: str | Path,
     out: str | Path,

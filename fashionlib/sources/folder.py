@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from PIL import ExifTags, Image, ImageOps
 
-from fashionlib import classes, raw, reading, rle
+from fashionlib import classes, files, raw, reading, rle
 from fashionlib.sources import photos
 
 TABLE = "classes.csv"
@@ -40,7 +40,7 @@ _BACKGROUND = -1
 _SHOWN = 5  # unknown colours that a sentence names
 
 
-@photos.exclusive
+@files.exclusive("converting to")
 def convert(
     src: str | Path,
     out: str | Path,

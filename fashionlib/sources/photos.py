@@ -1,6 +1,5 @@
 """What every source does with photos: make room in the raw folder, read sizes, use all cores."""
 
-import functools
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,22 +9,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from fashionlib import processes, raw, reading
-from fashionlib.files import LOCK, alone
+from fashionlib.files import LOCK
 
 SUBFOLDERS = ("train", "test")
 CHUNK = 8  # photos that a process is given at once
 CSV_BYTES = 5  # a photo's rows seldom exceed a fifth of its file
-
-
-def exclusive(convert: Callable) -> Callable:
-    """A source's ``convert(src, out, …)`` that has its folder `out` for itself."""
-
-    @functools.wraps(convert)
-    def converted(src: str | Path, out: str | Path, *args, **options) -> Path:
-        with alone(out, "converting to"):
-            return convert(src, out, *args, **options)
-
-    return converted
 
 
 def new_folder(out: str | Path, photos: Iterable[Path]) -> Path:

@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fashionlib import classes, raw, rle
+from fashionlib import classes, files, raw, rle
 from fashionlib.prepared import ids, info, label_map
 from fashionlib.sources import photos
 from fashionlib.sources.flatlay import pieces, scene
 
 
+@files.exclusive("laying garments into")
 def make(
     prepared: str | Path,
     out: str | Path,
@@ -38,7 +39,8 @@ def make(
     in proportion to the square root of their garments: the rare ones more often than they are worn.
 
     Raises FileNotFoundError where `prepared` is no prepared data set, ValueError for an unknown split, one
-    without a whole garment, or less than one composite, and `raw.RawError` for an `out` that is taken.
+    without a whole garment, or less than one composite, `raw.RawError` for an `out` that is taken, and
+    `files.Busy` while another process writes it.
     """
     if count < 1:
         raise ValueError(f"{count} is not a number of composites: ask for at least 1.")

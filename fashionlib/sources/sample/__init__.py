@@ -16,12 +16,14 @@ from PIL import Image
 from tqdm import tqdm
 
 from fashionlib import processes, raw, rle
+from fashionlib.files import LOCK, alone
 
 from .plan import Scene, plan
 from .scenes import draw
 
 TEST_PHOTOS = 16  # without annotation, for the cut-outs
 QUALITY = 90  # JPEG
+_PART = ".drawing"  # what is there so far, within the folder
 
 
 def make(
@@ -33,15 +35,23 @@ def make(
 ) -> Path:
     """Draw `photos` annotated photos and 16 without annotation into the folder `out`; returns `out`.
 
-    The same `photos` and `seed` give the same bytes whatever `workers` is (default: one a core). The
-    folder is complete or absent; one that holds something else than a drawn sample is refused
-    (FileExistsError). Raises ValueError for less than one photo.
+    The same `photos` and `seed` give the same bytes whatever `workers` is (default: one a core). A folder
+    that has its ``train.csv`` is complete, and stays as it is until a new sample is; one that holds something
+    else than a drawn sample is refused (FileExistsError). Raises ValueError for less than one photo, and
+    `files.Busy` while another process draws there.
     """
     if photos < 1:
         raise ValueError(f"photos={photos} is not a number of photos to draw: give at least 1.")
     out = Path(out)
-    _refuse_foreign(out)
-    part = out.with_name(f"{out.name}.part")
+    with alone(out, "drawing the sample into"):
+        _refuse_foreign(out)
+        _draw(out / _PART, photos, seed, workers, progress)
+        _put(out / _PART, out)
+    return out
+
+
+def _draw(part: Path, photos: int, seed: int, workers: int | None, progress: bool) -> None:
+    """The whole sample in the new folder `part`."""
     shutil.rmtree(part, ignore_errors=True)
     jobs = [(f"train/drawn_{i:04d}", scene, (seed, 1, i)) for i, scene in enumerate(plan(photos, seed))]
     jobs += [
@@ -54,13 +64,21 @@ def make(
         rows, columns=["ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds"]
     )
     raw.write(part, frame, source="sample", info={"photos": photos, "seed": seed})
-    shutil.rmtree(out, ignore_errors=True)
-    part.rename(out)
-    return out
+
+
+def _put(part: Path, out: Path) -> None:
+    """Move the sample in `part` over what is in `out`, train.csv last: it says that all is there."""
+    (out / raw.CSV).unlink(missing_ok=True)
+    for path in sorted(part.iterdir(), key=lambda path: path.name == raw.CSV):
+        if (out / path.name).is_dir():
+            shutil.rmtree(out / path.name)
+        path.rename(out / path.name)
+    part.rmdir()
 
 
 def _refuse_foreign(out: Path) -> None:
-    if out.exists() and any(out.iterdir()) and not any((out / "train").glob("drawn_0000.jpg")):
+    ours = (out / _PART).exists() or (out / "train" / "drawn_0000.jpg").exists()
+    if not ours and any(path.name != LOCK for path in out.iterdir()):
         raise FileExistsError(
             f"{out} holds something else than a drawn sample: give another folder or remove it."
         )
