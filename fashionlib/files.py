@@ -122,12 +122,15 @@ def alone(folder: str | Path, doing: str = "at work in", refuse: type[ValueError
 
 
 def exclusive(doing: str) -> Callable[[Callable], Callable]:
-    """A decorator: a function ``(source, out, …)`` that has its folder `out` for itself (`alone`)."""
+    """A decorator: a function ``(source, out, …)`` has its folder `out` for itself (`alone`).
+
+    What the disk refuses it becomes a `DiskError` that names `out`, or the file that was written.
+    """
 
     def decorate(function: Callable) -> Callable:
         @functools.wraps(function)
         def alone_in_it(source, out: str | Path, *args, **options):
-            with alone(out, doing):
+            with alone(out, doing), writing(out):
                 return function(source, out, *args, **options)
 
         return alone_in_it

@@ -46,16 +46,16 @@ def validate(root, workspace):
 
 
 def convert(root, workspace):
-    stages._command("convert", "folder", root / "painted", workspace / "out")
+    stages.command("convert", "folder", root / "painted", workspace / "out")
 
 
 def export(root, workspace):
-    stages._command("export", root / "model.safetensors", workspace / "out" / "model.onnx")
+    stages.command("export", root / "model.safetensors", workspace / "out" / "model.onnx")
 
 
 def pack(root, workspace):
     epochs = sorted((root / "trained").rglob("epoch_*.safetensors"))
-    stages._command("pack", *epochs, workspace / "out" / "packed.safetensors")
+    stages.command("pack", *epochs, workspace / "out" / "packed.safetensors")
 
 
 STAGES = [
@@ -169,7 +169,7 @@ def _elsewhere(asked, _):
     stage.work(root, workspace)
 
 
-@pytest.mark.parametrize("name", ["prepare", "pack"])  # the engine itself writes temporary files of some KB
+@pytest.mark.parametrize("name", ["convert", "prepare", "pack"])  # the engine itself writes some KB
 def test_files_that_may_not_grow_are_told(name, root, uninterrupted, tmp_path):
     """Without a mount: the limit hits inside a write, as a full disk does."""
     stage = next(stage for stage in STAGES if stage.name == name)
