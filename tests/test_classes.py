@@ -15,7 +15,7 @@ def test_label_values_of_each_class_set():
 
 
 def test_an_unknown_class_set_is_named_with_what_was_meant():
-    with pytest.raises(ValueError, match="^Unknown class set 'persom'. Did you mean 'person'. Known: 'main', "):
+    with pytest.raises(ValueError, match="^Unknown class set 'persom'. Did you mean 'person'. Known: 'main'"):
         classes.label_values("persom")
     with pytest.raises(ValueError, match="^Unknown name 'qqq'. Known: 'a', 'b'[.]$"):
         classes.check_name("qqq", ["a", "b"])
