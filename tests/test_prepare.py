@@ -137,6 +137,76 @@ def test_class_sets(raw_folder, tmp_path):
     assert np.unique(label(tmp_path / "all", "p0001")).tolist() == [0, 32]
 
 
+def every_kind(instances):
+    """Rows of p0000 (garment, belt), p0001 to p0003 (parts only, p0002 with hair), p0004 (skin only), p0005
+    (a bad code), p0006 (a part and the last main class) and p0007, one of whose rows goes to the very top.
+    """
+    classes_of = {4: 45, 5: 27, 6: 46, 7: 27, 8: 31, 9: 31, 10: 47, 11: 47, 14: 27, 15: 26}
+    for row, class_id in classes_of.items():
+        instances = changed(row, "ClassId", class_id)(instances)
+    instances = changed(12, "EncodedPixels", "1 2 3")(instances).astype({"ClassId": int})
+    return instances.iloc[[15, *range(15)]]
+
+
+GARMENT, BELT = (rle.encode(np.pad(np.ones((h, 10)), ((18 - h, 6), (4, 18)))) for h in (12, 3))
+PHOTOS = {  # of every_kind, in the class set "main": id -> first row, label values
+    "p0007": (2, (20, 8)),
+    "p0000": (3, (1, 20)),
+    "p0004": (11, ()),
+    "p0006": (15, (27,)),
+}
+
+
+def chosen(root, *how):
+    """What `prepare` takes (id -> row, label values), and the table of what it leaves out."""
+    photos, left_out = prepare._choose(root, *how)
+    assert {(photo.height, photo.width) for photo in photos} == {(24, 32)}
+    return {photo.id: (photo.row, photo.values) for photo in photos}, left_out
+
+
+def test_which_photos_are_prepared_and_which_are_left_out(raw_folder):
+    root = raw_folder(8, every_kind)
+    shutil.copy(root / "train" / "p0000.jpg", root / "train" / "z.jpg")
+    shutil.copy(root / "train" / "p0000.jpg", root / "train" / "stray.jpg")
+    (root / "train" / "note.txt").write_text("no photo")
+    photos, left_out = chosen(root, "main", "leave_out")
+    assert list(photos.items()) == list(PHOTOS.items())
+    parts_only, no_row = "no class of 'main', only garment parts", "train.csv has no row for this photo"
+    bad = raw.check(root)[1].problem[0]
+    assert list(left_out.columns) == ["ImageId", "row", "reason", "problem"]
+    assert left_out.values.tolist() == [
+        ["p0005", 13, "bad", bad],
+        ["stray", 0, "unlabelled", no_row],
+        ["z", 0, "unlabelled", no_row],
+        ["p0001", 5, "part_only", parts_only],
+        ["p0002", 7, "part_only", parts_only],
+        ["p0003", 9, "part_only", parts_only],
+    ]
+
+
+def test_instances_keep_their_codes_and_order(raw_folder):
+    photos, _ = prepare._choose(raw_folder(8, every_kind), "main", "leave_out")
+    codes = [photo.codes for photo in photos]
+    assert codes == [(BELT, GARMENT), (GARMENT, BELT), (), (BELT,)]  # a part of p0006 is not painted
+
+
+@pytest.mark.parametrize(
+    "how, photos",
+    [
+        (("main", "keep"), {"p0001": (5, ()), "p0002": (7, ()), "p0003": (9, ())}),
+        (("main", "ignore"), {"p0001": (5, (255, 255)), "p0002": (7, (255,)), "p0003": (9, (255, 255))}),
+        (("person", "leave_out"), {"p0002": (7, (28,)), "p0004": (11, (29, 29))}),
+        (("person", "ignore"), {"p0001": (5, (255, 255)), "p0002": (7, (28,)), "p0003": (9, (255, 255)),
+                                "p0004": (11, (29, 29))}),
+        (("all", "leave_out"), {"p0001": (5, (46, 28)), "p0002": (7, (28,)), "p0003": (9, (32, 32)),
+                                "p0006": (15, (28, 27))}),
+    ],
+)  # fmt: skip
+def test_what_instances_become(raw_folder, how, photos):
+    found, left_out = chosen(raw_folder(8, every_kind), *how)
+    assert found == PHOTOS | photos and {*left_out.ImageId} == {f"p000{i}" for i in range(8)} - found.keys()
+
+
 def test_shrinking(raw_folder, tmp_path):
     root = raw_folder(10)
     run(root, tmp_path / "full")
