@@ -123,7 +123,7 @@ def kill(work: Callable, root: Path, workspace: Path, moment: float, how: signal
         os.kill(process.pid, how)
     process.join(120)
     deadline = time.monotonic() + PATIENCE
-    while children := _group(process.pid):
+    while children := group(process.pid):
         assert time.monotonic() < deadline, f"{work.__name__}: {children} outlive a {how.name}"
         time.sleep(0.05)
     return None if process.exitcode else moment
@@ -135,7 +135,7 @@ def log(workspace: Path) -> str:
     return path.read_text()[-1500:] if path.is_file() else ""
 
 
-def _group(leader: int) -> list[str]:
+def group(leader: int) -> list[str]:
     """The processes of a group that are alive."""
     found = []
     for process in psutil.process_iter(["pid", "status", "cmdline"]):
@@ -149,6 +149,7 @@ def _group(leader: int) -> list[str]:
 
 def _child(tell: Connection, work: Callable, root: Path, workspace: Path) -> None:
     os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with & ignores it
     log = os.open(workspace / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
