@@ -5,6 +5,7 @@ import functools
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -98,7 +99,8 @@ def alone(folder: str | Path, doing: str = "at work in", refuse: type[ValueError
     """`folder` for this process alone, and without what a killed one left half-written in it.
 
     The kernel frees the lock of a process that died; children hold no copy of it (filelock sees to forks).
-    Raises `refuse`, with the words `doing`, while another process has it.
+    Raises `refuse`, with the words `doing`, while another process has it. What the disk refuses inside
+    becomes a `DiskError` that names `folder`, unless it names a file already.
     """
     folder = Path(folder)
     new = not folder.exists()
@@ -110,8 +112,9 @@ def alone(folder: str | Path, doing: str = "at work in", refuse: type[ValueError
         except Timeout:
             raise refuse(f"Another process is {doing} {folder}: wait for it, or stop it first.") from None
     try:
-        sweep(folder)
-        yield
+        with writing(folder):
+            sweep(folder)
+            yield
     finally:
         with suppress(OSError):
             (folder / LOCK).unlink(missing_ok=True)  # while it is held: who opened it sees that it is gone
@@ -122,15 +125,12 @@ def alone(folder: str | Path, doing: str = "at work in", refuse: type[ValueError
 
 
 def exclusive(doing: str) -> Callable[[Callable], Callable]:
-    """A decorator: a function ``(source, out, …)`` has its folder `out` for itself (`alone`).
-
-    What the disk refuses it becomes a `DiskError` that names `out`, or the file that was written.
-    """
+    """A decorator: a function ``(source, out, …)`` has its folder `out` for itself (`alone`)."""
 
     def decorate(function: Callable) -> Callable:
         @functools.wraps(function)
         def alone_in_it(source, out: str | Path, *args, **options):
-            with alone(out, doing), writing(out):
+            with alone(out, doing):
                 return function(source, out, *args, **options)
 
         return alone_in_it
@@ -151,6 +151,16 @@ def link(source: str | Path, target: str | Path) -> None:
         os.link(os.path.realpath(source), target)
     except OSError:  # another disk
         shutil.copyfile(source, target)
+
+
+def temporary_folder() -> str:
+    """Where temporary files go. Raises OSError, a sentence, where none can be written (a full disk)."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise OSError(
+            f"{error.strerror}: make room there, or set TMPDIR to a folder on another disk."
+        ) from None
 
 
 def write_text(path: str | Path, text: str) -> Path:

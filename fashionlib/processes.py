@@ -10,6 +10,9 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
+from fashionlib.files import DiskError, disk_error
+
+_SEMAPHORES = "/dev/shm (semaphores of worker processes)"
 _SIGNS = ("can't allocate memory", "Cannot allocate memory", "std::bad_alloc", "out of memory")
 
 
@@ -24,7 +27,12 @@ def executor(workers: int | None, start: Callable | None = None, arguments=()) -
     killed parent takes them along, and Ctrl-C at a terminal, which reaches all, is left to the parent.
     """
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, spawn, _begin, (start, arguments))
+    try:
+        return ProcessPoolExecutor(workers, spawn, _begin, (start, arguments))
+    except OSError as error:
+        if not error.errno:  # a semaphore of which a part could be written: the system gives no reason
+            raise DiskError(errno.EFBIG, _SEMAPHORES) from None
+        raise disk_error(error, _SEMAPHORES) or error from None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -180,21 +181,47 @@ def test_files_that_may_not_grow_are_told(name, root, uninterrupted, tmp_path):
     assert stage.digests(tmp_path) == expected
 
 
+SMALLER = {  # stage -> limit in bytes, and what is named: not a file of the outputs
+    "prepare": (10, "{out}/data: file too large: raise the limit"),
+    "convert": (10, "/dev/shm (semaphores of worker processes): file too large: raise the limit"),
+    "export": (10, "{temporary}: file too large: raise the limit"),
+    "cutout": (0, "No usable temporary directory found in"),
+}
+
+
+@pytest.mark.parametrize("name", SMALLER)
+def test_what_is_too_large_before_any_output_is_told_too(name, root, tmp_path):
+    stage = next(stage for stage in STAGES if stage.name == name)
+    limit, words = SMALLER[name]
+    assert kills.run(_limited, (stage, root, resource.RLIMIT_FSIZE, limit), tmp_path) == 1
+    expected = words.format(out=tmp_path, temporary=tempfile.gettempdir())
+    assert one_sentence(tmp_path).startswith(f"Error: {expected}")
+
+
 def _limited(asked, workspace):
+    """A stage with less to be had of `what`; what it says goes through a process that has no limit."""
     stage, root, what, limit = asked
+    told = os.dup(1)
     if what == resource.RLIMIT_AS:  # beyond what is in use, by the engine mostly
         limit += int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=1) as log:  # which has no limit
+    log = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    for stream in (1, 2):
+        os.dup2(log.stdin.fileno(), stream)
+    resource.setrlimit(what, (limit, resource.RLIM_INFINITY))
+    try:
+        said(stage.work, root, workspace)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        resource.setrlimit(what, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         for stream in (1, 2):
-            os.dup2(log.stdin.fileno(), stream)
-        resource.setrlimit(what, (limit, resource.RLIM_INFINITY))
+            os.dup2(told, stream)
+        log.stdin.close()
         try:
-            said(stage.work, root, workspace)
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            os.dup2(1, 2)
+            log.wait(kills.PATIENCE)
+        except subprocess.TimeoutExpired:  # it ends when nobody can write to it any more
+            log.kill()
+            raise AssertionError(f"{kills.group(os.getpid())} outlive what they work for") from None
 
 
 # ------------------------------------------------------------------ too little memory

@@ -13,8 +13,9 @@ from mmseg.utils import register_all_modules
 
 from fashionlib import attention, heads, loss, weights
 from fashionlib.classes import CLASSES, check_name
+from fashionlib.files import temporary_folder, writing
 from fashionlib.models import detail  # noqa: F401  (registers DetailViT and DetailHead)
-from fashionlib.models.table import CONFIGS, MINI_CROP, MODELS, SCALES
+from fashionlib.models.table import CONFIGS, MINI_CROP, MODELS, SCALES, ModelSpec
 
 
 def config(
@@ -28,7 +29,7 @@ def config(
     """
     spec = MODELS[check_name(name, MODELS, "model")]
     check_name(scale, SCALES, "scale")
-    cfg = Config.fromfile(CONFIGS / spec.config)
+    cfg = _shipped(spec)
     model = cfg.model
     for change in (spec.change, spec.mini if scale == "mini" else {}):
         _merge(model, change)
@@ -49,7 +50,7 @@ def config(
 
 def shipped_crop(name: str) -> tuple[int, int]:
     """(height, width) of the training crops in the row's shipped config."""
-    return tuple(Config.fromfile(CONFIGS / MODELS[check_name(name, MODELS, "model")].config).crop_size)
+    return tuple(_shipped(MODELS[check_name(name, MODELS, "model")]).crop_size)
 
 
 def patch_size(name: str, scale: str = "full") -> int | None:
@@ -148,6 +149,12 @@ def test_resize(cfg: Config, scale: str, crop: tuple[int, int] | None = None) ->
     if (long, shipped) == (2048, 1024):  # Cityscapes' U-Net: wide photos; ours are not
         long, shipped = 2048, 512
     return (long * short // shipped, short)
+
+
+def _shipped(spec: ModelSpec) -> Config:
+    """The row's config as MMSegmentation ships it, which MMEngine reads by way of a temporary file."""
+    with writing(temporary_folder()):
+        return Config.fromfile(CONFIGS / spec.config)
 
 
 def _heads(model: ConfigDict) -> list[ConfigDict]:

@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from fashionlib import processes, raw, rle
-from fashionlib.files import LOCK, alone, writing
+from fashionlib.files import LOCK, alone
 
 from .plan import Scene, plan
 from .scenes import draw
@@ -43,7 +43,7 @@ def make(
     if photos < 1:
         raise ValueError(f"photos={photos} is not a number of photos to draw: give at least 1.")
     out = Path(out)
-    with alone(out, "drawing the sample into"), writing(out):
+    with alone(out, "drawing the sample into"):
         _refuse_foreign(out)
         _draw(out / _PART, photos, seed, workers, progress)
         _put(out / _PART, out)
