@@ -114,7 +114,7 @@ def _palette(n: int) -> tuple[tuple[int, int, int], ...]:
     colours = [(0, 0, 0)]
     for i in range(n - 1):
         lightness = (0.45, 0.75, 0.60)[(i + i // 21) % 3]  # 21 is a Fibonacci number: the hue comes back
-        rgb = colorsys.hls_to_rgb(i * 0.618034 % 1, lightness, 0.85)
+        rgb = colorsys.hls_to_rgb(i * 0.618034, lightness, 0.85)
         colours.append(tuple(round(255 * channel) for channel in rgb))
     return tuple(colours)
 

@@ -57,7 +57,7 @@ def write(photo: Photo, raw: Path, out: Path, max_side: int | None, order: str) 
     else:
         with whole(target) as path:
             if shrunk:
-                small.save(path, "JPEG", quality=95)
+                small.save(path, quality=95)
             elif turned:
                 path.write_bytes(_unturned(source.read_bytes()))
             else:
@@ -65,7 +65,7 @@ def write(photo: Photo, raw: Path, out: Path, max_side: int | None, order: str) 
         class_ids = [value - 1 for value in photo.values]
         label = _palette_image(rle.label_map(photo.codes, class_ids, photo.height, photo.width, size, order))
         with whole(label_path) as path:
-            label.save(path, "PNG", compress_type=_Z_RLE)
+            label.save(path, compress_type=_Z_RLE)
     return Written(np.array(label.histogram()), turned)
 
 

@@ -186,6 +186,7 @@ def test_which_photos_are_prepared_and_which_are_left_out(raw_folder):
 
 def test_instances_keep_their_codes_and_order(raw_folder):
     photos, _ = prepare._choose(raw_folder(8, every_kind), "main", "leave_out")
+    assert all(type(value) is int for photo in photos for value in photo.values)
     codes = [photo.codes for photo in photos]
     assert codes == [(BELT, GARMENT), (GARMENT, BELT), (), (BELT,)]  # a part of p0006 is not painted
 
@@ -230,8 +231,15 @@ def test_a_shrunk_photo_shows_the_same(tmp_path):
     photo = labels.Photo("x", 2, 600, 900, ("1 600",), (1,))
     written = labels.write(photo, tmp_path / "raw", tmp_path, 90, "area")
     assert written.problem == "" and written.pixels.sum() == 60 * 90
-    small = np.asarray(Image.open(tmp_path / "images" / "x.jpg"))[..., 0].astype(int)
-    assert abs(small - ramp[5::10, 5::10]).max() <= 3
+    small = Image.open(tmp_path / "images" / "x.jpg")
+    assert abs(np.asarray(small, int)[..., 0] - ramp[5::10, 5::10]).max() <= 3
+    assert small.quantization == Image.open(tmp_path / "raw" / "train" / "x.jpg").quantization  # quality 95
+
+
+def test_a_thin_photo_keeps_a_pixel():
+    photo = labels.Photo("x", 2, 1000, 4, (), ())
+    assert labels.size_of(photo, 100) == (100, 1)
+    assert labels.size_of(photo._replace(height=4, width=1000), 100) == (1, 100)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
