@@ -4,10 +4,12 @@ import functools
 import itertools
 import json
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +21,7 @@ from PIL import Image
 from soak import Line, deaths, kills, load, stages, twice
 from soak.server import Server, archive
 
-from fashionlib import evaluate, files, models, prepare, raw
+from fashionlib import evaluate, files, models, prepare, processes, raw
 from fashionlib.classes import CLASS_SETS
 from fashionlib.cutout import batch
 from fashionlib.sources import download, sample
@@ -350,6 +352,18 @@ def test_a_finished_run_drops_the_states_that_a_kill_kept(tmp_path):
         (tmp_path / name).touch()
     assert folders.is_finished(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["done.json"]
+
+
+def test_a_worker_that_does_not_hear_of_the_end_is_ended(monkeypatch):
+    monkeypatch.setattr(processes, "_PATIENCE", 0.5)
+    others = set(multiprocessing.active_children())
+    with pytest.raises(KeyboardInterrupt), processes.pool(1) as pool:
+        pool.submit(os.getpid).result()
+        pool.submit(time.sleep, 600)
+        raise KeyboardInterrupt
+    for worker in set(multiprocessing.active_children()) - others:
+        worker.join(5)
+        assert not worker.is_alive()
 
 
 def test_workers_end_with_a_killed_parent(tmp_path):

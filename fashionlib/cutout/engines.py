@@ -42,21 +42,18 @@ def in_processes(tasks: Iterable, work: Callable, workers: int, start: Callable,
     """
     tasks, running = deque(tasks), {}
     while tasks:
-        pool = executor(workers, start, arguments)
         try:
-            while tasks or running:
-                while tasks and len(running) <= workers:  # one more than work at once, so that none waits
-                    future = pool.submit(work, tasks[0])
-                    running[future] = tasks.popleft()  # not before it is accepted: a dead pool refuses
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield future.result()
-                    del running[future]
+            with executor(workers, start, arguments) as pool:
+                while tasks or running:
+                    while tasks and len(running) <= workers:  # one more than work at once, so that none waits
+                        future = pool.submit(work, tasks[0])
+                        running[future] = tasks.popleft()  # not before it is accepted: a dead pool refuses
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        yield future.result()
+                        del running[future]
+            return
         except BrokenProcessPool:
             suspects, running = list(running.values()), {}
-        else:
-            return
-        finally:
-            pool.shutdown(cancel_futures=True)
         if len(suspects) == 1 and workers == 1:
             yield lost(suspects[0])
         else:
