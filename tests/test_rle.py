@@ -75,7 +75,7 @@ def test_runs_may_overlap_and_come_in_any_order():
         ("1 3.5", "something other than integers"),
         ("1,3", "something other than integers"),
         ("0 3", "the run '0 3' (pair 1) is not a start and a length of at least 1"),
-        ("1 2 5 0", "the run '5 0' (pair 2) is not a start"),
+        ("1 2 5 0 7 1", "the run '5 0' (pair 2) is not a start"),
         ("1 -2", "the run '1 -2' (pair 1) is not a start"),
         ("11 3", "the run '11 3' (pair 1) goes past the photo's 12 pixels"),
         ("13 1", "goes past the photo's 12 pixels"),
@@ -245,3 +245,18 @@ def test_real_polygons_of_fashionpedia():
     for annotation in sample["annotations"]:
         polygons = coco.frPyObjects(annotation["segmentation"], *sizes[annotation["image_id"]])
         assert_as_pycocotools(coco.decode(coco.merge(polygons)).astype(bool))
+
+
+@pytest.mark.parametrize(
+    "text, kept",
+    [
+        ("a" * 40, None),
+        ("a" * 41, "a" * 37),
+        ("a" * 39 + "\n", "a" * 37),
+        ("\n" + "a" * 50, "\n" + "a" * 35),
+        ("\0" * 20, "\0" * 9),
+    ],
+)
+def test_what_is_shown_in_a_sentence_is_short_as_it_is_read(text, kept):
+    assert rle.shown(text) == repr(text if kept is None else kept + "...")
+    assert len(rle.shown(text)) <= 44
