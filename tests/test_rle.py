@@ -74,6 +74,8 @@ def test_runs_may_overlap_and_come_in_any_order():
         ("1 3 x 2", "'1 3 x 2' holds something other than integers"),
         ("1 3.5", "something other than integers"),
         ("1,3", "something other than integers"),
+        ("1 + 3", "something other than integers"),
+        ("1 - 3", "something other than integers"),
         ("0 3", "the run '0 3' (pair 1) is not a start and a length of at least 1"),
         ("1 2 5 0 7 1", "the run '5 0' (pair 2) is not a start"),
         ("1 -2", "the run '1 -2' (pair 1) is not a start"),
