@@ -1,11 +1,9 @@
 """Seconds a photo on a given number of cores: in a process that may use no others."""
 
-import multiprocessing
 import os
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -13,6 +11,7 @@ import psutil
 import torch
 
 from fashionlib.cutout import photos
+from fashionlib.processes import executor
 from fashionlib.train.provenance import device_name
 
 _method = None  # of the measuring process
@@ -34,8 +33,7 @@ def seconds(method, paths: list[Path], cores: int) -> Iterator[tuple[float, floa
     The whole way is what a cut-out costs once the model is loaded: decode, infer, edge, encode and write.
     The first photo is cut once more before, untimed.
     """
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawn, _start, (method, cores, paths[0])) as pool:
+    with executor(1, _start, (method, cores, paths[0])) as pool:
         for path in paths:
             yield pool.submit(_seconds, path).result()
 

@@ -63,7 +63,8 @@ def survive(stage: Stage, root: Path, folder: Path, kills: int, seed: int = 0) -
             moment, how = rng.uniform(0, left), order[survival.kills.total()]
             ended = kill(stage.work, root, workspace, moment, how)
             if ended is not None:
-                duration = duration if again else ended  # the machine was busier when it was timed
+                if not again:
+                    duration = ended  # the machine was busier when it was timed
                 break
             survival.kills[how.name] += 1
             left = max(left - moment, 0.2)
