@@ -31,7 +31,7 @@ MUTATED := $(foreach part,rle.* metrics.* splits.* classes.* prepare.x__choose* 
     labels.x_size_of* labels.x__palette_image*,'fashionlib.$(part)')
 
 # A venv of its own on top of the other: mutmut brings packages that nothing else here needs.
-mutation: $(READY)  ## mutants of codec, metrics, split and merging, against their tests (half an hour)
+mutation: $(READY)  ## mutants of codec, metrics, split and merging, against their tests (up to half an hour)
 	$(VENV)/bin/python -m venv build/mutation
 	echo "import site; site.addsitedir('$(abspath $(VENV))/lib/python3.11/site-packages')" \
 	    > build/mutation/lib/python3.11/site-packages/base.pth
