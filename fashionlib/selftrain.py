@@ -78,16 +78,19 @@ def pseudo_label(model, image: np.ndarray, rates: Mapping[int, float]) -> np.nda
         rates: the category ids that the photo shows, each with the share of all photos that show it.
             Background, hair and skin may always occur.
 
-    The logits of the photo and of its mirror image are averaged.
+    The logits of what the model looks at (`models.views`) and of its mirror image are averaged.
     """
-    values = _label_values(model)
-    mirrored = models.logits(model, np.ascontiguousarray(image[:, ::-1])).flip(2)
-    scores = (models.logits(model, image) + mirrored) / 2
+    values, view = _label_values(model), models.views(model, [image])[0]
+    part = view.cut(image)
+    mirrored = models.logits(model, np.ascontiguousarray(part[:, ::-1]), size=view.size).flip(2)
+    scores = (models.logits(model, part, size=view.size) + mirrored) / 2
     kept = torch.full_like(scores, _NEVER)
     kept[0] = scores[0]
     for i in {*rates, *classes.PERSON} & set(values):
         kept[values[i]] = scores[values[i]] - np.log(rates.get(i, 1.0))
-    return models.upsampled_argmax(kept, image.shape[:2])
+    label = np.zeros(image.shape[:2], np.uint8)
+    view.cut(label)[:] = models.upsampled_argmax(kept, part.shape[:2])
+    return label
 
 
 def _rates(instances: pd.DataFrame) -> dict[int, float]:

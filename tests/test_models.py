@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from fashionlib import models
 from fashionlib.classes import CLASSES
-from fashionlib.models.predict import fitted_size
+from fashionlib.models.forward import fitted_size
 from fashionlib.models.table import _VIT_S, CONFIGS
 
 MILLIONS = {  # parameters at 28 classes, auxiliary heads included, counted once and then golden
@@ -199,10 +199,11 @@ def test_a_batch_predicts_what_its_photos_predict_alone(saved, mode, monkeypatch
     assert models.predict_batch(model, []) == []
 
 
-def test_zoom_shows_more_tokens(saved):
+def test_logits_come_at_the_size_that_was_asked_for(saved):
     model = models.load(saved[1])
     assert fitted_size((96, 64), model.meta) == (192, 128)
-    assert models.logits(model, np.zeros((96, 64, 3), np.uint8), zoom=1.5).shape == (28, 288, 192)
+    assert models.logits(model, np.zeros((96, 64, 3), np.uint8)).shape == (28, 192, 128)
+    assert models.logits(model, np.zeros((96, 64, 3), np.uint8), size=(288, 192)).shape == (28, 288, 192)
 
 
 @pytest.mark.parametrize("sizes", [[(83, 61)], [(40, 33), (83, 61)], [(63, 49), (50, 40)]])

@@ -86,11 +86,21 @@ def publish(data: str, check: bool) -> None:
 @click.argument("checkpoints", type=EXISTING, nargs=-1, required=True)
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--resize", nargs=2, type=int, metavar="LONG SHORT", help="Fit photos into this to test them.")
-def pack(checkpoints: tuple[Path, ...], out: Path, resize: tuple[int, int] | None) -> None:
+@click.option(
+    "--closer",
+    type=(int, int, float, int),
+    metavar="LONG SHORT MARGIN PIXELS",
+    help="Look twice: fit the photo into LONG x SHORT to find its subject, then show the box around that, "
+    "wider by MARGIN of its longer side, at PIXELS in all.",
+)
+def pack(checkpoints: tuple[Path, ...], out: Path, resize: tuple | None, closer: tuple | None) -> None:
     """Average CHECKPOINTS of one run and write them to OUT in int8: a quarter of the size."""
     from fashionlib.models.pack import pack
 
-    pack(checkpoints, out, **({"resize": list(resize)} if resize else {}))
+    more = {"resize": list(resize)} if resize else {}
+    if closer:
+        more["closer"] = {"first": list(closer[:2]), "margin": closer[2], "pixels": closer[3]}
+    pack(checkpoints, out, **more)
     click.echo(f"Wrote {out} ({out.stat().st_size / 1e6:.1f} MB).")
 
 

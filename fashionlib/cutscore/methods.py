@@ -81,8 +81,8 @@ class ModelCutouts:
         return models.predict(self.model, rgb)
 
     def infer(self, rgb: np.ndarray) -> None:
-        """The network alone."""
-        models.logits(self.model, rgb)
+        """The network alone, once or, where it looks closer, twice."""
+        models.probabilities(self.model, rgb)
 
     def cut(self, photo: Path, picture: Path, subject: str) -> None:
         """The whole way: decode, infer, edge, encode."""

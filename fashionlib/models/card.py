@@ -20,6 +20,8 @@ def wrong(info) -> str:
     for key, kind in _OPTIONAL.items():
         if not isinstance(info.get(key), kind | None):
             return f"its {key} is {_shown(info[key])}, not a {kind.__name__}"
+    if not _closer(info.get("closer")):
+        return f"its closer look is {_shown(info['closer'])}, not a first size, a margin and pixels"
     return "" if _quality(info.get("quality")) else f"its quality is {_shown(info['quality'])}, not numbers"
 
 
@@ -43,6 +45,20 @@ def _numbers(value) -> bool:
         isinstance(value, list)
         and len(value) == 3
         and all(type(number) in (int, float) and math.isfinite(number) for number in value)
+    )
+
+
+def _closer(value) -> bool:
+    """Whether it is what `models.closer` reads; None where photos are shown whole."""
+    if value is None:
+        return True
+    return (
+        isinstance(value, dict)
+        and _sides(value.get("first"))
+        and type(value.get("margin")) in (int, float)
+        and 0 <= value["margin"] <= 1
+        and type(value.get("pixels")) is int
+        and 0 < value["pixels"] <= LARGEST**2
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from fashionlib.files import write_tensors
+from fashionlib.models.card import wrong
 from fashionlib.models.checkpoint import read_meta
 from fashionlib.weights import safe_load
 from fashionlib.weights.packed import State, packed
@@ -15,10 +16,13 @@ from fashionlib.weights.packed import State, packed
 def pack(paths: Sequence[str | Path], out: str | Path, **more) -> Path:
     """Write the average of the checkpoints `paths` to `out`, in int8; `more` is added to its card.
 
-    Raises ValueError unless all of them are checkpoints of one run.
+    Raises ValueError unless all of them are checkpoints of one run, and `more` makes sense on a card.
     """
-    state, card = average(paths)
-    return write_tensors(out, packed(state), {"fashionlib": json.dumps(card | dict(packed="int8") | more)})
+    state, info = average(paths)
+    info |= dict(packed="int8") | more
+    if problem := wrong(info):
+        raise ValueError(f"{out} is not written: {problem}.")
+    return write_tensors(out, packed(state), {"fashionlib": json.dumps(info)})
 
 
 def average(paths: Sequence[str | Path]) -> tuple[State, dict]:

@@ -142,7 +142,7 @@ def _validation(home: Path, split: Split, name: str, scale: str, sizes: str) -> 
         a, b = together(), one_by_one()
         return abs(a - b).sum() / 2 / a.sum()
 
-    with patch.object(import_module("fashionlib.models.predict"), "precision", lambda *_: "fp32"):
+    with patch.object(import_module("fashionlib.models.forward"), "precision", lambda *_: "fp32"):
         assert moved() <= 1e-5
     note = f"in {models.precision()} {moved():.2%} of the pixels change places in the confusion matrix"
     if scale == "full":

@@ -1,0 +1,147 @@
+"""Looking closer: the box is the subject's, nothing shifts on the way back, and cards that ask for it."""
+
+from functools import partial
+from importlib import import_module
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fashionlib import models
+from fashionlib.cli import main
+from fashionlib.models import forward
+
+CARD = {"first": [512, 128], "margin": 0.1, "pixels": 40_000}
+
+
+class Red:
+    """Stands for a network: what is red is class 1, to the pixel; it answers at half the size."""
+
+    def __init__(self, **more):
+        self.meta = dict(model="segmenter_vit_t", scale="mini", classes=["background", "red"])
+        self.meta |= dict(resize=[512, 128], test_cfg=dict(mode="whole")) | more
+
+    def __call__(self, model, images, size, ask):
+        self.shown = [*getattr(self, "shown", ()), size]
+        half = size[1] // 2, size[0] // 2
+        red = [cv2.resize(image[..., 0], half, interpolation=cv2.INTER_AREA) / 255.0 for image in images]
+        red = torch.from_numpy(np.stack(red)).float()
+        return torch.stack([0.5 - red, red - 0.5], 1) * 40
+
+
+def stand_in(patch, **more) -> Red:
+    model = Red(**more)
+    for module in (forward, import_module("fashionlib.models.predict")):
+        patch.setattr(module, "scores", model)
+    return model
+
+
+@pytest.fixture
+def red(monkeypatch):
+    return partial(stand_in, monkeypatch)
+
+
+def photo(height, width, *boxes):
+    image = np.zeros((height, width, 3), np.uint8)
+    for top, bottom, left, right in boxes:
+        image[top:bottom, left:right, 0] = 255
+    return image
+
+
+def test_a_card_that_says_nothing_shows_the_whole_photo_once(red):
+    model = red()
+    (view,) = models.views(model, [photo(300, 200, (100, 150, 90, 120))])
+    assert view == (slice(0, 300), slice(0, 200), (192, 128)) and not hasattr(model, "shown")
+
+
+def test_the_second_look_is_at_the_box_with_its_margin_as_large_as_asked(red):
+    model = red(closer=CARD)
+    (view,) = models.views(model, [photo(600, 400, (200, 400, 300, 340))])
+    for part, first, end in ((view.rows, 200 - 20, 400 + 20), (view.columns, 300 - 20, 340 + 20)):
+        # a cell of the first look is 6 pixels
+        assert abs(part.start - first) <= 8 and abs(part.stop - end) <= 8
+    height, width = view.size
+    assert height % 8 == width % 8 == 0 and abs(height * width / 40_000 - 1) < 0.1
+    shape = view.cut(np.zeros((600, 400))).shape
+    assert abs(height / width / (shape[0] / shape[1]) - 1) < 0.1
+
+
+def test_all_pieces_count_but_specks(red):
+    model = red(closer=CARD)
+    pieces = photo(600, 400, (100, 200, 50, 100), (400, 500, 300, 350), (590, 594, 390, 394))
+    (view,) = models.views(model, [pieces])
+    assert view.rows.start < 100 and 500 < view.rows.stop < 550
+    assert view.columns.start < 50 and 350 < view.columns.stop < 395
+
+
+def test_a_photo_in_which_nothing_is_found_is_shown_whole(red):
+    model = red(closer=CARD)
+    empty = photo(300, 200)
+    assert models.views(model, [empty])[0].size == (192, 128)
+    assert not models.predict(model, empty).any() and models.probabilities(model, empty).shape == (2, 96, 64)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_nothing_shifts_on_the_way_back(data):
+    """A rectangle anywhere in a photo of any shape is found where it is, to two pixels of the coarser."""
+    height, width = data.draw(st.integers(80, 700)), data.draw(st.integers(80, 700))
+    top, left = data.draw(st.integers(0, height - 60)), data.draw(st.integers(0, width - 60))
+    bottom, right = data.draw(st.integers(top + 40, height)), data.draw(st.integers(left + 40, width))
+    image = photo(height, width, (top, bottom, left, right))
+    with pytest.MonkeyPatch.context() as patch:
+        model = stand_in(patch, closer=CARD)
+        label, p = models.predict(model, image), models.probabilities(model, image)
+        (view,) = models.views(model, [image])
+    assert p.shape[1] <= height and p.shape[2] <= width and np.allclose(p.sum(0), 1, atol=1e-5)
+    fine = cv2.resize(p[1], (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
+    part = view.cut(image).shape[:2]
+    off = [2 * max(1.0, own / shown) for own, shown in zip(part, view.size, strict=True)]
+    for mask in (label == 1, fine):
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        assert abs(rows[0] - top) <= off[0] and abs(rows[-1] + 1 - bottom) <= off[0]
+        assert abs(columns[0] - left) <= off[1] and abs(columns[-1] + 1 - right) <= off[1]
+
+
+def test_a_batch_is_looked_at_as_its_photos_are_alone(red):
+    model = red(closer=CARD)
+    photos = [photo(300, 200, (50, 90, 60, 160)), photo(200, 300), photo(300, 200, (150, 290, 20, 80))]
+    together = models.predict_batch(model, photos)
+    assert [label.shape for label in together] == [(300, 200), (200, 300), (300, 200)]
+    for image, label in zip(photos, together, strict=True):
+        assert np.array_equal(label, models.predict(model, image))
+
+
+def test_a_real_network_looks_closer_too():
+    model = models.build("detail_vit_s", 5, scale="mini").eval()
+    model.meta["closer"] = CARD
+    image = np.random.default_rng(0).integers(0, 256, (150, 97, 3), np.uint8)
+    label, p = models.predict(model, image), models.probabilities(model, image)
+    assert label.shape == (150, 97) and len(p) == 5 and np.allclose(p.sum(0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [
+    {}, [], {**CARD, "first": [128]}, {**CARD, "margin": -0.1}, {**CARD, "margin": float("nan")},
+    {**CARD, "pixels": 0}, {**CARD, "pixels": 10**9}, {**CARD, "pixels": "many"},
+])  # fmt: skip
+def test_a_card_that_asks_for_a_look_that_cannot_be_is_refused(tmp_path, value):
+    model = models.build("detail_vit_s", 5, scale="mini")
+    path = models.save(model, tmp_path / "a.safetensors", model.meta | dict(closer=value))
+    with pytest.raises(ValueError, match="its closer look is"):
+        models.load(path)
+
+
+def test_pack_writes_the_card_and_refuses_one_that_cannot_be(tmp_path):
+    model = models.build("detail_vit_s", 5, scale="mini")
+    path = models.save(model, tmp_path / "a.safetensors", model.meta | dict(run="a", epoch=1))
+    out = tmp_path / "b.safetensors"
+    asked = ["pack", str(path), str(out), "--closer", "512", "128", "0.1"]
+    refused = CliRunner().invoke(main, [*asked, "0"])
+    assert refused.exit_code == 1 and "its closer look is" in refused.output and not out.exists()
+    result = CliRunner().invoke(main, [*asked, "40000"])
+    assert result.exit_code == 0, result.output
+    assert models.load(out).meta["closer"] == CARD
