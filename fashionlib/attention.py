@@ -18,6 +18,7 @@ from mmcv.cnn.bricks.transformer import MultiheadAttention
 from torch import Tensor, nn
 
 CORES = ("auto", "fast", "lean", "stock")
+ROWS = 256  # queries at once where nothing is kept for a backward pass: their weights stay in the cache
 
 
 class WrittenOutAttention(MultiheadAttention):
@@ -59,7 +60,8 @@ def self_attention(attn: nn.MultiheadAttention, x: Tensor, fused: bool) -> Tenso
     if fused:
         out = F.scaled_dot_product_attention(q, k, v)
     else:
-        out = ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(-1).to(v.dtype) @ v
+        parts = (q * q.shape[-1] ** -0.5).split(length if torch.is_grad_enabled() else ROWS, dim=2)
+        out = torch.cat([(part @ k.transpose(-2, -1)).softmax(-1).to(v.dtype) @ v for part in parts], dim=2)
     return attn.out_proj(out.transpose(1, 2).reshape(n, length, channels))
 
 

@@ -59,3 +59,14 @@ def test_every_attention_of_a_segmenter_is_replaced_decoder_included():
 def test_unknown_core():
     with pytest.raises(ValueError, match="auto, fast, lean, stock"):
         attention.install(torch.nn.Identity(), "flash")
+
+
+def test_without_gradients_queries_go_in_rows_to_the_same_answers():
+    """In bf16 as on a CPU that multiplies it: 2 whole rows of queries and a rest."""
+    layer = attention.install(MultiheadAttention(64, 4, batch_first=True), "fast")
+    x = torch.randn((1, 2 * attention.ROWS + 7, 64), generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        at_once = layer(x, identity=x).detach()
+        with torch.inference_mode():
+            in_rows = layer(x, identity=x)
+    assert torch.allclose(in_rows, at_once, atol=1e-2)
