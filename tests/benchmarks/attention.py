@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import torch
 from mmengine.model.utils import revert_sync_batchnorm
@@ -50,6 +51,7 @@ def measure() -> Iterator[Line]:
     yield from compiled("segmenter_vit_t")
     for name in ("segmenter_vit_t", "segmenter_vit_s"):
         yield from inference(name)
+    yield in_rows("detail_vit_s", (644, 420))
 
 
 def training_steps(name: str) -> Iterator[Line]:
@@ -109,6 +111,24 @@ def inference(name: str) -> Iterator[Line]:
             f"inference, {name}, {n} photos", ("fp32", lambda x=x: infer(model, x, "fp32")),
             ("bf16", lambda x=x: infer(model, x, "bf16")), ">= 1", per=n,
         )  # fmt: skip
+
+
+def in_rows(name: str, size: tuple[int, int]) -> Line:
+    """Queries `attention.ROWS` at a time against all at once, as the shipped cut-out model is run."""
+    model = models.build(name)
+    model.eval()
+    x = torch.randn(1, 3, *size)
+
+    def at_once() -> torch.Tensor:
+        with patch.object(attention, "ROWS", 10**6):
+            return infer(model, x, "bf16")
+
+    whole, tokens = at_once(), size[0] * size[1] // models.patch_size(name) ** 2
+    assert (infer(model, x, "bf16") - whole).abs().max() <= 1e-2 * whole.abs().max()
+    return faster(
+        f"inference, {name}, {tokens} tokens", ("bf16, queries at once", at_once),
+        (f"in rows of {attention.ROWS}", lambda: infer(model, x, "bf16")),
+    )  # fmt: skip
 
 
 def compiled(name: str) -> Iterator[Line]:
