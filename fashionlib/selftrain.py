@@ -88,9 +88,7 @@ def pseudo_label(model, image: np.ndarray, rates: Mapping[int, float]) -> np.nda
     kept[0] = scores[0]
     for i in {*rates, *classes.PERSON} & set(values):
         kept[values[i]] = scores[values[i]] - np.log(rates.get(i, 1.0))
-    label = np.zeros(image.shape[:2], np.uint8)
-    view.cut(label)[:] = models.upsampled_argmax(kept, part.shape[:2])
-    return label
+    return view.in_whole(models.upsampled_argmax(kept, part.shape[:2]), image.shape[:2])
 
 
 def _rates(instances: pd.DataFrame) -> dict[int, float]:

@@ -18,7 +18,7 @@ from fashionlib.report.table import markdown
 from fashionlib.sources.flatlay import scene
 
 RIM = 6  # pixels around the mixed ones in which errors are measured
-GRID = 4  # pixels between a model's answers: a photo of 550 x 825 shown to the shipped one at 448 x 672
+GRID = 4  # pixels between the samples of the truth: as coarse as a model's answers, or coarser
 FOUND = 0.9  # IoU from which a model has found the garment, so that its edge can be judged
 _COLUMNS = {"alpha": ("alpha, %", 100), "white": ("on white", 1), "black": ("on black", 1)}
 RAW = "matting, the photo's colours"  # what leaving colours as they are would give

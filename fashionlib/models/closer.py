@@ -34,6 +34,20 @@ class View(NamedTuple):
         """The part of `image` (H, W, ...), as a view."""
         return image[self.rows, self.columns]
 
+    def in_whole(self, label: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """The label map of a whole photo of `shape` (H, W), from that of the part: background around it."""
+        whole = np.zeros(shape, label.dtype)
+        self.cut(whole)[:] = label
+        return whole
+
+
+def cells(shown: int, own: int, head: int = 1) -> int:
+    """In how many cells class probabilities are given along a side of `own` pixels, shown as `shown`.
+
+    Half of those shown, or the `head`'s where that is finer, and never more than the side has pixels.
+    """
+    return min(max(head, -(-shown // 2)), own)
+
 
 def views(model: EncoderDecoder, images: Sequence[np.ndarray], ask: str = "auto") -> list[View]:
     """Where `model` looks in each photo, uint8 RGB (H, W, 3): at all of it, or closer if its card says so.
@@ -83,6 +97,6 @@ def _around(box: np.ndarray, shape: tuple[int, int], info: dict) -> View:
 def _on_grid(part: slice, shown: int) -> slice:
     """`part`, moved by less than a cell of `predict.probabilities` so that it begins on their grid."""
     length = part.stop - part.start
-    cell = length / min(-(-shown // 2), length)
+    cell = length / cells(shown, length)
     start = round(part.start // cell * cell)
     return slice(start, start + length)

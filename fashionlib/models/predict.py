@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from mmseg.models import EncoderDecoder
 
-from fashionlib.models.closer import View, views
+from fashionlib.models.closer import View, cells, views
 from fashionlib.models.forward import resized, scores, scores_each
 
 
@@ -26,18 +26,17 @@ def probabilities(model: EncoderDecoder, image: np.ndarray, ask: str = "auto") -
     view = views(model, [image], ask)[0]
     part = view.cut(image)
     answer = scores(model, [part], view.size, ask)
-    sides = zip(answer.shape[2:], view.size, part.shape[:2], strict=True)
-    finer = tuple(min(max(head, -(-shown // 2)), own) for head, shown, own in sides)
+    finer = tuple(map(cells, view.size, part.shape[:2], answer.shape[2:]))
     return _in_whole(resized(answer, finer)[0].softmax(0).cpu().numpy(), view, image.shape[:2])
 
 
 def _in_whole(part: np.ndarray, view: View, shape: tuple[int, int]) -> np.ndarray:
     """Probabilities of the whole photo, from those (C, h, w) of its `view`."""
-    cells = [n / (side.stop - side.start) for n, side in zip(part.shape[1:], view[:2], strict=True)]
-    size = [round(side * n) for side, n in zip(shape, cells, strict=True)]
+    scale = [n / (side.stop - side.start) for n, side in zip(part.shape[1:], view[:2], strict=True)]
+    size = [round(side * n) for side, n in zip(shape, scale, strict=True)]
     if list(part.shape[1:]) == size:
         return part
-    top, left = (round(side.start * n) for side, n in zip(view[:2], cells, strict=True))
+    top, left = (round(side.start * n) for side, n in zip(view[:2], scale, strict=True))
     whole = np.zeros((len(part), *size), np.float32)
     whole[0] = 1
     whole[:, top : top + part.shape[1], left : left + part.shape[2]] = part
@@ -56,10 +55,11 @@ def predict_batch(model: EncoderDecoder, images: Sequence[np.ndarray], ask: str 
     """
     looks = views(model, images, ask)
     parts = [view.cut(image) for view, image in zip(looks, images, strict=True)]
-    labels = [np.zeros(image.shape[:2], np.uint8) for image in images]
+    labels = [None] * len(images)
     for index, answer in scores_each(model, parts, [view.size for view in looks], ask):
         view = looks[index]
-        view.cut(labels[index])[:] = upsampled_argmax(answer, view.size, parts[index].shape[:2])
+        label = upsampled_argmax(answer, view.size, parts[index].shape[:2])
+        labels[index] = view.in_whole(label, images[index].shape[:2])
     return labels
 
 
