@@ -34,6 +34,8 @@ def check_parameters(scope: dict) -> None:
         check_name(name, declared, "parameter")
     for name, (kind, default) in declared.items():
         _check_type(name, scope[name], kind, default)
+        if twice := sorted(set(scope[name] or ()) & declared.keys()) if kind == "dict" else ():
+            raise ValueError(f"{name} holds {twice[0]}, a parameter of its own: say -p {twice[0]} …, not here.")
 
 
 def stratify_by_default(data: str) -> bool:

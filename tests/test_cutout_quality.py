@@ -99,6 +99,17 @@ def test_calibrate_measures_a_split_and_keeps_the_result_in_the_checkpoint(prepa
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
 
 
+def test_calibrate_can_judge_by_a_model_that_never_saw_the_validation_photos(tmp_path, monkeypatch):
+    measured = {"seen": (drawn(50, 0)[0], np.full(50, 0.99)), "unseen": drawn(150, 1)}
+    monkeypatch.setattr(segment, "load_model", lambda path: path)
+    monkeypatch.setattr(calibrate, "attach", lambda path, fitted: None)
+    monkeypatch.setattr(calibrate, "measured", lambda model, folder, split, subject: (
+        measured[model] if split == "val" else {"seen": drawn(100, 2)}[model]))  # tried: the model itself
+    blind, fair = calibrate.calibrate("seen", tmp_path), calibrate.calibrate("seen", tmp_path, by="unseen")
+    assert fair["photos"] == 150 and fair["weights"] == calibrate.fit(*measured["unseen"])["weights"]
+    assert fair["test"]["distance"] < blind["test"]["distance"]
+
+
 def test_a_cutout_carries_its_quality_and_votes(monkeypatch):
     scores = figures()
     dress, skirt = PERSON.index("dress"), PERSON.index("skirt")

@@ -59,9 +59,31 @@ def test_the_average_is_the_mean_and_names_its_epochs(epochs):
     assert torch.allclose(mean[name], (one[name] + two[name]) / 2) and card["epochs"] == [1, 2]
 
 
-def test_epochs_of_two_runs_are_not_averaged(epochs):
-    with pytest.raises(ValueError, match="two_1.safetensors is of another run than"):
+def test_epochs_of_two_runs_are_averaged_only_as_a_soup(epochs):
+    with pytest.raises(ValueError, match=r"two_1.safetensors is of another run than .*--soup"):
         average(epochs)
+    mean, card = average(epochs, soup=True)
+    states = [models.load(path).state_dict() for path in epochs]
+    name = "decode_head.tokens.0.conv.weight"
+    assert torch.allclose(mean[name], sum(state[name] for state in states) / 3, atol=1e-6)
+    assert card["epochs"] == ["one/1", "one/2", "two/1"] and card["run"] == "one"
+
+
+def test_a_soup_fits_position_embeddings_to_the_first_crop(epochs, tmp_path):
+    wide = models.build("detail_vit_s", 5, scale="mini", init=str(epochs[0]), crop=(128, 256))
+    path = models.save(wide, tmp_path / "wide.safetensors", wide.meta | dict(run="wide", epoch=1))
+    mean, card = average([epochs[0], path], soup=True)
+    name = "backbone.pos_embed"
+    there_and_back = models.build("detail_vit_s", 5, scale="mini", init=str(path)).state_dict()[name]
+    assert card["crop"] == [128, 128] and mean[name].shape == there_and_back.shape
+    assert torch.allclose(mean[name], (models.load(epochs[0]).state_dict()[name] + there_and_back) / 2)
+
+
+def test_models_of_other_classes_make_no_soup(epochs, tmp_path):
+    other = models.build("detail_vit_s", 4, scale="mini")
+    path = models.save(other, tmp_path / "other.safetensors", other.meta | dict(run="other", epoch=1))
+    with pytest.raises(ValueError, match="other.safetensors has another classes than .*no average"):
+        average([epochs[0], path], soup=True)
 
 
 def test_a_packed_checkpoint_can_start_a_run(epochs, tmp_path):

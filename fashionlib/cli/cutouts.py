@@ -58,14 +58,19 @@ def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> 
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("prepared", type=EXISTING)
 @click.option("--subject", default="apparel", help="What stays: apparel, or the whole person.")
-def calibrate(model: Path, prepared: Path, subject: str) -> None:
+@click.option(
+    "--by",
+    type=EXISTING,
+    help="Fit to this checkpoint's cut-outs: if MODEL learnt from the validation photos too, its like that did not.",
+)
+def calibrate(model: Path, prepared: Path, subject: str, by: Path | None) -> None:
     """Fit the predicted quality of MODEL's cut-outs to their IoU on the validation split of PREPARED.
 
-    The fit is kept in the checkpoint MODEL itself and tried on the test split.
+    The fit is kept in the checkpoint MODEL itself and tried, with MODEL, on the test split.
     """
     from fashionlib.cutout.calibrate import calibrate
 
-    test = calibrate(model, prepared, subject)["test"]
+    test = calibrate(model, prepared, subject, by)["test"]
     click.echo(
         f"On {test['photos']} test photos predicted and real IoU have a rank correlation (Spearman) of"
         f" {test['spearman']:.2f} and are {test['distance']:.3f} apart on average."

@@ -22,14 +22,18 @@ LEAST = 10  # photos
 _NAMES = list(quality.FEATURES)
 
 
-def calibrate(path, folder, subject: str = "apparel") -> dict:
+def calibrate(path, folder, subject: str = "apparel", by=None) -> dict:
     """Fit on the validation split of the prepared `folder`, try on its test split, keep in the file `path`.
+
+    A model that learnt from the validation photos is too good at them: then `by` is the checkpoint whose
+    cut-outs are fitted to, made in the same way without those photos. Tried is the model of `path`.
 
     Returns what is kept, the checkpoint's ``meta["quality"]``: weights, limits, data, photos, and ``test``:
     Spearman's rank correlation of predicted and real IoU, and their mean distance, on photos not fitted to.
     """
     model, folder = segment.load_model(path), Path(folder)
-    fitted = fit(*measured(model, folder, "val", subject))
+    judged = segment.load_model(by) if by else model
+    fitted = fit(*measured(judged, folder, "val", subject))
     fitted["test"] = tried(fitted, *measured(model, folder, "test", subject))
     fitted |= {"data": folder.name, "subject": subject}
     attach(path, fitted)

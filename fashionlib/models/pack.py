@@ -7,42 +7,59 @@ from pathlib import Path
 import torch
 
 from fashionlib.files import write_tensors
+from fashionlib.models.build import build
 from fashionlib.models.card import wrong
 from fashionlib.models.checkpoint import read_meta
-from fashionlib.weights import safe_load
 from fashionlib.weights.packed import State, packed
 
+_MAKE = ("model", "scale", "classes", "mean", "std")  # in these, checkpoints that are averaged agree
 
-def pack(paths: Sequence[str | Path], out: str | Path, **more) -> Path:
-    """Write the average of the checkpoints `paths` to `out`, in int8; `more` is added to its card.
 
-    Raises ValueError unless all of them are checkpoints of one run, and `more` makes sense on a card.
+def pack(paths: Sequence[str | Path], out: str | Path, soup: bool = False, **more) -> Path:
+    """Write the `average` of the checkpoints `paths` to `out`, in int8; `more` is added to its card.
+
+    Raises ValueError unless they can be averaged, and `more` makes sense on a card.
     """
-    state, info = average(paths)
+    state, info = average(paths, soup)
     info |= dict(packed="int8") | more
     if problem := wrong(info):
         raise ValueError(f"{out} is not written: {problem}.")
     return write_tensors(out, packed(state), {"fashionlib": json.dumps(info)})
 
 
-def average(paths: Sequence[str | Path]) -> tuple[State, dict]:
-    """Mean of the weights of several checkpoints of one run, and its card with their ``epochs``.
+def average(paths: Sequence[str | Path], soup: bool = False) -> tuple[State, dict]:
+    """Mean of the weights of several checkpoints, and the first one's card with all their ``epochs``.
 
     The mean of late epochs lies deeper in the basin than any of them (Izmailov et al., arXiv 1803.05407).
-    Raises ValueError unless all of them are checkpoints of one run.
+    So may that of runs which began from the same weights or from one another (a *soup*: Wortsman et al.,
+    arXiv 2203.05482); of others it is noise. Where a run had another crop, its position embeddings are fitted
+    to the first one's. Raises ValueError unless all are checkpoints of one run or, for a `soup`, of one make.
     """
     cards = [read_meta(path) for path in paths]
     for path, card in zip(paths, cards, strict=True):
         if not {"run", "epoch"} <= card.keys():
             raise ValueError(f"{path} does not say its run and epoch: take epochs of a run.")
-        if card["run"] != cards[0]["run"]:
-            raise ValueError(f"{path} is of another run than {paths[0]}: average the epochs of one.")
-    states = [safe_load(path) for path in paths]
-    for path, state in zip(paths, states, strict=True):
-        if {name: t.shape for name, t in state.items()} != {name: t.shape for name, t in states[0].items()}:
-            raise ValueError(f"{path} holds other weights than {paths[0]}: average the epochs of one run.")
+        if card["run"] != cards[0]["run"] and not soup:
+            raise ValueError(
+                f"{path} is of another run than {paths[0]}: average the epochs of one, or, if one run began from"
+                " the other or both from the same weights, say that a soup is meant (--soup)."
+            )
+        if differs := [key for key in _MAKE if card[key] != cards[0][key]]:
+            raise ValueError(f"{path} has another {differs[0]} than {paths[0]}: they have no average.")
+    states = [_weights(path, cards[0]) for path in paths]
     mean = {
         name: torch.stack([state[name].double() for state in states]).mean(0).to(tensor.dtype)
         for name, tensor in states[0].items()
     }
-    return mean, cards[0] | dict(epochs=sorted(card["epoch"] for card in cards))
+    several = len({card["run"] for card in cards}) > 1
+    epochs = [f"{card['run']}/{card['epoch']}" if several else card["epoch"] for card in cards]
+    return mean, cards[0] | dict(epochs=sorted(epochs))
+
+
+def _weights(path: str | Path, card: dict) -> State:
+    """All weights of the file `path`, in a network for the crop of `card`."""
+    size = dict(num_classes=len(card["classes"]), scale=card["scale"], crop=tuple(card["crop"]))
+    model = build(card["model"], init=str(path), **size)
+    if left := model.init_report.left_out:
+        raise ValueError(f"{path} is not of the make that it says it is: its {left[0]} does not fit.")
+    return model.state_dict()
