@@ -35,7 +35,7 @@ def check_parameters(scope: dict) -> None:
     for name, (kind, default) in declared.items():
         _check_type(name, scope[name], kind, default)
         if twice := sorted(set(scope[name] or ()) & declared.keys()) if kind == "dict" else ():
-            raise ValueError(f"{name} holds {twice[0]}, a parameter of its own: say -p {twice[0]} …, not here.")
+            raise ValueError(f"{name} holds {twice[0]}, a parameter of its own: say -p {twice[0]} … instead.")
 
 
 def stratify_by_default(data: str) -> bool:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fashionlib import models
 from fashionlib.cli import main
 from fashionlib.models import forward
+from fashionlib.models.closer import Before, View
 
 CARD = {"first": [512, 128], "margin": 0.1, "pixels": 40_000}
 
@@ -55,7 +56,7 @@ def photo(height, width, *boxes):
 def test_a_card_that_says_nothing_shows_the_whole_photo_once(red):
     model = red()
     (view,) = models.views(model, [photo(300, 200, (100, 150, 90, 120))])
-    assert view == (slice(0, 300), slice(0, 200), (192, 128)) and not hasattr(model, "shown")
+    assert view[:3] == (slice(0, 300), slice(0, 200), (192, 128)) and not hasattr(model, "shown")
 
 
 def test_the_second_look_is_at_the_box_with_its_margin_as_large_as_asked(red):
@@ -107,6 +108,44 @@ def test_nothing_shifts_on_the_way_back(data):
         assert abs(columns[0] - left) <= off[1] and abs(columns[-1] + 1 - right) <= off[1]
 
 
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_what_was_seen_before_is_taken_from_its_place(data):
+    """A ramp over the whole photo is, in any part of it, that part of the ramp."""
+    height, width = data.draw(st.integers(50, 500)), data.draw(st.integers(50, 500))
+    top, left = data.draw(st.integers(0, height - 20)), data.draw(st.integers(0, width - 20))
+    bottom, right = data.draw(st.integers(top + 10, height)), data.draw(st.integers(left + 10, width))
+    size = data.draw(st.integers(5, 60)), data.draw(st.integers(5, 60))
+    view = View(slice(top, bottom), slice(left, right), (0, 0))
+    rows, columns = (torch.arange(side) + 0.5 for side in (height, width))  # centres of pixels
+    ramps = torch.stack([rows[:, None].expand(height, width), columns.expand(height, width)])
+    found = view._sampled(ramps, (height, width), size)
+    for axis, first, end in ((0, top, bottom), (1, left, right)):
+        centres = first + (end - first) * (torch.arange(size[axis]) + 0.5) / size[axis]
+        centres = centres.clamp(0.5, (height, width)[axis] - 0.5)
+        assert torch.allclose(found[axis], centres[:, None] if axis == 0 else centres, atol=0.01 * end)
+
+
+def test_the_first_look_has_its_share_in_which_garment_it_is_and_in_nothing_else():
+    logits, seen = torch.randn(4, 6, 5), torch.randn(4, 9, 9)
+    view = View(slice(10, 40), slice(0, 20), (60, 50), Before(seen, 0.25, [1, 2]))
+    now, joined = logits.softmax(0), view.answer(logits, (50, 40)).softmax(0)
+    assert torch.allclose(joined[[0, 3]], now[[0, 3]], atol=1e-6)
+    assert torch.allclose(joined[1:3].sum(0), now[1:3].sum(0), atol=1e-6)
+    odds, before = (logits[1] - logits[2]), view._sampled(seen, (50, 40), (6, 5))
+    expected = 0.75 * odds + 0.25 * (before[1] - before[2])
+    assert torch.allclose((joined[1] / joined[2]).log(), expected, atol=1e-4)
+
+
+def test_a_card_with_a_share_lets_the_first_look_speak(red):
+    model = red(closer=CARD | {"share": 0.3}, classes=["background", "coat"])
+    image = photo(300, 200, (100, 200, 60, 140))
+    (view,) = models.views(model, [image])
+    assert view.before.share == 0.3 and view.before.garments == [1]
+    plain = red(closer=CARD)
+    assert np.array_equal(models.predict(model, image), models.predict(plain, image))  # one garment alone
+
+
 def test_a_batch_is_looked_at_as_its_photos_are_alone(red):
     model = red(closer=CARD)
     photos = [photo(300, 200, (50, 90, 60, 160)), photo(200, 300), photo(300, 200, (150, 290, 20, 80))]
@@ -118,8 +157,10 @@ def test_a_batch_is_looked_at_as_its_photos_are_alone(red):
 
 def test_a_real_network_looks_closer_too():
     model = models.build("detail_vit_s", 5, scale="mini").eval()
-    model.meta["closer"] = CARD
+    model.meta["closer"] = CARD | {"share": 0.3}
     image = np.random.default_rng(0).integers(0, 256, (150, 97, 3), np.uint8)
+    model.decode_head.conv_seg.bias.data[2] += 9  # a subject is found
+    assert models.views(model, [image])[0].before is not None
     label, p = models.predict(model, image), models.probabilities(model, image)
     assert label.shape == (150, 97) and len(p) == 5 and np.allclose(p.sum(0), 1, atol=1e-5)
 
@@ -127,6 +168,7 @@ def test_a_real_network_looks_closer_too():
 @pytest.mark.parametrize("value", [
     {}, [], {**CARD, "first": [128]}, {**CARD, "margin": -0.1}, {**CARD, "margin": float("nan")},
     {**CARD, "pixels": 0}, {**CARD, "pixels": 10**9}, {**CARD, "pixels": "many"},
+    {**CARD, "share": 1}, {**CARD, "share": "half"},
 ])  # fmt: skip
 def test_a_card_that_asks_for_a_look_that_cannot_be_is_refused(tmp_path, value):
     model = models.build("detail_vit_s", 5, scale="mini")
@@ -142,6 +184,9 @@ def test_pack_writes_the_card_and_refuses_one_that_cannot_be(tmp_path):
     asked = ["pack", str(path), str(out), "--closer", "512", "128", "0.1"]
     refused = CliRunner().invoke(main, [*asked, "0"])
     assert refused.exit_code == 1 and "its closer look is" in refused.output and not out.exists()
-    result = CliRunner().invoke(main, [*asked, "40000"])
-    assert result.exit_code == 0, result.output
-    assert models.load(out).meta["closer"] == CARD
+    alone = CliRunner().invoke(main, ["pack", str(path), str(out), "--share", "0.3"])
+    assert alone.exit_code == 2 and "--closer as well" in alone.output and not out.exists()
+    for more, share in (([], {}), (["--share", "0.3"], {"share": 0.3})):
+        result = CliRunner().invoke(main, [*asked, "40000", *more])
+        assert result.exit_code == 0, result.output
+        assert models.load(out).meta["closer"] == CARD | share

@@ -107,7 +107,7 @@ def test_check_parameters_lets_good_ones_pass(injected):
             "slow = 'true'",
             "Parameter slow = 'true' is not bool. papermill reads Python's words: -p slow True.",
         ),
-        ("more = {'lr': 3, 'a': 1}", "more holds lr, a parameter of its own: say -p lr …, not here."),
+        ("more = {'lr': 3, 'a': 1}", "more holds lr, a parameter of its own: say -p lr … instead."),
         ("more = '{a: 1}'", "is not dict or None. papermill reads a dict as YAML: -y 'more: …'."),
     ],
 )

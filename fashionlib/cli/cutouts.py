@@ -61,7 +61,7 @@ def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> 
 @click.option(
     "--by",
     type=EXISTING,
-    help="Fit to this checkpoint's cut-outs: if MODEL learnt from the validation photos too, its like that did not.",
+    help="Fit to the cut-outs of this checkpoint, which never saw the validation photos, if MODEL did.",
 )
 def calibrate(model: Path, prepared: Path, subject: str, by: Path | None) -> None:
     """Fit the predicted quality of MODEL's cut-outs to their IoU on the validation split of PREPARED.

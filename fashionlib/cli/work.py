@@ -93,16 +93,25 @@ def publish(data: str, check: bool) -> None:
     help="Look twice: fit the photo into LONG x SHORT to find its subject, then show the box around that, "
     "wider by MARGIN of its longer side, at PIXELS in all.",
 )
+@click.option("--share", type=float, help="With --closer: share of the first look in the answer.")
 @click.option("--soup", is_flag=True, help="Of runs that began from one another, or from the same weights.")
 def pack(
-    checkpoints: tuple[Path, ...], out: Path, resize: tuple | None, closer: tuple | None, soup: bool
+    checkpoints: tuple[Path, ...],
+    out: Path,
+    resize: tuple | None,
+    closer: tuple | None,
+    share: float | None,
+    soup: bool,
 ) -> None:
     """Average CHECKPOINTS of one run and write them to OUT in int8: a quarter of the size."""
     from fashionlib.models.pack import pack
 
     more = {"resize": list(resize)} if resize else {}
+    if share is not None and not closer:
+        raise click.UsageError("--share is of the first of two looks: say --closer as well.")
     if closer:
         more["closer"] = {"first": list(closer[:2]), "margin": closer[2], "pixels": closer[3]}
+        more["closer"] |= {} if share is None else {"share": share}
     pack(checkpoints, out, soup, **more)
     click.echo(f"Wrote {out} ({out.stat().st_size / 1e6:.1f} MB).")
 

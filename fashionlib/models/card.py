@@ -21,7 +21,7 @@ def wrong(info) -> str:
         if not isinstance(info.get(key), kind | None):
             return f"its {key} is {_shown(info[key])}, not a {kind.__name__}"
     if not _closer(info.get("closer")):
-        return f"its closer look is {_shown(info['closer'])}, not a first size, a margin and pixels"
+        return f"its closer look is {_shown(info['closer'])}, not a first size, a margin, pixels and a share"
     return "" if _quality(info.get("quality")) else f"its quality is {_shown(info['quality'])}, not numbers"
 
 
@@ -59,6 +59,8 @@ def _closer(value) -> bool:
         and 0 <= value["margin"] <= 1
         and type(value.get("pixels")) is int
         and 0 < value["pixels"] <= LARGEST**2
+        and type(value.get("share", 0)) in (int, float)
+        and 0 <= value.get("share", 0) < 1
     )
 
 

@@ -6,7 +6,10 @@ same number of tokens shows more of the clothes::
 
     {"first": [896, 224],    # (long, short) side into which the whole photo is fitted
      "margin": 0.05,         # by which the box is widened, as a share of its longer side
-     "pixels": 313600}       # area at which it is then shown, whatever its shape
+     "pixels": 313600,       # area at which it is then shown, whatever its shape
+     "share": 0.3}           # of the first look in the answer to which garment it is
+
+The first look sees no edges, but how all belongs together. Without ``share`` it only says where.
 """
 
 import math
@@ -16,11 +19,21 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmseg.models import EncoderDecoder
 
+from fashionlib.classes import BACKGROUND, PERSON
 from fashionlib.models.forward import fitted_size, scaled_size, scores_each
 
 SPECK = 0.002  # of the photo's area: what is smaller and lies apart does not widen the box
+
+
+class Before(NamedTuple):
+    """What a first look says of a whole photo: `logits` (C, ·, ·), with its `share` among `garments`."""
+
+    logits: torch.Tensor
+    share: float
+    garments: list[int]
 
 
 class View(NamedTuple):
@@ -29,6 +42,7 @@ class View(NamedTuple):
     rows: slice
     columns: slice
     size: tuple[int, int]
+    before: Before | None = None
 
     def cut(self, image: np.ndarray) -> np.ndarray:
         """The part of `image` (H, W, ...), as a view."""
@@ -39,6 +53,30 @@ class View(NamedTuple):
         whole = np.zeros(shape, label.dtype)
         self.cut(whole)[:] = label
         return whole
+
+    def answer(self, logits: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+        """Logits (C, h, w) of the part of a photo of `shape` (H, W), with what was seen before.
+
+        The probability that it is any garment stays; which one it is, both looks say.
+        """
+        if self.before is None:
+            return logits
+        seen, share, garments = self.before
+        now, then = logits[garments], self._sampled(seen[garments], shape, logits.shape[1:])
+        which = now.log_softmax(0).lerp(then.log_softmax(0), share).log_softmax(0)
+        joined = logits.clone()
+        joined[garments] = which + now.logsumexp(0)
+        return joined
+
+    def _sampled(self, whole: torch.Tensor, shape: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
+        """This part of maps (C, ·, ·) of a whole photo of `shape`, bilinearly at `size` (h, w)."""
+        sides = zip((self.columns, self.rows), shape[::-1], strict=True)
+        (width, left), (height, top) = [
+            ((part.stop - part.start) / side, (part.start + part.stop) / side - 1) for part, side in sides
+        ]
+        place = whole.new_tensor([[[width, 0, left], [0, height, top]]])
+        grid = F.affine_grid(place, [1, 1, *size], align_corners=False)
+        return F.grid_sample(whole[None], grid, padding_mode="border", align_corners=False)[0]
 
 
 def cells(shown: int, own: int, head: int = 1) -> int:
@@ -57,11 +95,16 @@ def views(model: EncoderDecoder, images: Sequence[np.ndarray], ask: str = "auto"
     shapes = [image.shape[:2] for image in images]
     found = [_whole(shape, model.meta) for shape in shapes]
     if model.meta.get("closer"):
+        names = enumerate(model.meta["classes"])
+        garments = [value for value, name in names if name not in (BACKGROUND, *PERSON.values())]
         small = model.meta | {"resize": model.meta["closer"]["first"]}
         for index, scores in scores_each(model, images, [fitted_size(shape, small) for shape in shapes], ask):
             box = _subject(scores)
             if box is not None:
                 found[index] = _around(box, shapes[index], model.meta)
+                share = model.meta["closer"].get("share")
+                if share and garments:
+                    found[index] = found[index]._replace(before=Before(scores, share, garments))
     return found
 
 

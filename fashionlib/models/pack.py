@@ -41,8 +41,8 @@ def average(paths: Sequence[str | Path], soup: bool = False) -> tuple[State, dic
             raise ValueError(f"{path} does not say its run and epoch: take epochs of a run.")
         if card["run"] != cards[0]["run"] and not soup:
             raise ValueError(
-                f"{path} is of another run than {paths[0]}: average the epochs of one, or, if one run began from"
-                " the other or both from the same weights, say that a soup is meant (--soup)."
+                f"{path} is of another run than {paths[0]}: average the epochs of one or, if one run began"
+                " from the other or both from the same weights, say that a soup is meant (--soup)."
             )
         if differs := [key for key in _MAKE if card[key] != cards[0][key]]:
             raise ValueError(f"{path} has another {differs[0]} than {paths[0]}: they have no average.")

@@ -25,9 +25,9 @@ def probabilities(model: EncoderDecoder, image: np.ndarray, ask: str = "auto") -
     """
     view = views(model, [image], ask)[0]
     part = view.cut(image)
-    answer = scores(model, [part], view.size, ask)
-    finer = tuple(map(cells, view.size, part.shape[:2], answer.shape[2:]))
-    return _in_whole(resized(answer, finer)[0].softmax(0).cpu().numpy(), view, image.shape[:2])
+    answer = view.answer(scores(model, [part], view.size, ask)[0], image.shape[:2])
+    finer = tuple(map(cells, view.size, part.shape[:2], answer.shape[1:]))
+    return _in_whole(resized(answer[None], finer)[0].softmax(0).cpu().numpy(), view, image.shape[:2])
 
 
 def _in_whole(part: np.ndarray, view: View, shape: tuple[int, int]) -> np.ndarray:
@@ -57,9 +57,9 @@ def predict_batch(model: EncoderDecoder, images: Sequence[np.ndarray], ask: str 
     parts = [view.cut(image) for view, image in zip(looks, images, strict=True)]
     labels = [None] * len(images)
     for index, answer in scores_each(model, parts, [view.size for view in looks], ask):
-        view = looks[index]
-        label = upsampled_argmax(answer, view.size, parts[index].shape[:2])
-        labels[index] = view.in_whole(label, images[index].shape[:2])
+        view, shape = looks[index], images[index].shape[:2]
+        label = upsampled_argmax(view.answer(answer, shape), view.size, parts[index].shape[:2])
+        labels[index] = view.in_whole(label, shape)
     return labels
 
 
