@@ -405,7 +405,7 @@ def test_epochs_without_their_run_are_not_packed(ours, tmp_path):
     state_dict = {name: tensor for name, tensor in load_file(ours).items() if "cls_emb" not in name}
     with safe_open(ours, "pt") as file:
         save_file(state_dict, tmp_path / "less.safetensors", file.metadata())
-    with pytest.raises(ValueError, match="less.safetensors does not fit this model: .* is not in the file"):
+    with pytest.raises(ValueError, match="less.safetensors holds other weights than"):
         pack([ours, tmp_path / "less.safetensors"], tmp_path / "out.safetensors")
 
 

@@ -10,6 +10,7 @@ from fashionlib.files import write_tensors
 from fashionlib.models.build import build
 from fashionlib.models.card import wrong
 from fashionlib.models.checkpoint import read_meta
+from fashionlib.weights import safe_load
 from fashionlib.weights.packed import State, packed
 
 _MAKE = ("model", "scale", "classes", "mean", "std")  # in these, checkpoints that are averaged agree
@@ -46,7 +47,10 @@ def average(paths: Sequence[str | Path], soup: bool = False) -> tuple[State, dic
             )
         if differs := [key for key in _MAKE if card[key] != cards[0][key]]:
             raise ValueError(f"{path} has another {differs[0]} than {paths[0]}: they have no average.")
-    states = [_weights(path, cards[0]) for path in paths]
+    states = [_weights(path, card, cards[0]) for path, card in zip(paths, cards, strict=True)]
+    for path, state in zip(paths, states, strict=True):
+        if {name: t.shape for name, t in state.items()} != {name: t.shape for name, t in states[0].items()}:
+            raise ValueError(f"{path} holds other weights than {paths[0]}: average the epochs of one run.")
     mean = {
         name: torch.stack([state[name].double() for state in states]).mean(0).to(tensor.dtype)
         for name, tensor in states[0].items()
@@ -56,10 +60,9 @@ def average(paths: Sequence[str | Path], soup: bool = False) -> tuple[State, dic
     return mean, cards[0] | dict(epochs=sorted(epochs))
 
 
-def _weights(path: str | Path, card: dict) -> State:
-    """All weights of the file `path`, in a network for the crop of `card`."""
-    size = dict(num_classes=len(card["classes"]), scale=card["scale"], crop=tuple(card["crop"]))
-    model = build(card["model"], init=str(path), **size)
-    if left := model.init_report.left_out:
-        raise ValueError(f"{path} is not of the make that it says it is: its {left[0]} does not fit.")
-    return model.state_dict()
+def _weights(path: str | Path, card: dict, first: dict) -> State:
+    """All weights of a file and its `card`, their position embeddings as the `first` card's crop has them."""
+    if card["crop"] == first["crop"]:
+        return safe_load(path)
+    size = dict(num_classes=len(card["classes"]), scale=card["scale"], crop=tuple(first["crop"]))
+    return build(card["model"], init=str(path), **size).state_dict()
