@@ -26,6 +26,7 @@ OVERLAP_PHOTOS = 500  # overlaps are counted on at most this many photos
 ROWS = 15  # a table that could be long shows this many rows and says how many there are
 EXIF_ORIENTATION = 0x0112
 
+_TITLE = "# Audit of `"
 _NAMES = dict(enumerate(CATEGORIES)) | PERSON
 
 
@@ -37,11 +38,14 @@ def audit(raw_folder, out=None, data_folder=None, progress: bool = True) -> str:
     and photos are counted on the page instead.
     """
     folder = Path(raw_folder).resolve()
+    data_folder = Path(data_folder) if data_folder else paths.home() / "data" / folder.name
+    if out:
+        files.claim_file(out, "an audit page", [folder, data_folder], _is_audit)
     instances, problems = raw.check(folder)
     photos = _look_at_all(folder, instances, progress)
-    splits = _read_splits(Path(data_folder) if data_folder else paths.home() / "data" / folder.name)
+    splits = _read_splits(data_folder)
     page = "\n\n".join([
-        f"# Audit of `{folder.name}`",
+        f"{_TITLE}{folder.name}`",
         _summary(instances, photos),
         _problems(problems, photos),
         _sizes(problems, photos),
@@ -53,6 +57,11 @@ def audit(raw_folder, out=None, data_folder=None, progress: bool = True) -> str:
     if out:
         files.write_text(out, page)
     return page
+
+
+def _is_audit(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_TITLE)) == _TITLE.encode()
 
 
 # what is read from the photos ------------------------------------------------------------------------------

@@ -20,11 +20,12 @@ from mmseg.models import EncoderDecoder
 from torch import Tensor, nn
 
 from fashionlib import models
-from fashionlib.files import whole
+from fashionlib.files import claim_file, whole
 
 OPSET = 17  # the first with layer normalisation as one operator
 STRIDE = 16  # sides of the convolutional rows' inputs are multiples of it
 TOLERANCE = 1e-3  # largest difference of logits, as a share of their standard deviation
+_PRODUCER = "producer", "fashionlib"  # stands in the metadata of every graph
 _INSTALL = "pip install -c constraints.txt -e '.[onnx]'"
 
 
@@ -54,8 +55,10 @@ def export(
     """
     if not importlib.util.find_spec("onnxruntime"):
         raise ValueError(f"An exported graph is checked with onnxruntime, which is not installed: {_INSTALL}")
-    if isinstance(model, (str, PathLike)):
-        model = models.load(checkpoint(Path(model)))
+    given = [checkpoint(Path(model))] if isinstance(model, (str, PathLike)) else []
+    claim_file(out, "an exported graph", given, _is_ours)
+    if given:
+        model = models.load(given[0])
     size = tuple(size) if size else own_size(model.meta)
     step = models.patch_size(model.meta["model"], model.meta["scale"]) or STRIDE
     if any(side % step or side <= 0 for side in size):
@@ -80,6 +83,17 @@ def own_size(info: dict) -> tuple[int, int]:
     if info["test_cfg"]["mode"] == "slide":
         return tuple(info["test_cfg"]["crop_size"])
     return models.fitted_size(tuple(crop), info)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether `export` wrote the file."""
+    import onnx
+
+    try:
+        facts = onnx.load(path, load_external_data=False).metadata_props
+    except Exception:  # whatever else the file is, it is not ours
+        return False
+    return any((fact.key, fact.value) == _PRODUCER for fact in facts)
 
 
 class _Graph(nn.Module):
@@ -120,8 +134,8 @@ def _describe(path: Path, info: dict, size: tuple[int, int]) -> None:
         output="logits: float32 (N, C, H, W); argmax over C is the label map",
         init="; ".join(filter(None, map(init.get, ("source", "licence", "note")))) or "not recorded",
         terms="Weights derive from the data and the initial weights named here: see THIRD_PARTY.md.",
-        producer="fashionlib",
     )
+    facts |= dict([_PRODUCER])
     proto = onnx.load(path)
     onnx.helper.set_model_props(
         proto, {key: fact if isinstance(fact, str) else json.dumps(fact) for key, fact in facts.items()}

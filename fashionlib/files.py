@@ -1,7 +1,7 @@
 """Files that are whole or not there, in folders that one process at a time works in."""
 
 import errno
-import functools
+import itertools
 import os
 import re
 import shutil
@@ -129,28 +129,20 @@ def alone(folder: str | Path, doing: str = "at work in", refuse: type[ValueError
                 folder.rmdir()
 
 
-def exclusive(doing: str) -> Callable[[Callable], Callable]:
-    """A decorator: a function ``(source, out, …)`` has its folder `out` for itself (`alone`)."""
-
-    def decorate(function: Callable) -> Callable:
-        @functools.wraps(function)
-        def alone_in_it(source, out: str | Path, *args, **options):
-            with alone(out, doing):
-                return function(source, out, *args, **options)
-
-        return alone_in_it
-
-    return decorate
-
-
 def lie_apart(out: str | Path, inputs: Iterable[str | Path]) -> None:
-    """Raise `Taken` where an input is the output `out`, lies in it or holds it, links resolved."""
+    """Raise `Taken` where an input is the output `out`, lies in it or holds it, or holds a link into it."""
     place = Path(os.path.realpath(out))
-    for path in inputs:
+
+    def within(path: str | Path) -> bool:
         real = Path(os.path.realpath(path))
-        if real == place or real in place.parents or place in real.parents:
+        return real == place or place in real.parents
+
+    for path in map(Path, inputs):
+        entries = (Path(where, name) for where, *names in os.walk(path) for name in itertools.chain(*names))
+        inside = next((p for p in (path, *(e for e in entries if e.is_symlink())) if within(p)), None)
+        if inside or Path(os.path.realpath(path)) in place.parents:
             raise Taken(
-                f"The output {out} and the input {path} are the same, or one lies in the other: "
+                f"The output {out} and the input {inside or path} are the same, or one lies in the other: "
                 "choose another place for the output."
             )
 
@@ -160,11 +152,13 @@ def claim(
     kind: str,
     inputs: Iterable[str | Path] = (),
     ours: Callable[[Path], bool] = lambda folder: False,
+    last: str = "",
 ) -> None:
     """Make sure that the folder `out` may be written to; changes nothing.
 
-    It must lie apart from the `inputs`, and be new, empty, or ours: by ``ours(out)``, or because nothing but
-    what a killed command left (`building`) is in it. Raises `Taken`; `kind` says what ours would hold.
+    It must lie apart from the `inputs`, and be new, empty, or ours: by ``ours(out)``, or because a `building`
+    was killed while it filled it, or moved what its `last` file says is whole. Raises `Taken` else; `kind`
+    says what ours would hold.
     """
     lie_apart(out, inputs)
     out = Path(out)
@@ -173,7 +167,7 @@ def claim(
     if not out.is_dir():
         raise Taken(f"{out} is no folder: choose another name.")
     foreign = sorted(p.name for p in out.iterdir() if p.name != LOCK and not p.name.startswith(UNFINISHED))
-    if foreign and not ours(out):
+    if foreign and not ours(out) and not (last and any(out.glob(f"{UNFINISHED}*/{last}"))):
         raise Taken(
             f"{out} holds {foreign[0]!r} and nothing that shows {kind} of ours: choose a new or empty folder."
         )
@@ -206,14 +200,10 @@ def building(
     is written, only a ValueError (a refusal) does that; else the next block of that key goes on.
     """
     out = Path(out)
-
-    def mine(folder: Path) -> bool:  # the second: killed while it moved
-        return ours(folder) or any(folder.glob(f"{UNFINISHED}*/{last}"))
-
-    claim(out, kind, inputs, mine)
+    claim(out, kind, inputs, ours, last)
     with alone(out, doing):
-        claim(out, kind, ours=mine)
-        part = out / f"{UNFINISHED}{key and '.'}{key}"
+        claim(out, kind, (), ours, last)
+        part = unfinished(out, key)
         recover(out, last, keep=part if key else None)
         try:
             part.mkdir(exist_ok=True)
@@ -225,6 +215,11 @@ def building(
                 raise DiskError(error.errno, out) from None  # the file it names is hidden, or gone
             raise
         _move(part, out, last)
+
+
+def unfinished(out: Path, key: str = "") -> Path:
+    """The folder that `building` fills for `out`."""
+    return out / f"{UNFINISHED}{key and '.'}{key}"
 
 
 def recover(out: Path, last: str, keep: Path | None = None) -> None:
@@ -240,7 +235,9 @@ def _move(part: Path, out: Path, last: str) -> None:
     (out / last).unlink(missing_ok=True)  # until all is there
     for path in sorted(part.iterdir(), key=lambda path: path.name == last):
         target = out / path.name
-        if target.is_dir() and not target.is_symlink():
+        if target.is_symlink():  # it may lead to a folder, which no folder can replace
+            target.unlink()
+        elif target.is_dir():
             shutil.rmtree(target)
         os.replace(path, target)
     part.rmdir()

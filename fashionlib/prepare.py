@@ -23,9 +23,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fashionlib import classes, labels, processes, reading, rle
-from fashionlib.files import LOCK, alone, whole
+from fashionlib import classes, files, labels, prepared, processes, reading, rle
+from fashionlib.files import whole
 from fashionlib.labels import Photo, Written
+from fashionlib.prepared import INFO
 from fashionlib.raw import (
     CSV,
     DESCRIPTIONS,
@@ -33,15 +34,17 @@ from fashionlib.raw import (
     TRAIN_ONLY,
     RawError,
     check,
+    check_max_bad,
     descriptions,
     image_path,
     listed,
 )
-from fashionlib.splits import split
+from fashionlib.splits import SPLITS, split
 
+FOLDERS = ("images", "labels", "splits")
 PART_ONLY = ("leave_out", "ignore", "keep")
 _VERSIONS = {"whole": 1, "shrunk": 2}  # raise them when the same input and options give other pixels
-_MARK = ".preparing"  # the fingerprint of the files that are being written
+_KIND = "prepared data"
 _LABEL_BYTES = 0.05  # of PNG a pixel, generously: Clothing Co-Parsing's label maps take 0.01
 
 
@@ -85,6 +88,8 @@ def prepare(
     while another process prepares it.
     """
     raw, out = Path(raw), Path(out)
+    processes.count(workers)
+    check_max_bad(max_bad)
     options = {
         "class_set": classes.check_name(class_set, classes.CLASS_SETS, "class set"),
         "part_only": classes.check_name(part_only, PART_ONLY, "treatment of part-only photos"),
@@ -96,12 +101,13 @@ def prepare(
     }
     if max_side is not None and max_side < 1:
         raise ValueError(f"max_side={max_side} must be a number of pixels, or None to keep the photos' size.")
-    fingerprint = _fingerprint(raw, options)
+    files.claim(out, _KIND, [raw], _is_ours, INFO)
+    fingerprint = make_fingerprint(raw, options)
+    if any(out.glob(f"{files.UNFINISHED}*")) or (out / files.LOCK).exists():
+        with files.alone(out, "preparing"):
+            files.recover(out, INFO, keep=files.unfinished(out, fingerprint))
     done = _finished(out)
-    if done and done["fingerprint"] == fingerprint:
-        if any((out / name).exists() for name in (_MARK, LOCK)):  # of a kill just before the end
-            with alone(out, "preparing"):
-                (out / _MARK).unlink(missing_ok=True)
+    if done and done["fingerprint"] == fingerprint and _is_whole(out, done):
         return done
 
     photos, left_out = _choose(raw, class_set, part_only)
@@ -109,24 +115,25 @@ def prepare(
     _refuse_if_bad(left_out, n_photos, max_bad)
     _split(raw, photos, options)  # before the work, for what it refuses
     _check_room(raw, out, photos, max_side)
-    with alone(out, "preparing"):
-        return _prepare(raw, out, options, max_bad, fingerprint, photos, left_out, workers, progress)
+    with files.building(out, INFO, "preparing", _KIND, [raw], _is_ours, key=fingerprint) as part:
+        return _prepare(raw, part, options, max_bad, fingerprint, photos, left_out, workers, progress)
 
 
 def _prepare(
     raw: Path, out: Path, options: dict, max_bad: float, fingerprint: str, photos: list[Photo],
     left_out: pd.DataFrame, workers: int | None, progress: bool,
 ) -> dict:  # fmt: skip
-    """What `prepare` writes and returns, once it knows that it can and that nobody else does."""
+    """What `prepare` writes and returns, once it knows that it can; `out` is what `files.building` gives."""
     n_photos = len(photos) + left_out.ImageId.nunique()
-    _start(out, fingerprint)
+    for name in FOLDERS:
+        (out / name).mkdir(exist_ok=True)
     max_side, order = options["max_side"], options["order"]
     work = functools.partial(labels.write, raw=raw, out=out, max_side=max_side, order=order)
     written = {photo.id: result for photo, result in _in_parallel(work, photos, workers, progress)}
     damaged = [(p.id, p.row, "bad", written[p.id].problem) for p in photos if written[p.id].problem]
     left_out = pd.concat([left_out, pd.DataFrame(damaged, columns=left_out.columns)]).sort_values("row")
     with whole(out / "left_out.csv") as path:
-        left_out.to_csv(path, index=False)
+        left_out.to_csv(path, index=False, errors="backslashreplace")  # a file's name may be anything
     _refuse_if_bad(left_out, n_photos, max_bad)
 
     splits = _split(raw, [photo for photo in photos if not written[photo.id].problem], options)
@@ -135,7 +142,7 @@ def _prepare(
             path.write_text("".join(f"{i}\n" for i in ids), encoding="utf-8")
     names = classes.CLASS_SETS[options["class_set"]]
     summary = {
-        "data": out.resolve().name,
+        "data": out.parent.resolve().name,
         "source": descriptions(raw).get("info", {}).get("source", raw.resolve().name),
         "class_set": options["class_set"],
         "classes": list(names),
@@ -145,19 +152,17 @@ def _prepare(
         "left_out": {reason: int(n) for reason, n in left_out.groupby("reason").ImageId.nunique().items()},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    with whole(out / "dataset.json") as path:
-        path.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (out / _MARK).unlink()
+    files.write_text(out / INFO, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return summary
 
 
-def _fingerprint(raw: Path, options: dict) -> str:
+def make_fingerprint(raw: Path, options: dict) -> str:
     """A hash of the raw text files' bytes, the photos' names and sizes, and the options; reads no photo."""
-    version = _VERSIONS["shrunk" if options["max_side"] else "whole"]
+    version = _VERSIONS["shrunk" if options.get("max_side") else "whole"]
     total = hashlib.sha256(json.dumps([version, options]).encode())
     for path in (raw / CSV, raw / DESCRIPTIONS, raw / OFFICIAL_VAL, raw / TRAIN_ONLY):
         if path.exists():
-            with path.open("rb") as file:
+            with reading.check_file(path, RawError).open("rb") as file:
                 total.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
     if (raw / "train").is_dir():
         with os.scandir(raw / "train") as entries:
@@ -167,9 +172,25 @@ def _fingerprint(raw: Path, options: dict) -> str:
 
 def _finished(out: Path) -> dict | None:
     """The dataset.json of a finished `prepare`, if there is one."""
-    path = out / "dataset.json"
+    path = out / INFO
     advice = "delete it to prepare anew, or choose another folder"
-    return reading.json_object(path, {"fingerprint": str}, advice) if path.exists() else None
+    return reading.json_object(path, {"fingerprint": str, "counts": dict}, advice) if path.exists() else None
+
+
+def _is_ours(out: Path) -> bool:
+    """Whether `prepare` made the folder `out`; what stands in its dataset.json is checked when it is read."""
+    return (out / INFO).exists()
+
+
+def _is_whole(out: Path, done: dict) -> bool:
+    """Whether the lists of photos, the photos and the label maps are all there; reads none of the latter."""
+    names = prepared.split_names(out)
+    try:
+        ids = {i for name in names for i in prepared.ids(out, name)}
+    except ValueError:
+        return False
+    there = [{path.stem for path in (out / name).glob("*")} for name in ("images", "labels")]
+    return {*SPLITS} <= {*names} and len(ids) == done["counts"].get("photos") and all(map(ids.__le__, there))
 
 
 def _choose(raw: Path, class_set: str, part_only: str) -> tuple[list[Photo], pd.DataFrame]:
@@ -231,29 +252,11 @@ def _check_room(raw: Path, out: Path, photos: list[Photo], max_side: int | None)
         needed += sum(image_path(raw, photo.id).stat().st_size for photo in photos)
     free = shutil.disk_usage(disk).free
     if needed > free:
+        needs, has = (tqdm.format_sizeof(size, "B") for size in (needed, free))
         raise OSError(
-            f"{out} needs about {needed / 1e9:.1f} GB but its disk has {free / 1e9:.1f} GB free: "
+            f"{out} needs about {needs} but its disk has {has} free: "
             "make room, set FASHION_HOME to another disk, or shrink the photos with max_side."
         )
-
-
-def _start(out: Path, fingerprint: str) -> None:
-    """Make `out`'s folders and mark them as unfinished; files of other inputs or options are removed."""
-    folders = [out / name for name in ("images", "labels", "splits")]
-    mark, summary = out / _MARK, out / "dataset.json"
-    if any(folder.exists() for folder in folders) and not (mark.exists() or summary.exists()):
-        raise FileExistsError(
-            f"{out} has images/, labels/ or splits/ of someone else: choose another folder."
-        )
-    if not mark.exists() or mark.read_text() != fingerprint:
-        out.mkdir(parents=True, exist_ok=True)
-        mark.write_text("stale")  # whatever happens now, no old file is taken for a finished or new one
-        summary.unlink(missing_ok=True)
-        for folder in filter(Path.exists, folders):
-            shutil.rmtree(folder)
-    for folder in folders:
-        folder.mkdir(exist_ok=True)
-    mark.write_text(fingerprint)
 
 
 def _in_parallel(

@@ -56,6 +56,13 @@ def pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
         ) from None
 
 
+def count(workers: int | None) -> int:
+    """How many processes `workers` means: None is one a core. Raises ValueError for less than 1."""
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers={workers} must be a number of processes, or None for one a core.")
+    return workers or os.cpu_count() or 1
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory was short; numpy, torch and the kernel have words of their own."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:

@@ -116,7 +116,9 @@ def listed(folder: str | Path, name: str) -> set[str]:
 def image_path(folder: str | Path, image_id: str, part: str = "train") -> Path:
     """``<folder>/<part>/<image_id>.jpg``. Raises RawError for an id that is no plain file name (``../x``)."""
     if not is_file_name(image_id):
-        raise RawError(f"The image id {image_id!r} is not a plain file name: it could lead out of {part}/.")
+        raise RawError(
+            f"The image id {image_id!r} is not a plain file name: use printable UTF-8 without / \\ and :."
+        )
     return Path(folder) / part / f"{image_id}.jpg"
 
 
@@ -137,8 +139,18 @@ def _table(csv: Path) -> pd.DataFrame:
 
 
 def _class_ids(folder: Path) -> list[int]:
-    """The class ids that may occur: 0-45, and our hair and skin where label_descriptions.json lists them."""
-    listed = {entry["id"] for entry in descriptions(folder).get("categories", [])}
+    """The class ids that may occur: 0-45, and our hair and skin where label_descriptions.json lists them.
+
+    Raises RawError where that gives one of these ids another name: its rows would get the wrong classes.
+    """
+    known = dict(enumerate(classes.CATEGORIES)) | classes.PERSON
+    listed = {entry["id"]: entry.get("name") for entry in descriptions(folder).get("categories", [])}
+    for i, name in listed.items():
+        if name is not None and name != known.get(i, name):
+            raise RawError(
+                f"{folder / DESCRIPTIONS} names the id {i} {rle.shown(str(name))}, and here it is "
+                f"{known[i]!r}: convert the data set to Fashionpedia's ids first."
+            )
     return [*range(len(classes.CATEGORIES)), *(i for i in classes.PERSON if i in listed)]
 
 
@@ -183,7 +195,7 @@ def _photo_problems(folder: Path, table: pd.DataFrame) -> dict[int, str]:
     for i, photo in table.drop_duplicates("ImageId").iterrows():
         path = image_path(folder, photo.ImageId)
         try:
-            with Image.open(path) as image:
+            with Image.open(reading.check_file(path)) as image:
                 width, height = image.size  # as stored: masks follow the file's pixels, whatever EXIF says
         except FileNotFoundError:
             found[i] = f"the photo {path} does not exist"
@@ -196,6 +208,12 @@ def _photo_problems(folder: Path, table: pd.DataFrame) -> dict[int, str]:
                     f"which is {height} x {width}"
                 )
     return found
+
+
+def check_max_bad(share: float) -> None:
+    """Raise ValueError unless `share` is one of 0 to 1."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"max_bad={share} must be a share of the photos, from 0 to 1.")
 
 
 def is_file_name(name: str) -> bool:

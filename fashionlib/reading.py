@@ -22,14 +22,21 @@ def reason(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
+def check_file(path: str | Path, refuse: type[ValueError] = ValueError) -> Path:
+    """`path`, unless it is something else than a file: reading from a pipe could wait for ever."""
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        what = "folder" if path.is_dir() else "pipe, a socket or a device"
+        raise refuse(f"{path} is a {what} and must be a file.")
+    return path
+
+
 def text(path: str | Path, refuse: type[ValueError] = ValueError) -> str:
     """The UTF-8 text of a file, with or without a byte-order mark.
 
     Raises `refuse` for what is no text, FileNotFoundError.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise refuse(f"{path} is a folder and must be a file.")
+    path = check_file(path, refuse)
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -73,9 +80,7 @@ def table(
     As strings: ids such as "0012" and "NA" stay what they are, and bad numbers can be named. `options` are
     `pandas.read_csv`'s. Raises `refuse`, FileNotFoundError.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise refuse(f"{path} is a folder and must be a file.")
+    path = check_file(path, refuse)
     try:
         found = pd.read_csv(
             path, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig", **options

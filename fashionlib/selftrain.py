@@ -11,7 +11,9 @@ mIoU 0.25 so draws masks of 0.55 (0.42 without that division). Lee: Pseudo-Label
 al., arXiv 1911.04252.
 """
 
+import hashlib
 import itertools
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,13 +25,14 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from fashionlib import classes, files, models, raw, reading, rle
+from fashionlib.prepare import make_fingerprint
+from fashionlib.sources.photos import refuse_complete
 
 _NEVER = -1e4  # a logit that wins nowhere, and can still be interpolated
 _CLASS_IDS = {str(i) for i in (*range(len(classes.CATEGORIES)), *classes.PERSON)}
 _DRAWN = ".drawn"  # label maps so far: what a stopped run goes on from
 
 
-@files.exclusive("extending a data set into")
 def extend(
     source: str | Path,
     out: str | Path,
@@ -42,7 +45,7 @@ def extend(
 
     Args:
         source: a raw folder; the photos of its ``test/`` that ``tags.csv`` lists are labelled by `model`.
-        out: a new raw folder. An interrupted run goes on where it was.
+        out: a new raw folder. The same command goes on where an interrupted one was.
         model: a model of `models.load`; None labels nothing.
         others: raw folders whose photos are added whole, such as composites (`sources.flatlay`).
         without: ids of tagged photos that stay out, such as near-duplicates of photos to be scored on.
@@ -50,11 +53,27 @@ def extend(
     Raises:
         RawError: `out` is complete already, ``tags.csv`` is missing or lacks an id of `without`, or
             a photo id occurs twice.
-        files.Busy: another process writes `out`.
+        files.Busy, files.Taken: another process writes `out`; it holds something else.
     """
-    source, out, others = Path(source), Path(out), [Path(other) for other in others]
-    if (out / raw.CSV).exists():
-        raise raw.RawError(f"{out} already holds raw data: delete it or choose another folder.")
+    folders = [Path(source), *map(Path, others)]
+    refuse_complete(out)
+    key, doing = _fingerprint(folders, model, without), "extending a data set into"
+    with files.building(out, raw.CSV, doing, "raw data", folders, key=key) as part:
+        refuse_complete(out)
+        _extend(part, *folders, model=model, without=without, progress=progress)
+    return Path(out)
+
+
+def _fingerprint(folders: list[Path], model, without: Sequence[str]) -> str:
+    """A hash of all that decides what `extend` writes."""
+    tags = folders[0] / raw.TAGS
+    drawn = [model.meta, tags.read_bytes().hex() if tags.is_file() else None] if model is not None else []
+    total = [drawn, sorted(without), *(make_fingerprint(folder, {}) for folder in folders)]
+    return hashlib.sha256(json.dumps(total, default=str).encode()).hexdigest()[:16]
+
+
+def _extend(out: Path, source: Path, *others: Path, model, without: Sequence[str], progress: bool) -> None:
+    """What `extend` writes, to a folder that may hold some of it."""
     tables = {folder: raw.read(folder) for folder in (source, *others)}
     tags = _tags(source, without) if model is not None else {}
     _check_distinct([*(set(table.ImageId) for table in tables.values()), set(tags)])
@@ -63,12 +82,12 @@ def extend(
     for folder in ("train", "test", _DRAWN):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for photo in photos:
+        reading.check_file(photo, raw.RawError)
         _link(photo, out / "train" / photo.name)
     rates = _rates(tables[source])
     drawn = [row for i in tqdm(tags, "labelling", unit="photo", mininterval=1, disable=not progress)
              for row in _rows(out, i, {c: rates.get(c, 1.0) for c in tags[i]}, model)]  # fmt: skip
     _finish(source, out, [*tables.values(), pd.DataFrame(drawn, columns=raw.COLUMNS)], model)
-    return out
 
 
 def pseudo_label(model, image: np.ndarray, rates: Mapping[int, float]) -> np.ndarray:
@@ -161,5 +180,5 @@ def _finish(source: Path, out: Path, tables: list[pd.DataFrame], model) -> None:
     name = f"{info.pop('source', source.name)} and {len(added)} photos for training alone"
     if model is not None:
         info["masks_drawn_by"] = f"{model.meta['run']}, epoch {model.meta['epoch']}"
-    raw.write(out, pd.concat(tables, ignore_index=True), name, info)
     shutil.rmtree(out / _DRAWN)
+    raw.write(out, pd.concat(tables, ignore_index=True), name, info)

@@ -22,7 +22,7 @@ def split(
 
     Raises ValueError for fractions that don't sum to 1 and for too few photos to fill every split asked for.
     """
-    if len(fractions) != len(SPLITS) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+    if len(fractions) != len(SPLITS) or min(fractions) < 0 or not abs(sum(fractions) - 1) <= 1e-6:
         raise ValueError(
             f"fractions={tuple(fractions)} must be the shares of train, val and test, with sum 1."
         )

@@ -8,8 +8,8 @@ from fashionlib.cli import EXISTING, FOLDER, main
 
 
 @main.command()
-@click.option("--photos", default=400, help="Annotated photos to draw.")
-@click.option("--seed", default=0, help="Another seed draws another sample.")
+@click.option("--photos", type=click.IntRange(1), default=400, help="Annotated photos to draw.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Another seed draws another sample.")
 def sample(photos: int, seed: int) -> None:
     """Draw the sample into raw/sample and prepare it in data/sample."""
     from fashionlib import paths
@@ -72,9 +72,9 @@ def download(data: str) -> None:
 @click.argument("prepared", type=FOLDER)
 @click.argument("out", type=FOLDER)
 @click.option("--split", default="train", help="Whose photos: train for training, test for a test.")
-@click.option("--photos", "count", default=400, help="Composites to make.")
-@click.option("--seed", default=0, help="Another seed makes other composites.")
-@click.option("--workers", type=int, help="Processes; all cores if not given.")
+@click.option("--photos", "count", type=click.IntRange(1), default=400, help="Composites to make.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Another seed makes other composites.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; all cores if not given.")
 def flatlay(prepared: Path, out: Path, **options) -> None:
     """Single garments of the PREPARED photos, alone and large on other grounds: a raw folder OUT."""
     from fashionlib.sources import flatlay
@@ -126,9 +126,11 @@ def audit(raw: Path, out: Path | None) -> None:
     default=None,
     help="Spread rare classes over the splits?  [default: not for the paper's data]",
 )
-@click.option("--max-side", type=int, help="Shrink photos whose longer side has more pixels.")
-@click.option("--max-bad", default=0.01, help="Share of unusable photos to go on with.")
-@click.option("--workers", type=int, help="Processes; all cores if not given.")
+@click.option("--max-side", type=click.IntRange(1), help="Shrink photos whose longer side has more pixels.")
+@click.option(
+    "--max-bad", type=click.FloatRange(0, 1), default=0.01, help="Share of unusable photos to go on with."
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes; all cores if not given.")
 def prepare(raw: Path, out: Path, stratify: bool | None, **options) -> None:
     """Write label maps and splits of the raw folder RAW to OUT, as MMSegmentation expects them."""
     from fashionlib.notebook import stratify_by_default

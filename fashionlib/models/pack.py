@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from fashionlib.files import write_tensors
+from fashionlib.files import claim_file, write_tensors
 from fashionlib.models.build import build
 from fashionlib.models.card import wrong
 from fashionlib.models.checkpoint import read_meta
@@ -21,11 +21,20 @@ def pack(paths: Sequence[str | Path], out: str | Path, soup: bool = False, **mor
 
     Raises ValueError unless they can be averaged, and `more` makes sense on a card.
     """
+    claim_file(out, "a packed checkpoint", paths, _is_packed)
     state, info = average(paths, soup)
     info |= dict(packed="int8") | more
     if problem := wrong(info):
         raise ValueError(f"{out} is not written: {problem}.")
     return write_tensors(out, packed(state), {"fashionlib": json.dumps(info)})
+
+
+def _is_packed(path: Path) -> bool:
+    """Whether `pack` wrote the file: not an epoch that was given last, with OUT forgotten."""
+    try:
+        return "packed" in read_meta(path)
+    except (ValueError, OSError):
+        return False
 
 
 def average(paths: Sequence[str | Path], soup: bool = False) -> tuple[State, dict]:

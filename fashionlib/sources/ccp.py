@@ -66,9 +66,9 @@ _BACKGROUND = {
 }
 
 
-@files.exclusive("converting to")
+@photos.writes_raw("converting to")
 def convert(src: str | Path, out: str | Path, workers: int | None = None, progress: bool = True) -> Path:
-    """Write the data set at `src` to `out` in the raw layout and return `out`.
+    """Write the data set at `src` to the new folder `out` in the raw layout; returns `out`.
 
     The 900 photos with a label map go to ``train/``, the 1,094 with tags only to ``test/``. Hair and
     skin become the categories 46 and 47. Raises `raw.RawError` naming the file that is missing,
@@ -80,7 +80,7 @@ def convert(src: str | Path, out: str | Path, workers: int | None = None, progre
     if not labelled:
         raise raw.RawError(f"{src} holds no annotations/pixel-level/*.mat: give the unpacked archive.")
     all_photos = sorted((src / "photos").glob("*.jpg"))
-    out = photos.new_folder(out, all_photos)
+    photos.make_room(out, all_photos)
     rows = photos.in_parallel(
         partial(_convert_photo, src, out, category_ids), labelled, workers, progress, "Clothing Co-Parsing"
     )
@@ -92,7 +92,6 @@ def convert(src: str | Path, out: str | Path, workers: int | None = None, progre
     tags = pd.DataFrame(_tags(src, category_ids), columns=["ImageId", "ClassId"])
     files.write_csv(out / raw.TAGS, tags)
     raw.write(out, instances, SOURCE, {"url": URL, "licence": "Apache-2.0 (labels and release)"})
-    return out
 
 
 def _tags(src: Path, category_ids: list[int | None]) -> list[tuple[str, int]]:
@@ -158,7 +157,7 @@ def _read_mat(path: Path, name: str) -> np.ndarray:
     if not path.exists():
         raise raw.RawError(f"{path} is missing: give the unpacked Clothing Co-Parsing archive.")
     try:
-        return np.asarray(scipy.io.loadmat(path, variable_names=[name])[name])
+        return np.asarray(scipy.io.loadmat(reading.check_file(path), variable_names=[name])[name])
     except Exception as error:  # scipy raises many kinds on a damaged file
         said = reading.reason(error)
         raise raw.RawError(f"{path} holds no readable {name!r} ({said}): fetch it again.") from None

@@ -49,7 +49,7 @@ class Photo:
     instances: list[tuple[int, str, list | dict]]
 
 
-@files.exclusive("converting to")
+@photos.writes_raw("converting to")
 def convert(
     src: str | Path,
     out: str | Path,
@@ -70,12 +70,14 @@ def convert(
     other sizes. An instance that covers no pixel is dropped. Reading the 542 MB of the training
     split's JSON takes a few GB of memory.
     """
+    raw.check_max_bad(max_bad)
+    files.lie_apart(Path(out).parent, [_root(Path(src))])  # that of a JSON file
     splits = {path.name: _read(path) for path in _json_files(Path(src))}
     annotated = [photo for split in splits.values() for photo in split]
     _check_unique(annotated)
     taken = {photo.path for photo in annotated}
     unlabelled = [path for path in sorted((_root(Path(src)) / "test").glob("*.jpg")) if path not in taken]
-    out = photos.new_folder(out, unlabelled + [path for path in taken if path.exists()])
+    photos.make_room(out, unlabelled + [path for path in taken if path.exists()])
 
     results = photos.in_parallel(partial(_convert_photo, out), annotated, workers, progress, SOURCE)
     rows, left_out = [], {}
@@ -99,7 +101,6 @@ def convert(
     raw.write(
         out, pd.DataFrame(rows, columns=list(raw.COLUMNS)), SOURCE, {"url": URL, "licence": "THIRD_PARTY.md"}
     )
-    return out
 
 
 def _root(src: Path) -> Path:

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from PIL import ExifTags, Image, ImageOps
 
-from fashionlib import classes, files, raw, reading, rle
+from fashionlib import classes, raw, reading, rle
 from fashionlib.sources import photos
 
 TABLE = "classes.csv"
@@ -40,7 +40,7 @@ _BACKGROUND = -1
 _SHOWN = 5  # unknown colours that a sentence names
 
 
-@files.exclusive("converting to")
+@photos.writes_raw("converting to")
 def convert(
     src: str | Path,
     out: str | Path,
@@ -56,8 +56,8 @@ def convert(
     """
     src = Path(src)
     class_ids, by_colour = _read_table(Path(table) if table else src / TABLE)
-    found = _photos(src / "photos")
-    masks = {path.stem: path for path in sorted((src / "masks").glob("*.png"))}
+    found = _pictures(src / "photos", _SUFFIXES, "photo")
+    masks = _pictures(src / "masks", (".png",), "mask")
     if not masks:
         raise raw.RawError(
             f"{src / 'masks'} holds no .png: put a painted mask <id>.png there for photos/<id>.jpg."
@@ -66,7 +66,7 @@ def convert(
     if stray:
         raise raw.RawError(f"{stray} has no photo of the same name in {src / 'photos'}.")
 
-    out = photos.new_folder(out, found.values())
+    photos.make_room(out, found.values())
     pairs = [(found[photo_id], path) for photo_id, path in masks.items()]
     convert_pair = partial(_convert_pair, out, class_ids, by_colour)
     rows = sum(photos.in_parallel(convert_pair, pairs, workers, progress, "masks"), [])
@@ -74,32 +74,42 @@ def convert(
         if photo_id not in masks:
             _save_photo(path, out / "test" / f"{photo_id}.jpg")
     raw.write(out, pd.DataFrame(rows, columns=list(raw.COLUMNS)), f"folder {src.resolve().name}")
-    return out
 
 
-def _photos(folder: Path) -> dict[str, Path]:
-    """Id -> file of the photos in `folder`, sorted; RawError where two would get the same id."""
+def _pictures(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
+    """Id -> file of the pictures in `folder`, sorted.
+
+    RawError where two would get the same id, or one has another suffix than `suffixes`.
+    """
     found: dict[str, Path] = {}
     for path in sorted(folder.glob("*")):
-        if path.suffix.lower() not in _SUFFIXES:
+        if path.suffix.lower() not in Image.registered_extensions():
             continue
         if path.stem in found:
             raise raw.RawError(
-                f"{path} and {found[path.stem].name} would get the same id: rename one and its mask."
+                f"{path} and {found[path.stem].name} would get the same id: keep one, or rename it."
             )
         raw.image_path("", path.stem)  # a name that a list of ids can't hold is refused here
         found[path.stem] = path
+    for path in found.values():
+        if path.suffix.lower() not in suffixes:
+            raise raw.RawError(f"{path} is no {what} of the kind {' '.join(suffixes)}: save it as one.")
     return found
 
 
 def _read_table(path: Path) -> tuple[dict[int, int], bool]:
     """Colour (0xrrggbb) or value -> class id, and whether the keys are colours."""
     try:
+        reading.check_file(path, raw.RawError)
         table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
     except FileNotFoundError:
         raise raw.RawError(
             f"{path} is missing: it says which colour is which class, as in '#ff0000,dress'."
         ) from None
+    except raw.RawError:
+        raise
+    except UnicodeDecodeError:
+        raise raw.RawError(f"{path} is no UTF-8 text: save it with the encoding UTF-8.") from None
     except (ValueError, pd.errors.ParserError) as error:
         raise raw.RawError(
             f'{path} can\'t be read ({str(error).strip()}): quote names with commas, as in "bag, wallet".'
@@ -195,13 +205,16 @@ def _values(path: Path) -> np.ndarray:
 
 
 def _open(path: Path) -> Image.Image:
-    """A decoded image; RawError if that fails."""
+    """A decoded image; RawError if that fails, or if it is one of several in the file."""
     try:
-        image = Image.open(path)
+        image = Image.open(reading.check_file(path))
+        frames = getattr(image, "n_frames", 1)
         image.load()
         image.getexif()
     except reading.DAMAGED as error:
         raise raw.RawError(f"{path} can't be read ({reading.reason(error)}).") from None
+    if frames > 1 and image.format != "MPO":  # a phone's JPEG with a second picture, such as a map of depth
+        raise raw.RawError(f"{path} holds {frames} pictures: save the one that is meant.")
     return image
 
 
@@ -209,7 +222,7 @@ def _save_photo(photo: Path, target: Path) -> tuple[int, int]:
     """Put a photo at `target` as it is seen, JPEG files untouched where possible; returns (height, width)."""
     image = _open(photo)
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-    if image.format == "JPEG" and not turned:
+    if image.format in ("JPEG", "MPO") and not turned:
         shutil.copyfile(photo, target)
         return image.height, image.width
     seen = ImageOps.exif_transpose(image).convert("RGB")

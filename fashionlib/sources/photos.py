@@ -1,6 +1,6 @@
 """What every source does with photos: make room in the raw folder, read sizes, use all cores."""
 
-import os
+import functools
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -8,43 +8,56 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from fashionlib import processes, raw, reading
-from fashionlib.files import LOCK
+from fashionlib import files, processes, raw, reading
 
 SUBFOLDERS = ("train", "test")
 CHUNK = 8  # photos that a process is given at once
 CSV_BYTES = 5  # a photo's rows seldom exceed a fifth of its file
 
 
-def new_folder(out: str | Path, photos: Iterable[Path]) -> Path:
-    """`out` with empty ``train/`` and ``test/`` and room for copies of `photos`.
+def writes_raw(doing: str) -> Callable[[Callable], Callable]:
+    """A decorator: a function ``(source, out, …)`` fills a folder that becomes `out` when it returns.
 
-    What an interrupted conversion left in the two is removed. A folder that has its ``train.csv`` is
-    complete, since every source writes that file last, and refused: raw data is never changed.
+    It is refused where `out` is not new (`files.building`): raw data is never changed.
     """
-    out = Path(out)
-    if (out / raw.CSV).exists():
-        raise raw.RawError(f"{out} already holds converted data: delete it or choose another folder.")
-    known = {LOCK, *SUBFOLDERS, raw.DESCRIPTIONS, raw.OFFICIAL_VAL, raw.TAGS, raw.TRAIN_ONLY, "left_out.csv"}
-    foreign = sorted(path.name for path in out.glob("*") if path.name not in known)
-    if foreign:
-        raise raw.RawError(f"{out} holds {foreign[0]!r}, which no conversion wrote: choose another folder.")
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def into_new_folder(source, out: str | Path, *args, **options) -> Path:
+            refuse_complete(out)
+            with files.building(out, raw.CSV, doing, "raw data", [source]) as part:
+                refuse_complete(out)  # what another process did meanwhile, or before it was killed
+                function(source, part, *args, **options)
+            return Path(out)
+
+        return into_new_folder
+
+    return decorate
+
+
+def refuse_complete(out: str | Path) -> None:
+    """Raise RawError where `out` has its ``train.csv``, which every source writes last."""
+    if (Path(out) / raw.CSV).exists():
+        raise raw.RawError(f"{out} already holds raw data: delete it or choose another folder.")
+
+
+def make_room(part: Path, photos: Iterable[Path]) -> None:
+    """``train/`` and ``test/`` in `part` (`writes_raw`), if there is room for copies of `photos`."""
+    photos = list(photos)
+    for path in photos:
+        raw.image_path("", reading.check_file(path, raw.RawError).stem)  # a name that a list of ids can hold
     for name in SUBFOLDERS:
-        shutil.rmtree(out / name, ignore_errors=True)
-        (out / name).mkdir(parents=True)
+        (part / name).mkdir()
     needed = sum(photo.stat().st_size for photo in photos) * (CSV_BYTES + 1) // CSV_BYTES
-    free = shutil.disk_usage(out).free
-    if needed > free:
-        raise raw.RawError(
-            f"{out} needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: choose another disk."
-        )
-    return out
+    if needed > (free := shutil.disk_usage(part).free):
+        needs, has = (tqdm.format_sizeof(size, "B") for size in (needed, free))
+        raise raw.RawError(f"{part.parent} needs {needs}, {has} are free: choose another disk.")
 
 
 def size(photo: Path) -> tuple[int, int]:
     """(height, width) of the pixels as stored, read from the file's head; an EXIF turn is not applied."""
     try:
-        with Image.open(photo) as image:
+        with Image.open(reading.check_file(photo)) as image:
             return image.height, image.width
     except FileNotFoundError:
         raise raw.RawError(f"The photo {photo} is missing.") from None
@@ -56,7 +69,7 @@ def in_parallel(
     function: Callable, items: Sequence, workers: int | None = None, progress: bool = True, what: str = ""
 ) -> Iterator:
     """``function(item)`` for each item, in order, on `workers` processes (default: one a core)."""
-    workers = min(workers or os.cpu_count() or 1, -(-len(items) // CHUNK) or 1)  # none that has nothing to do
+    workers = min(processes.count(workers), -(-len(items) // CHUNK) or 1)  # none that has nothing to do
     bar = {"total": len(items), "desc": what, "unit": "photo", "disable": not progress, "mininterval": 1}
     if workers == 1:
         yield from tqdm(map(function, items), **bar)

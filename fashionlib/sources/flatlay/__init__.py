@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fashionlib import classes, files, raw, rle
+from fashionlib import classes, raw, rle
 from fashionlib.prepared import ids, info, label_map
 from fashionlib.sources import photos
 from fashionlib.sources.flatlay import pieces, scene
 
 
-@files.exclusive("laying garments into")
+@photos.writes_raw("laying garments into")
 def make(
     prepared: str | Path,
     out: str | Path,
@@ -44,6 +44,8 @@ def make(
     """
     if count < 1:
         raise ValueError(f"{count} is not a number of composites: ask for at least 1.")
+    if seed < 0:
+        raise ValueError(f"seed={seed} is negative: give 0 or more.")
     prepared = Path(prepared)
     dataset, ids = _read(prepared, split)
     find = partial(_find, prepared, _class_ids(dataset["class_set"]))
@@ -52,12 +54,11 @@ def make(
         raise ValueError(f"No photo of {prepared}'s split {split!r} shows a garment that is whole.")
     drawn = _draw(found, count, np.random.default_rng((seed, 0)))
     jobs = [(f"flat-{split}-{i:04}", piece, (seed, 1, i)) for i, piece in enumerate(drawn)]
-    out = photos.new_folder(out, [])
+    photos.make_room(out, [])
     rows = list(photos.in_parallel(partial(_compose, prepared, out), jobs, workers, progress, "flat-lays"))
     frame = pd.DataFrame(rows, columns=list(raw.COLUMNS[:5]))
     info = {"split": split, "seed": seed, "origins": {name: piece.photo for name, piece, _ in jobs}}
     raw.write(out, frame, f"flat-lays of {dataset['source']}", info)
-    return out
 
 
 def _read(prepared: Path, split: str) -> tuple[dict, list[str]]:

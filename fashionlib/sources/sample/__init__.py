@@ -4,8 +4,7 @@ It makes every command of this project work offline and in minutes. It is drawn,
 numbers measured on it say that the pipeline learns, nothing about real garments.
 """
 
-import os
-import shutil
+import re
 from functools import partial
 from pathlib import Path
 
@@ -15,15 +14,13 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from fashionlib import processes, raw, rle
-from fashionlib.files import LOCK, alone
+from fashionlib import files, processes, raw, rle
 
 from .plan import Scene, plan
 from .scenes import draw
 
 TEST_PHOTOS = 16  # without annotation, for the cut-outs
 QUALITY = 90  # JPEG
-_PART = ".drawing"  # what is there so far, within the folder
 
 
 def make(
@@ -42,17 +39,15 @@ def make(
     """
     if photos < 1:
         raise ValueError(f"photos={photos} is not a number of photos to draw: give at least 1.")
-    out = Path(out)
-    with alone(out, "drawing the sample into"):
-        _refuse_foreign(out)
-        _draw(out / _PART, photos, seed, workers, progress)
-        _put(out / _PART, out)
-    return out
+    if seed < 0:
+        raise ValueError(f"seed={seed} is negative: give 0 or more.")
+    with files.building(out, raw.CSV, "drawing the sample into", "a drawn sample", ours=_is_drawn) as part:
+        _draw(part, photos, seed, workers, progress)
+    return Path(out)
 
 
 def _draw(part: Path, photos: int, seed: int, workers: int | None, progress: bool) -> None:
     """The whole sample in the new folder `part`."""
-    shutil.rmtree(part, ignore_errors=True)
     jobs = [(f"train/drawn_{i:04d}", scene, (seed, 1, i)) for i, scene in enumerate(plan(photos, seed))]
     jobs += [
         (f"test/drawn_t{i:02d}", scene, (seed, 2, i)) for i, scene in enumerate(plan(TEST_PHOTOS, seed + 1))
@@ -66,26 +61,14 @@ def _draw(part: Path, photos: int, seed: int, workers: int | None, progress: boo
     raw.write(part, frame, source="sample", info={"photos": photos, "seed": seed})
 
 
-def _put(part: Path, out: Path) -> None:
-    """Move the sample in `part` over what is in `out`, train.csv last: it says that all is there."""
-    (out / raw.CSV).unlink(missing_ok=True)
-    for path in sorted(part.iterdir(), key=lambda path: path.name == raw.CSV):
-        if (out / path.name).is_dir():
-            shutil.rmtree(out / path.name)
-        path.rename(out / path.name)
-    part.rmdir()
-
-
-def _refuse_foreign(out: Path) -> None:
-    ours = (out / _PART).exists() or (out / "train" / "drawn_0000.jpg").exists()
-    if not ours and any(path.name != LOCK for path in out.iterdir()):
-        raise FileExistsError(
-            f"{out} holds something else than a drawn sample: give another folder or remove it."
-        )
+def _is_drawn(folder: Path) -> bool:
+    """Whether `folder` holds a sample, and no other photos in the folders that another sample replaces."""
+    names = [path.name for part in ("train", "test") for path in (folder / part).glob("*")]
+    return "drawn_0000.jpg" in names and all(re.fullmatch(r"drawn_t?\d+\.jpg", name) for name in names)
 
 
 def _run(function, jobs, workers: int | None, progress: bool):
-    workers = workers or os.cpu_count() or 1
+    workers = processes.count(workers)
     bar = partial(tqdm, total=len(jobs), desc="Drawing", unit="photo", disable=not progress)
     if workers == 1:
         return list(bar(map(function, jobs)))
