@@ -169,7 +169,8 @@ def claim(
     foreign = sorted(p.name for p in out.iterdir() if p.name != LOCK and not p.name.startswith(UNFINISHED))
     if foreign and not ours(out) and not (last and any(out.glob(f"{UNFINISHED}*/{last}"))):
         raise Taken(
-            f"{out} holds {foreign[0]!r} and nothing that shows {kind} of ours: choose a new or empty folder."
+            f"{out} holds {foreign[0]!r} and nothing that shows {kind} of ours: "
+            "choose another folder, new or empty."
         )
 
 

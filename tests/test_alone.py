@@ -157,7 +157,7 @@ RAW_FOLDERS = {  # who writes one -> the call with an unused source and its fold
 def test_a_second_process_that_writes_a_raw_folder_is_refused(command, two, tmp_path):
     write, words = RAW_FOLDERS[command]
     with pytest.raises(files.Busy, match=f"Another process is {words} .*/raw: wait"):
-        write(tmp_path, two(tmp_path / "raw"), progress=False)
+        write(tmp_path / "source", two(tmp_path / "raw"), progress=False)
     assert [path.name for path in (tmp_path / "raw").iterdir()] == [files.LOCK]
 
 

@@ -14,7 +14,6 @@ from fashionlib import cli, prepare, prepared, raw
 from fashionlib.window import LoadWindow, Span
 
 CASES = [*RAW, *SOURCES, *STAGES]
-COMPLETE = ("train.csv", "dataset.json", "report.csv")  # say that a folder is whole
 
 
 def test_sixty_distinct_inputs():
@@ -35,14 +34,14 @@ def test_a_bad_input_is_one_sentence_and_leaves_nothing_half_done(case, tmp_path
     assert re.search(case.sentence, said), said
     assert "\n" not in said and len(said.replace(str(tmp_path), "")) < 700
     assert {path for path in source.rglob("*")} == before
-    assert not [path for path in out.rglob("*") if path.name in COMPLETE or ".part" in path.name]
+    assert not any(out.rglob("*"))
 
 
 COMMANDS = [  # id of a case, and how its input gets to its door from the command line
     ("csv-open-quote", "prepare {source} {out} --workers 1"),
     ("csv-column-twice", "audit {source}"),
     ("descriptions-categories-words", "prepare {source} {out}"),
-    ("prepare-over-torn", "prepare {source} {source}"),
+    ("prepare-over-torn", "prepare {source}/raw {source}/out"),
     ("fashionpedia-deep", "convert fashionpedia {source} {out}"),
     ("fashionpedia-polygon-outside", "convert fashionpedia {source} {out}"),
     ("ccp-negative-label", "convert ccp {source} {out}"),
@@ -68,6 +67,57 @@ def test_the_command_line_says_no_more_than_the_sentence(name, command, tmp_path
     (said,) = (line for line in result.stderr.splitlines() if line.startswith("Error: "))
     assert re.search(case.sentence, said), said
     assert "Traceback" not in result.output and not result.stdout
+
+
+WRITERS = ["convert ccp", "convert fashionpedia", "convert folder", "prepare", "flatlay", "extend"]
+
+
+def refused(tmp_path, *words) -> str:
+    """The sentence of a command that fails and changes no file below `tmp_path`."""
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    result = CliRunner().invoke(cli.main, [*map(str, words)])
+    assert isinstance(result.exception, SystemExit) and result.exit_code == 1, result.output
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+    return result.stderr
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_folder_that_is_not_ours_is_left_alone(command, tmp_path):
+    of_raw.folder()(tmp_path / "source")
+    for name in ("train/holiday.jpg", "test/a.jpg", "images/b.jpg", "notes/.x.12.part"):
+        file(f"out/{name}", "mine")(tmp_path)
+    said = refused(tmp_path, *command.split(), tmp_path / "source", tmp_path / "out")
+    assert re.search("out holds 'images' and nothing that shows .* of ours: choose another folder", said)
+
+
+NESTED = {
+    "itself": (".", "."),
+    "below": (".", "train/out"),
+    "above": ("train", "."),
+    "link": ("../link", "."),
+}
+
+
+@pytest.mark.parametrize("command", WRITERS)
+@pytest.mark.parametrize("how", NESTED)
+def test_input_and_output_lie_apart(command, how, tmp_path):
+    folder = tmp_path / "folder"
+    of_raw.folder()(folder)
+    (folder / raw.CSV).unlink()
+    (tmp_path / "link").symlink_to(folder / "train")
+    said = refused(tmp_path, *command.split(), *(folder / name for name in NESTED[how]))
+    assert "are the same, or one lies in the other: choose another place for the output" in said
+
+
+def test_photos_that_lead_into_the_output_stay(tmp_path):
+    of_raw.folder("b,1 2,3,4,0,", "b,1 2,3,4,1,")(tmp_path / "raw")
+    words = "--fractions", 1, 0, 0, "--workers", 1
+    prepare.prepare(tmp_path / "raw", tmp_path / "out", fractions=(1, 0, 0), workers=1, progress=False)
+    photo = tmp_path / "raw" / "train" / "a.jpg"
+    photo.unlink()
+    photo.symlink_to(tmp_path / "out" / "images" / "a.jpg")
+    said = refused(tmp_path, "prepare", tmp_path / "raw", tmp_path / "out", "--seed", 1, *words)
+    assert f"the input {photo} are the same, or one lies in the other" in said
 
 
 def test_a_bad_mask_fails_its_photo_alone(tmp_path):
@@ -98,14 +148,14 @@ ACCEPTED = {  # what is unusual and still says what it says
 
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_what_is_unusual_and_harmless_is_prepared_as_ever(name, tmp_path):
-    ACCEPTED[name](tmp_path)
-    out = tmp_path / "out"
-    made = prepare.prepare(tmp_path, out, fractions=(1, 0, 0), max_bad=0, workers=1, progress=False)
+    source, out = tmp_path / "raw", tmp_path / "out"
+    ACCEPTED[name](source)
+    made = prepare.prepare(source, out, fractions=(1, 0, 0), max_bad=0, workers=1, progress=False)
     counts = made["counts"]
     assert (counts["photos"], counts["instances"]) == (2, 2)
     label = prepared.label_map(out, "b", 28)
     assert label.ravel(order="F").tolist() == [20, 20] + [0] * 10
-    assert (out / "images" / "b.jpg").read_bytes() == (tmp_path / "train" / "b.jpg").read_bytes()
+    assert (out / "images" / "b.jpg").read_bytes() == (source / "train" / "b.jpg").read_bytes()
     window = LoadWindow((4, 3), (1, 1), (3, 4))
     whole = window.read_photo(str(out / "images" / "b.jpg"), Span(3, 3, 0, 3), Span(4, 4, 0, 4))
     assert whole.shape == (3, 4, 3)  # what training sees of it

@@ -182,7 +182,7 @@ def test_rare_classes_are_drawn_more_often_than_they_are_worn():
 
 def test_bad_input_is_one_sentence(prepared, tmp_path):
     with pytest.raises(FileNotFoundError, match="fashionlib prepare"):
-        make(tmp_path, tmp_path / "raw")
+        make(tmp_path / "none", tmp_path / "raw")
     with pytest.raises(ValueError, match="Unknown split 'trian'. Did you mean 'train'"):
         make(prepared, tmp_path / "raw", split="trian")
     with pytest.raises(ValueError, match="at least 1"):

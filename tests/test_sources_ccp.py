@@ -5,7 +5,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from fashionlib import classes, paths, raw, rle
+from fashionlib import classes, files, paths, raw, rle
 from fashionlib.sources import ccp
 
 REAL = paths.PROJECT.parent / "shared" / "data" / "clothing-co-parsing"
@@ -52,18 +52,37 @@ def test_the_59_names_are_all_either_a_category_or_background():
 
 def test_a_converted_folder_is_never_written_to_again(release, tmp_path):
     convert(release, tmp_path)
-    with pytest.raises(raw.RawError, match="already holds converted data"):
+    with pytest.raises(raw.RawError, match="already holds raw data"):
         convert(release, tmp_path)
 
 
-def test_an_interrupted_conversion_starts_again_but_spares_what_is_not_its_own(release, tmp_path):
-    (tmp_path / "raw" / "train").mkdir(parents=True)
-    (tmp_path / "raw" / "train" / "left.jpg").touch()
+def test_a_killed_conversion_starts_again(release, tmp_path):
+    left = tmp_path / "raw" / files.UNFINISHED / "train" / "left.jpg"
+    left.parent.mkdir(parents=True)
+    left.touch()
     out = convert(release, tmp_path)
-    assert not (out / "train" / "left.jpg").exists()
-    (out / "train.csv").rename(out / "thesis.tex")
-    with pytest.raises(raw.RawError, match="thesis.tex"):
+    assert not (out / "train" / "left.jpg").exists() and not left.parent.exists()
+    raw.read(out)
+
+
+def test_a_conversion_killed_while_it_moves_what_is_done_is_whole_with_the_next_command(release, tmp_path):
+    out = convert(release, tmp_path)
+    (out / files.UNFINISHED).mkdir()
+    for name in ("train", raw.CSV):
+        (out / name).rename(out / files.UNFINISHED / name)
+    with pytest.raises(raw.RawError, match="already holds raw data"):
         convert(release, tmp_path)
+    assert len(raw.read(out)) and not (out / files.UNFINISHED).exists()
+
+
+def test_a_stopped_conversion_leaves_nothing(release, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ccp.photos, "in_parallel", stop)
+    with pytest.raises(KeyboardInterrupt):
+        convert(release, tmp_path)
+    assert not (tmp_path / "raw").exists()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +115,7 @@ def test_a_defect_is_one_sentence_and_leaves_no_csv(release, tmp_path, break_it,
     with pytest.raises(raw.RawError, match=sentence) as caught:
         convert(release, tmp_path)
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "raw" / "train.csv").exists()
+    assert not (tmp_path / "raw").exists()
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="../shared/data/clothing-co-parsing is not on this machine")

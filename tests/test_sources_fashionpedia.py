@@ -138,7 +138,7 @@ def test_a_defect_is_one_sentence(tmp_path, file, sentence):
 
 def test_a_folder_without_json_and_a_photo_in_both_splits(tmp_path):
     with pytest.raises(raw.RawError, match="neither instances_attributes_train2020.json nor"):
-        convert(tmp_path, tmp_path)
+        convert(tmp_path / "none", tmp_path)
     with pytest.raises(raw.RawError, match="'a' is listed twice"):
         convert(write(tmp_path / "src", content(dress()), content(dress())), tmp_path)
 

@@ -108,7 +108,7 @@ SOFT[0, 0], SOFT[1, 1] = (254, 0, 0), (254, 0, 0)
         ({"table": "colour,class\n#ff0000,dress\n#00ff00,bag, wallet\n"}, "quote names with commas"),
         ({"size": (4, 2)}, "a.png is 2 high and 3 wide, its photo as it is seen 2 high and 4 wide"),
         ({"mask_name": "b.png"}, "b.png has no photo of the same name"),
-        ({"mask_name": "a.bmp"}, "masks holds no .png"),
+        ({"mask_name": "a.bmp"}, "a.bmp is no mask of the kind .png: save it as one"),
         ({"photos": ("a.jpg", "a.png")}, "a.png and a.jpg would get the same id"),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_defect_is_one_sentence(tmp_path, changes, sentence):
     with pytest.raises(raw.RawError, match=sentence) as caught:
         convert(make(tmp_path / "src", **changes), tmp_path)
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "raw" / "train.csv").exists()
+    assert not (tmp_path / "raw").exists()
 
 
 def test_a_damaged_photo_and_a_damaged_mask(tmp_path):

@@ -142,7 +142,7 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path, monkeypatch):
 
 def test_a_folder_with_other_data_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("a")
-    with pytest.raises(FileExistsError, match="holds something else than a drawn sample"):
+    with pytest.raises(FileExistsError, match="holds 'mine.txt' and nothing that shows a drawn sample"):
         sample.make(tmp_path, 4)
 
 

@@ -4,6 +4,7 @@ A case writes its input into a folder and knocks; the library has to answer with
 """
 
 import io
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -51,6 +52,17 @@ def change(base: Build, name: str, content: str | bytes | None) -> Build:
             (folder / name).mkdir(parents=True)
         else:
             file(name, content)(folder)
+
+    return build
+
+
+def pipe(base: Build, name: str) -> Build:
+    """`base`, where then a named pipe takes the place of the file `name`: who reads it waits for ever."""
+
+    def build(folder: Path) -> None:
+        base(folder)
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
 
     return build
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from fashionlib import prepare as preparing
 from fashionlib import raw
 
-from . import Case, cases, change, file, huge_jpeg, huge_png, picture, without
+from . import Case, cases, change, file, huge_jpeg, huge_png, picture, pipe, without
 
 HEADER = ",".join(raw.COLUMNS)
 GOOD = "a,1 2,3,4,0,"
@@ -63,6 +63,7 @@ BAD_FILES = cases(
     read,
     ("missing", without(folder(), raw.CSV), r"train\.csv does not exist: is .* a raw folder\?"),
     ("folder", table(None), r"train\.csv is a folder and must be a file"),
+    ("pipe", pipe(folder(), raw.CSV), r"train\.csv is a pipe, a socket or a device and must be a file"),
     ("empty", table(""), r"train\.csv can't be read as CSV: No columns"),
     ("no-rows", table(HEADER), r"train\.csv has no rows below its header"),
     ("no-column", folder(header=HEADER.replace("Width", "W")),
@@ -147,6 +148,9 @@ DESCRIPTIONS = cases(
     ("latin-1", described(b'{"info": "\xe9"}'), r"label_descriptions\.json is no UTF-8 text \(byte 10\)"),
     ("deep", described("[" * 100_000), r"label_descriptions\.json is not valid JSON \(maximum recursion"),
     ("folder", described(None), r"label_descriptions\.json is a folder and must be a file"),
+    ("pipe", pipe(folder(), raw.DESCRIPTIONS), r"label_descriptions\.json is a pipe, a socket or"),
+    ("other-names", described('{"categories": [{"id": 0, "name": "n0"}, {"id": 1, "name": "n1"}]}'),
+     r"label_descriptions\.json names the id 0 'n0', and here it is 'shirt, blouse': convert the data"),
     ("categories-null", described('{"categories": null}'), r"\.json: 'categories' must be a list of objects"),
     ("categories-words", described('{"categories": ["belt"]}'),
      r"\.json: 'categories' must be a list of objects"),
@@ -164,7 +168,8 @@ PHOTOS = cases(
     ("text", photo("no photo"), r"row 3 .*the photo .*b\.jpg can't be opened"),
     ("web-page", photo("<html>Sign in</html>"), r"row 3 .*the photo .*b\.jpg can't be opened"),
     ("head-only", photo(picture()[:60]), r"row 3 .*the photo .*b\.jpg can't be opened"),
-    ("folder", photo(None), r"row 3 .*the photo .*b\.jpg can't be opened \(.*Is a directory"),
+    ("folder", photo(None), r"row 3 .*the photo .*b\.jpg can't be opened \(.* is a folder and must"),
+    ("pipe", pipe(row(), "train/b.jpg"), r"row 3 .*the photo .*b\.jpg can't be opened \(.* is a pipe, a"),
     ("gigapixel-jpeg", photo(huge_jpeg()),
      r"row 3 .*b\.jpg can't be opened \(Image size \(4290250000 pixels\)"),
     ("gigapixel-png", photo(huge_png()),
@@ -178,5 +183,10 @@ PHOTOS = cases(
     ("missing", without(row(), "train/b.jpg"),
      r"1 of 2 photos .*row 3 \('b'\): .*does not exist.*Repair them, or"),
     prefix="prepare-photo-",
+) + cases(
+    prepare,
+    ("csv-pipe", pipe(folder(), raw.CSV), r"train\.csv is a pipe, a socket or a device and must be a file"),
+    ("csv-missing", without(folder(), raw.CSV), r"train\.csv does not exist: is .* a raw folder\?"),
+    prefix="prepare-",
 )
 RAW: list[Case] = BAD_FILES + BAD_ROWS + DESCRIPTIONS + PHOTOS

@@ -13,7 +13,7 @@ from PIL import Image
 from fashionlib.sources import ccp, download, fashionpedia
 from fashionlib.sources import folder as own
 
-from . import Case, cases, change, encoded, file, huge_png, picture, without
+from . import Case, cases, change, encoded, file, huge_png, picture, pipe, without
 
 # Fashionpedia: the photo a, 3 high and 4 wide -------------------------------------------------------------
 
@@ -83,6 +83,7 @@ COCO = cases(
     ("photo-text", change(coco(), "train/a.jpg", "no"), r"1 of 1 photos .*train/a\.jpg can't be read"),
     ("photo-of-kaggle", coco(image={"height": 6}),
      r"a\.jpg is 3 high and 4 wide, the JSON says 6 and 4: .*CVDF"),
+    ("photo-pipe", pipe(coco(), "train/a.jpg"), r"train/a\.jpg is a pipe, a socket or a device"),
     ("polygon-outside", drawn([[0, 0, 9, 0, 2, 2]]),
      INSTANCE + "a polygon leaves the 4 x 3 photo at x = 9, y = 0"),
     ("polygon-odd", drawn([[0, 0, 2, 0, 2]]), INSTANCE + "a polygon is not a list of x, y pairs"),
@@ -166,6 +167,11 @@ CCP = cases(
     ("list-numbers", change(release, LIST, mat(label_list=np.arange(3))),
      r"label_list\.mat lists the label '0'"),
     ("photo-missing", without(release, "photos/0007.jpg"), r"The photo .*0007\.jpg is missing"),
+    ("map-pipe", pipe(release, MAP),
+     r"0007\.mat holds no readable 'groundtruth' \(.*0007\.mat is a pipe, a socket"),
+    ("photo-pipe", pipe(release, "photos/0008.jpg"), r"photos/0008\.jpg is a pipe, a socket or a device and"),
+    ("photo-not-utf-8", change(release, "photos/caf\udce9.jpg", picture()),
+     r"'caf\\udce9' is not a plain file name: use printable UTF-8"),
     ("photo-text", change(release, "photos/0007.jpg", "GIF"), r"The photo .*0007\.jpg can't be read"),
     prefix="ccp-",
 )
@@ -211,7 +217,17 @@ OWN = cases(
     ("value-float", tabled("value,class\n1.5,dress\n"), r"row 2: The value '1\.5' is not a whole number"),
     ("value-huge", tabled(f"value,class\n{'9' * 5000},dress\n"),
      r"row 2: The value '9{37}\.\.\.' is not a whole"),
-    ("table-utf-16", tabled(TABLE.encode("utf-16")), r"classes\.csv can't be read .*'utf-8' codec"),
+    ("table-utf-16", tabled(TABLE.encode("utf-16")),
+     r"classes\.csv is no UTF-8 text: save it with the encoding UTF-8"),
+    ("table-pipe", pipe(painted, "classes.csv"), r"classes\.csv is a pipe, a socket or a device"),
+    ("mask-pipe", pipe(painted, "masks/a.png"), r"a\.png can't be read \(.*masks/a\.png is a pipe, a"),
+    ("mask-twice", change(painted, "masks/a.tif", RED), r"a\.tif and a\.png would get the same id: keep one"),
+    ("mask-animated", masked(encoded(Image.new("L", (4, 3)), save_all=True, append_images=[Image.new("L", (4, 3), 7)])),
+     r"a\.png holds 2 pictures: save the one that is meant"),
+    ("photo-pipe", pipe(painted, "photos/a.jpg"), r"photos/a\.jpg is a pipe, a socket or a device"),
+    ("photo-tiff", change(painted, "photos/b.tif", picture("TIFF")), r"b\.tif is no photo of the kind \.jpg"),
+    ("photo-not-utf-8", change(painted, "photos/caf\udce9.jpg", picture()),
+     r"'caf\\udce9' is not a plain file name: use printable UTF-8"),
     ("no-masks", without(painted, "masks/a.png"), r"masks holds no \.png: put a painted mask"),
     ("mask-of-another-size", masked(picture("PNG", (5, 3))),
      r"a\.png is 3 high and 5 wide, its photo .* 4 wide"),

@@ -50,7 +50,7 @@ def score(source: Path, out: Path) -> None:
 
 
 def prepare_over(source: Path, out: Path) -> None:
-    preparing.prepare(source, source, fractions=(1, 0, 0), workers=1, progress=False)
+    preparing.prepare(source / "raw", source / "out", fractions=(1, 0, 0), workers=1, progress=False)
 
 
 def both(*builds):
@@ -102,7 +102,7 @@ PREPARED = cases(
     prefix="prepared-",
 ) + cases(
     prepare_over,
-    ("torn", both(raw_folder(), file("dataset.json", "{")),
+    ("torn", both(lambda root: raw_folder()(root / "raw"), file("out/dataset.json", "{")),
      r"dataset\.json is not valid JSON .*: delete it to prep"),
     prefix="prepare-over-",
 )
