@@ -40,7 +40,7 @@ def audit(raw_folder, out=None, data_folder=None, progress: bool = True) -> str:
     folder = Path(raw_folder).resolve()
     data_folder = Path(data_folder) if data_folder else paths.home() / "data" / folder.name
     if out:
-        files.claim_file(out, "an audit page", [folder, data_folder], _is_audit)
+        files.claim_file(out, "an audit page", [folder, data_folder], files.begins(_TITLE))
     instances, problems = raw.check(folder)
     photos = _look_at_all(folder, instances, progress)
     splits = _read_splits(data_folder)
@@ -57,11 +57,6 @@ def audit(raw_folder, out=None, data_folder=None, progress: bool = True) -> str:
     if out:
         files.write_text(out, page)
     return page
-
-
-def _is_audit(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(_TITLE)) == _TITLE.encode()
 
 
 # what is read from the photos ------------------------------------------------------------------------------

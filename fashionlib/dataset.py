@@ -93,7 +93,9 @@ class FashionDataset(BaseSegDataset):
 
 
 def _subset(data_root: Path, split: str, photos: int | None, seed: int | None) -> list[int] | None:
-    n = len(prepared.ids(data_root, split))  # which checks them too
+    ids = prepared.ids(data_root, split)  # which checks them too
+    prepared.check_files(data_root, ids)
+    n = len(ids)
     if photos is None:
         return None
     if not 0 < photos <= n:

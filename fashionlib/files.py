@@ -184,6 +184,11 @@ def claim_file(
         raise Taken(f"{out} exists and is not {kind} of ours: choose another name, or remove it.")
 
 
+def begins(words: str) -> Callable[[Path], bool]:
+    """Whether a file begins with these words, as a function for `claim_file`."""
+    return lambda path: path.read_bytes().startswith(words.encode())
+
+
 @contextmanager
 def building(
     out: str | Path,

@@ -187,10 +187,10 @@ def _is_whole(out: Path, done: dict) -> bool:
     names = prepared.split_names(out)
     try:
         ids = {i for name in names for i in prepared.ids(out, name)}
+        prepared.check_files(out, ids)
     except ValueError:
         return False
-    there = [{path.stem for path in (out / name).glob("*")} for name in ("images", "labels")]
-    return {*SPLITS} <= {*names} and len(ids) == done["counts"].get("photos") and all(map(ids.__le__, there))
+    return {*SPLITS} <= {*names} and len(ids) == done["counts"].get("photos")
 
 
 def _choose(raw: Path, class_set: str, part_only: str) -> tuple[list[Photo], pd.DataFrame]:

@@ -3,6 +3,8 @@
 Photos lie in ``images/<id>.jpg``, label maps in ``labels/<id>.png``.
 """
 
+import os
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,15 @@ def ids(folder: str | Path, split: str) -> list[str]:
         except raw.RawError as error:
             raise ValueError(f"{path}: {str(error).rstrip('.')}; {AGAIN}.") from None
     return found
+
+
+def check_files(folder: str | Path, ids: Collection[str]) -> None:
+    """Raise ValueError, naming the file, where a photo or its label map is missing; opens none."""
+    for name, suffix in (("images", ".jpg"), ("labels", ".png")):
+        where = Path(folder) / name
+        there = set(os.listdir(where)) if where.is_dir() else set()
+        if missing := next((i for i in ids if f"{i}{suffix}" not in there), None):
+            raise ValueError(f"{where / missing}{suffix} is missing: {AGAIN}.")
 
 
 def label_map(folder: str | Path, photo: str, n_classes: int = 255) -> np.ndarray:

@@ -105,6 +105,20 @@ def test_prepared_data_is_found_and_the_page_written_whole(folder, prepared, mon
     assert list(out.parent.iterdir()) == [out]
 
 
+def test_the_page_replaces_no_file_but_a_page(folder, tmp_path):
+    refused = {folder / "train.csv": "one lies in the other", tmp_path / "mine.md": "is not an audit page"}
+    for out, words in refused.items():
+        out.touch()
+        before = out.read_bytes()
+        with pytest.raises(FileExistsError, match=words):
+            audit(folder, out, progress=False)
+        assert out.read_bytes() == before
+    page = audit(folder, tmp_path / "page.md", progress=False)
+    (tmp_path / "page.md").write_text(f"{page}\nedited")
+    audit(folder, tmp_path / "page.md", progress=False)
+    assert (tmp_path / "page.md").read_text() == page
+
+
 def test_a_photo_that_breaks_off_is_named_and_stops_nothing(folder):
     whole = (folder / "train" / "a.jpg").read_bytes()
     (folder / "train" / "a.jpg").write_bytes(whole[: len(whole) * 2 // 3])

@@ -67,6 +67,18 @@ def test_a_run_gives_its_picked_epoch_and_its_last_while_none_is_picked(run, exp
     assert properties(tmp_path / "last.onnx")["epoch"] == "2"
 
 
+def test_only_a_graph_of_ours_is_replaced(run, tmp_path):
+    out = tmp_path / "out.onnx"
+    out.write_text("mine")
+    with pytest.raises(FileExistsError, match="out.onnx exists and is not an exported graph of ours"):
+        export.export(run, out)
+    with pytest.raises(FileExistsError, match="are the same, or one lies in the other"):
+        export.export(run, run / "epoch_1.safetensors")
+    out.unlink()
+    for _ in range(2):
+        export.export(run, out, (64, 64))
+
+
 def test_another_size_and_the_size_of_whole_image_inference(run, tmp_path):
     model = models.load(run / "epoch_1.safetensors")
     done = export.export(model, tmp_path / "wide.onnx", (64, 96))

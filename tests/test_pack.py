@@ -52,6 +52,17 @@ def test_a_packed_checkpoint_is_the_same_model_at_a_quarter_of_the_size(epochs, 
     assert small.meta["licence"] == "Apache-2.0" and small.meta["packed"] == "int8"
 
 
+def test_an_epoch_given_last_is_not_replaced(epochs, tmp_path):
+    before = epochs[1].read_bytes()
+    with pytest.raises(FileExistsError, match="one_2.safetensors exists and is not a packed checkpoint"):
+        pack(epochs[:1], epochs[1])
+    with pytest.raises(FileExistsError, match="are the same, or one lies in the other"):
+        pack(epochs[:2], epochs[1])
+    assert epochs[1].read_bytes() == before
+    for _ in range(2):
+        pack(epochs[:1], tmp_path / "packed.safetensors")
+
+
 def test_the_average_is_the_mean_and_names_its_epochs(epochs):
     mean, card = average(epochs[:2])
     one, two = (models.load(path).state_dict() for path in epochs[:2])

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image
 from test_raw import changed
 
 from fashionlib import classes, labels, prepare, raw, rle
+from fashionlib.dataset import FashionDataset
 from fashionlib.prepare import prepare as prepare_all
 from fashionlib.splits import SPLITS, split
 
@@ -261,6 +262,36 @@ def test_nothing_is_done_twice(raw_folder, tmp_path, monkeypatch):
     assert run(root, out) == first
 
 
+@pytest.mark.parametrize("lost", ["labels/p0003.png", "images/p0003.jpg", "splits/val.txt"])
+def test_a_file_that_was_lost_is_noticed_and_made_again(raw_folder, tmp_path, lost):
+    root, out = raw_folder(10), tmp_path / "out"
+    run(root, out)
+    before = (out / lost).read_bytes()
+    (out / lost).unlink()
+    if not lost.startswith("splits"):
+        with pytest.raises(ValueError, match=f"{out / lost} is missing: prepare the data again"):
+            FashionDataset(str(out), next(name for name in SPLITS if "p0003" in ids(out, name)))
+    run(root, out)
+    assert (out / lost).read_bytes() == before
+
+
+def test_a_refused_run_leaves_the_prepared_data_of_before(raw_folder, tmp_path):
+    root, out = raw_folder(10), tmp_path / "out"
+    run(root, out)
+    truncate(root, "p0004")
+    before = {path: path.is_file() and path.read_bytes() for path in out.rglob("*")}
+    with pytest.raises(raw.RawError, match="1 of 10 photos .* are bad"):
+        run(root, out)
+    assert {path: path.is_file() and path.read_bytes() for path in out.rglob("*")} == before
+
+
+def test_a_photo_without_a_row_may_have_any_name(raw_folder, tmp_path):
+    root = raw_folder(10)
+    shutil.copy(root / "train" / "p0000.jpg", root / "train" / "caf\udce9.jpg")
+    assert run(root, tmp_path / "out")["left_out"] == {"unlabelled": 1}
+    assert "caf\\udce9,0,unlabelled" in (tmp_path / "out" / "left_out.csv").read_text()
+
+
 def test_an_interrupted_run_goes_on(raw_folder, tmp_path, monkeypatch):
     root, out = raw_folder(10), tmp_path / "out"
     whole_run = run(root, tmp_path / "whole" / "out")
@@ -368,7 +399,7 @@ def test_the_official_val_is_no_part_of_the_split(raw_folder, tmp_path):
 def test_a_full_disk_is_noticed_before_work(raw_folder, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
-    with pytest.raises(OSError, match="make room, set FASHION_HOME"):
+    with pytest.raises(OSError, match=r"needs about 384B but .* 1.00B free: make room, set FASHION"):
         run(raw_folder(10), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -382,6 +413,10 @@ def test_a_full_disk_is_noticed_before_work(raw_folder, tmp_path, monkeypatch):
         ({"fractions": (0.7, 0.2, 0.2)}, "must be the shares"),
         ({"fractions": (0.9, 0.1)}, "must be the shares"),
         ({"max_side": 0}, "max_side=0"),
+        ({"max_bad": -1}, "max_bad=-1 must be a share of the photos, from 0 to 1"),
+        ({"max_bad": float("nan")}, "max_bad=nan must be a share"),
+        ({"workers": 0}, "workers=0 must be a number of processes"),
+        ({"fractions": (float("nan"), 0.5, 0.5)}, "must be the shares"),
         ({"fractions": (0.98, 0.01, 0.01)}, "10 photos are too few"),
     ],
 )

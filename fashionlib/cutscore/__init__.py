@@ -29,12 +29,13 @@ from fashionlib.cutscore.measure import rows
 from fashionlib.cutscore.methods import CLASSICAL, ModelCutouts
 from fashionlib.evaluate import tables
 from fashionlib.evaluate.split import Split
-from fashionlib.files import write_text
+from fashionlib.files import begins, claim_file, write_text
 from fashionlib.report.record import commit
 
 CORES = (1, 2)
 _KEY = ["data", "split", "method", "edge"]  # what tells rows of scores.csv apart
 _ORDER = ["data", "split"]  # methods stand as they were scored, the model first
+_FILES = {"scores.csv": "data,split,", "per_class.csv": "class,IoU,", "scores.md": page.TITLE}
 _DEFAULTS = {"split": "test", "edge": "hard", "timed": 20}
 
 
@@ -68,6 +69,8 @@ def score(
     FileNotFoundError where there is no such model or data.
     """
     part = Split.read(data, split, home)
+    for name, words in _FILES.items():
+        claim_file(Path(out) / name, "scores", [part.folder], begins(words))
     if photos:
         part = replace(part, ids=spread(part.ids, photos))
     methods = [ModelCutouts(Path(model or DEFAULT_MODEL), edge), *(CLASSICAL if classical else ())]

@@ -12,11 +12,12 @@ from fashionlib.cutscore import scores
 from fashionlib.cutscore.composites import Composite, composites, rim_of
 from fashionlib.evaluate import tables
 from fashionlib.evaluate.split import Split
-from fashionlib.files import write_csv, write_text
+from fashionlib.files import begins, claim_file, write_csv, write_text
 from fashionlib.report.record import commit
 from fashionlib.report.table import markdown
 from fashionlib.sources.flatlay import scene
 
+_TITLE = "# Edges of cut-outs"
 RIM = 6  # pixels around the mixed ones in which errors are measured
 GRID = 4  # pixels between the samples of the truth: as coarse as a model's answers, or coarser
 FOUND = 0.9  # IoU from which a model has found the garment, so that its edge can be judged
@@ -40,6 +41,8 @@ def score(
         edges.csv: a row for each start and edge. Raises ValueError as `composites` does.
     """
     part, found = Split.read(data, split, home), {}
+    for name, words in {"edges.csv": "start,edge,", "edges.md": _TITLE}.items():
+        claim_file(Path(out) / name, "scores of edges", [part.folder], begins(words))
     with tables.progress_bar(count, "edges", progress) as bar:
         for composite in composites(part, count, seed):
             for start, p in _starts(composite, model):
@@ -118,7 +121,7 @@ def _page(table: pd.DataFrame, command: str) -> str:
         cells[heading] = [f"{v:.1f} ({low:.1f}–{high:.1f})" for v, low, high in zip(*columns, strict=True)]
     first = table.iloc[0]
     return f"""\
-# Edges of cut-outs, where the truth is known
+{_TITLE}, where the truth is known
 
 {first.composites:.0f} garments cut out of the {first.split} photos of {first.data} and laid, with an alpha
 that is known, on the real ground beside the person of another photo

@@ -6,6 +6,7 @@ from fashionlib.cutscore.boundary import TOLERANCE
 from fashionlib.cutscore.scores import FEW, REDRAWS
 from fashionlib.report.table import markdown as as_table
 
+TITLE = "# Scores of cut-outs"
 _NOTHING = "–"
 _PERCENT = {  # column of scores.csv -> heading
     "apparel_IoU": "apparel IoU",
@@ -48,7 +49,7 @@ differences mean nothing."""
 
 def markdown(table: pd.DataFrame) -> str:
     """The page of scores.csv."""
-    parts = ["# Scores of cut-outs"]
+    parts = [TITLE]
     for (data, split), group in table.groupby(["data", "split"], sort=False):
         photos = "/".join(map(str, group.photos.unique()))
         parts += [f"## {data}, split {split}, {photos} photos", as_table(_cells(group)), _made_by(group)]

@@ -181,6 +181,7 @@ CCP = cases(
 TABLE = "colour,class\n#ff0000,dress\n#ffffff,background\n"
 
 
+GREY = Image.new("L", (4, 3))
 RED = encoded(Image.new("RGB", (4, 3), (255, 0, 0)))
 VALUES = encoded(Image.new("L", (4, 3), 7))
 
@@ -222,7 +223,7 @@ OWN = cases(
     ("table-pipe", pipe(painted, "classes.csv"), r"classes\.csv is a pipe, a socket or a device"),
     ("mask-pipe", pipe(painted, "masks/a.png"), r"a\.png can't be read \(.*masks/a\.png is a pipe, a"),
     ("mask-twice", change(painted, "masks/a.tif", RED), r"a\.tif and a\.png would get the same id: keep one"),
-    ("mask-animated", masked(encoded(Image.new("L", (4, 3)), save_all=True, append_images=[Image.new("L", (4, 3), 7)])),
+    ("mask-animated", masked(encoded(GREY, save_all=True, append_images=[Image.new("L", (4, 3), 7)])),
      r"a\.png holds 2 pictures: save the one that is meant"),
     ("photo-pipe", pipe(painted, "photos/a.jpg"), r"photos/a\.jpg is a pipe, a socket or a device"),
     ("photo-tiff", change(painted, "photos/b.tif", picture("TIFF")), r"b\.tif is no photo of the kind \.jpg"),
