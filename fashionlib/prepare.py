@@ -6,7 +6,8 @@
     data/<data>/dataset.json         written last: source, options, counts, fingerprint of the inputs
     data/<data>/left_out.csv         ImageId, row, reason (bad, part_only, unlabelled), problem
 
-`prepare` goes on where an interrupted one stopped, and does nothing when the fingerprint is unchanged.
+`prepare` goes on where an interrupted one stopped, in the hidden folder that `files.building` moves from at
+the end, and does nothing when the fingerprint is unchanged and all files are there.
 """
 
 import functools
@@ -264,13 +265,13 @@ def _in_parallel(
 ) -> Iterator[tuple[Photo, Written]]:
     """Every photo with `work`'s result, in order, under a progress bar."""
     interval = 0.5 if sys.stderr.isatty() else 2  # seconds; notebooks and log files get few lines
-    bar = tqdm(photos, desc="prepare", unit="photo", mininterval=interval, disable=not progress)
-    if workers == 1:
-        yield from ((photo, work(photo)) for photo in bar)
-        return
-    with processes.pool(workers) as pool:
-        results = pool.map(work, photos, chunksize=8)
-        yield from ((photo, next(results)) for photo in bar)
+    with tqdm(photos, desc="prepare", unit="photo", mininterval=interval, disable=not progress) as bar:
+        if workers == 1:
+            yield from ((photo, work(photo)) for photo in bar)
+            return
+        with processes.pool(workers) as pool:
+            results = pool.map(work, photos, chunksize=8)
+            yield from ((photo, next(results)) for photo in bar)
 
 
 def _counts(photos: list[Photo], written: dict[str, Written], splits: dict, names: tuple[str, ...]) -> dict:

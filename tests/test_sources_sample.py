@@ -146,6 +146,15 @@ def test_a_folder_with_other_data_is_refused(tmp_path):
         sample.make(tmp_path, 4)
 
 
+def test_a_photo_of_ones_own_among_the_drawn_ones_stays(tmp_path):
+    sample.make(tmp_path, 2, workers=1, progress=False)
+    mine = tmp_path / "train" / "holiday.jpg"
+    mine.touch()
+    with pytest.raises(FileExistsError, match="nothing that shows a drawn sample"):
+        sample.make(tmp_path, 2, seed=1, workers=1, progress=False)
+    assert mine.exists()
+
+
 def test_no_photos_are_refused(tmp_path):
     with pytest.raises(ValueError, match="photos=0"):
         sample.make(tmp_path / "x", 0)

@@ -85,15 +85,25 @@ def publish(data: str, check: bool) -> None:
 @main.command()
 @click.argument("checkpoints", type=EXISTING, nargs=-1, required=True)
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--resize", nargs=2, type=int, metavar="LONG SHORT", help="Fit photos into this to test them.")
+@click.option(
+    "--resize",
+    nargs=2,
+    type=click.IntRange(1),
+    metavar="LONG SHORT",
+    help="Fit photos into this to test them.",
+)
 @click.option(
     "--closer",
-    type=(int, int, float, int),
+    type=(click.IntRange(1), click.IntRange(1), click.FloatRange(0, 1), click.IntRange(1)),
     metavar="LONG SHORT MARGIN PIXELS",
     help="Look twice: fit the photo into LONG x SHORT to find its subject, then show the box around that, "
     "wider by MARGIN of its longer side, at PIXELS in all.",
 )
-@click.option("--share", type=float, help="With --closer: share of the first look in the answer.")
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="With --closer: share of the first look in the answer.",
+)
 @click.option("--soup", is_flag=True, help="Of runs that began from one another, or from the same weights.")
 def pack(
     checkpoints: tuple[Path, ...],
@@ -119,7 +129,13 @@ def pack(
 @main.command()
 @click.argument("model", metavar="RUN_OR_CHECKPOINT", type=EXISTING)
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--size", nargs=2, type=int, metavar="H W", help="Of the photos.  [default: the checkpoint's]")
+@click.option(
+    "--size",
+    nargs=2,
+    type=click.IntRange(1),
+    metavar="H W",
+    help="Of the photos.  [default: the checkpoint's]",
+)
 def export(model: Path, out: Path, size: tuple[int, int] | None) -> None:
     """Write a checkpoint, or a run's picked epoch, as an ONNX graph: uint8 photos in, logits out.
 

@@ -72,7 +72,8 @@ def in_parallel(
     workers = min(processes.count(workers), -(-len(items) // CHUNK) or 1)  # none that has nothing to do
     bar = {"total": len(items), "desc": what, "unit": "photo", "disable": not progress, "mininterval": 1}
     if workers == 1:
-        yield from tqdm(map(function, items), **bar)
+        with tqdm(map(function, items), **bar) as results:
+            yield from results
         return
-    with processes.pool(workers) as pool:
-        yield from tqdm(pool.map(function, items, chunksize=CHUNK), **bar)
+    with processes.pool(workers) as pool, tqdm(pool.map(function, items, chunksize=CHUNK), **bar) as results:
+        yield from results
