@@ -225,7 +225,7 @@ _AT_MOST["seed"] = 2**32 - 1  # numpy's
 
 
 def _check(name: str, value: Any) -> None:
-    """ValueError, with what is allowed, for a setting that is not of its annotation's type or out of range."""
+    """ValueError, with what is allowed, for a setting out of range or not of its annotation's type."""
     kind, optional = _KINDS[name], False
     if isinstance(kind, UnionType):
         optional, (kind, *_) = NoneType in get_args(kind), get_args(kind)
