@@ -74,6 +74,17 @@ def test_the_papers_recipe(model, batch):
     assert "This is the paper's run" in train.headline(paper)
 
 
+def test_a_table_lists_what_applies_and_the_page_credits_the_paper():
+    quick = train.describe(recipe()).index
+    assert not {"momentum", "power"} & set(quick) and {"momentum", "power"} <= set(
+        train.describe(Recipe.from_preset("paper", model="setr_mla", data="x")).index
+    )
+    whose = {line.split(" | ")[0].strip("| "): line for line in recipe_page().splitlines() if "|" in line}
+    assert "section III-C" in recipe_page() and "section IV" not in recipe_page()
+    for stated in ("loss", "patch", "GPUs", "initial weights", "lr", "crop"):
+        assert whose[stated].endswith("| paper |"), stated
+
+
 def test_the_committed_recipe_page_is_what_the_shipped_configs_say():
     assert (paths.PROJECT / "results" / "recipe.md").read_text() == recipe_page()
 
@@ -212,10 +223,13 @@ def test_a_run_leaves_what_later_stages_read(finished):
     assert not (folder / "last.pth").exists()  # of use only to go on
 
 
-def test_a_finished_run_is_a_no_op(finished, prepared_home):
+def test_a_finished_run_is_a_no_op_that_says_so(finished, prepared_home, capsys, monkeypatch):
     folder, _ = finished
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("started torchrun"))
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.*")}
-    train.train(recipe(), home=prepared_home, progress=False)
+    train.train(recipe(), home=prepared_home)
+    train.launch(recipe(gpus=2), home=prepared_home)
+    assert capsys.readouterr().out == 2 * f"{folder.name} is finished: nothing is left to train.\n"
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*.*")} == before
 
 
@@ -270,6 +284,16 @@ def test_a_torn_state_is_named_and_the_one_before_used(prepared_home, caplog):
 def test_another_recipe_in_the_same_folder_is_refused(finished, prepared_home):
     with pytest.raises(RunRefused, match="its lr is 0.0003, not 0.002.*variant=.*overwrite=True"):
         train.train(recipe(lr=0.002), home=prepared_home, progress=False)
+
+
+def test_a_torn_recipe_is_refused_and_can_be_replaced(prepared_home):
+    asked = recipe(variant="unreadable", epochs=1, photos=4)
+    folder = train.train(asked, home=prepared_home, progress=False)
+    (folder / "recipe.json").write_text('{"recipe": ')
+    with pytest.raises(RunRefused, match=r"recipe\.json is not valid JSON .*variant=.*overwrite=True"):
+        train.train(asked, home=prepared_home, progress=False)
+    train.train(asked, home=prepared_home, progress=False, overwrite=True)
+    assert json.loads((folder / "recipe.json").read_text())["recipe"] == asked.to_dict()
 
 
 def test_overwriting_begins_again(finished, prepared_home):

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from mmengine.dist import collect_results, get_rank, get_world_size, is_main_process
 
-from fashionlib import reading
 from fashionlib.files import whole, write_text
 from fashionlib.processes import out_of_memory
 
@@ -108,7 +107,7 @@ def _newest_whole(folder: Path) -> Path | None:
     """The newest state file whose digest is listed; a torn one is named in a warning."""
     known, listed = [], folder / DIGESTS
     if listed.is_file():
-        known = reading.text(listed).split()
+        known = listed.read_bytes().decode("ascii", "replace").split()
         if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in known or [""]):
             raise ValueError(f"{listed} holds no checksums of states: {_BEGIN_AGAIN}.")
     for path in filter(Path.is_file, (folder / LAST, folder / PREVIOUS)):
