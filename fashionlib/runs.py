@@ -103,11 +103,15 @@ def progress(data: str, home: str | Path | None = None) -> dict[str, str]:
 
 
 def read_history(folder: Path) -> pd.DataFrame:
-    """``history.csv`` of a run folder, a row an iteration; a last line that a kill tore is left out.
+    """``history.csv`` of a run folder, a row an iteration; what a kill tore at its end is left out.
 
     Raises ValueError naming the file and the row for what training did not write, FileNotFoundError.
     """
-    rows = _numbers(folder / "history.csv", HISTORY, "remove it (the curve is lost, the weights are not)")
+    path, header = folder / "history.csv", ",".join(HISTORY).encode()
+    with path.open("rb") as file:
+        if header.startswith(file.read(len(header) + 1)):  # torn within its first line
+            return pd.DataFrame(columns=HISTORY, dtype=float)
+    rows = _numbers(path, HISTORY, "remove it (the curve is lost, the weights are not)")
     return rows[rows.memory_mb.notna()]
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from fake_runs import DATA, make_data, make_run
 
-from fashionlib import evaluate, paths, report
+from fashionlib import evaluate, paths, report, runs
 from fashionlib.report import inference, record, scores, words
 from fashionlib.report.table import _what_it_is_not
 
@@ -149,6 +149,17 @@ def test_an_unfinished_run_says_so_wherever_it_appears(tmp_path, monkeypatch):
     report.table1(DATA, home=tmp_path)
     page = (paths.results_folder(DATA, tmp_path) / "table1.md").read_text()
     assert "| 2 (unfinished: 2 of 10 epochs) |" in page and "| 2 of 2 |" in page
+
+
+def test_a_run_killed_in_its_first_iteration_is_in_the_legend(tmp_path):
+    make_data(tmp_path)
+    make_run(tmp_path, qualities=(0.3, 0.5))
+    killed = make_run(tmp_path, "setr_mla", qualities=(), epochs=8)
+    (killed / "done.json").unlink()
+    for left in (",".join(runs.HISTORY) + "\n", "epoch,it"):
+        (killed / "history.csv").write_text(left)
+        for name in ("fig4_train_accuracy", "fig5_train_loss"):
+            assert "SETR MLA (0 of 8 epochs)" in texts(drawn(name, tmp_path, None))
 
 
 def test_history_is_thinned_by_means(home):

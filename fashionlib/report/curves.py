@@ -101,8 +101,8 @@ def _draw(axis, table: pd.DataFrame, rows: pd.DataFrame, column: str) -> None:
 
 
 def _iterations_an_epoch(rows: pd.DataFrame) -> float:
-    """From the last row: exact for a finished run, and off by less than an epoch in an unfinished one."""
-    return rows.iter.iloc[-1] / rows.epoch.iloc[-1]
+    """Of the last row: exact for a finished run, and off by less than an epoch in an unfinished one."""
+    return rows.iter.max() / rows.epoch.max()  # of no rows at all: not a number, and nothing is drawn
 
 
 def _how_smoothed() -> str:
