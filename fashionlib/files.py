@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 LOCK = ".lock"
+UNFINISHED = ".unfinished"  # begins the name of the folder, within its own, that `building` fills
 _PART = re.compile(r"\..+\.\d+\.part(\.\w+)?")  # what `whole` names a file that is being written
 _REMEDIES = {
     errno.ENOSPC: "make room on that disk, or write to another",
@@ -27,6 +28,10 @@ _REMEDIES = {
 
 class Busy(ValueError):
     """Another process is at work in a folder; the sentence names it."""
+
+
+class Taken(FileExistsError, ValueError):
+    """An output that would replace, or lie among, what is not ours; the sentence names it."""
 
 
 class DiskError(OSError):
@@ -136,6 +141,109 @@ def exclusive(doing: str) -> Callable[[Callable], Callable]:
         return alone_in_it
 
     return decorate
+
+
+def lie_apart(out: str | Path, inputs: Iterable[str | Path]) -> None:
+    """Raise `Taken` where an input is the output `out`, lies in it or holds it, links resolved."""
+    place = Path(os.path.realpath(out))
+    for path in inputs:
+        real = Path(os.path.realpath(path))
+        if real == place or real in place.parents or place in real.parents:
+            raise Taken(
+                f"The output {out} and the input {path} are the same, or one lies in the other: "
+                "choose another place for the output."
+            )
+
+
+def claim(
+    out: str | Path,
+    kind: str,
+    inputs: Iterable[str | Path] = (),
+    ours: Callable[[Path], bool] = lambda folder: False,
+) -> None:
+    """Make sure that the folder `out` may be written to; changes nothing.
+
+    It must lie apart from the `inputs`, and be new, empty, or ours: by ``ours(out)``, or because nothing but
+    what a killed command left (`building`) is in it. Raises `Taken`; `kind` says what ours would hold.
+    """
+    lie_apart(out, inputs)
+    out = Path(out)
+    if not os.path.lexists(out):
+        return
+    if not out.is_dir():
+        raise Taken(f"{out} is no folder: choose another name.")
+    foreign = sorted(p.name for p in out.iterdir() if p.name != LOCK and not p.name.startswith(UNFINISHED))
+    if foreign and not ours(out):
+        raise Taken(
+            f"{out} holds {foreign[0]!r} and nothing that shows {kind} of ours: choose a new or empty folder."
+        )
+
+
+def claim_file(
+    out: str | Path, kind: str, inputs: Iterable[str | Path], ours: Callable[[Path], bool]
+) -> None:
+    """Make sure that the file `out` may be written, as `claim` does: it is new, or ``ours(out)``."""
+    lie_apart(out, inputs)
+    out = Path(out)
+    if os.path.lexists(out) and not (out.is_file() and ours(out)):
+        raise Taken(f"{out} exists and is not {kind} of ours: choose another name, or remove it.")
+
+
+@contextmanager
+def building(
+    out: str | Path,
+    last: str,
+    doing: str,
+    kind: str,
+    inputs: Iterable[str | Path] = (),
+    ours: Callable[[Path], bool] = lambda folder: False,
+    key: str = "",
+) -> Iterator[Path]:
+    """An empty folder to fill; what is in it moves to `out` at the end of the block, over what is there.
+
+    `out` is claimed (`claim`) and this process's alone. The file `last` moves last: it says that all is
+    there. After an error or Ctrl-C `out` is as it was before. But with a `key`, made of all that decides what
+    is written, only a ValueError (a refusal) does that; else the next block of that key goes on.
+    """
+    out = Path(out)
+
+    def mine(folder: Path) -> bool:  # the second: killed while it moved
+        return ours(folder) or any(folder.glob(f"{UNFINISHED}*/{last}"))
+
+    claim(out, kind, inputs, mine)
+    with alone(out, doing):
+        claim(out, kind, ours=mine)
+        part = out / f"{UNFINISHED}{key and '.'}{key}"
+        recover(out, last, keep=part if key else None)
+        try:
+            part.mkdir(exist_ok=True)
+            yield part
+        except BaseException as error:
+            if not key or isinstance(error, ValueError):
+                shutil.rmtree(part, ignore_errors=True)
+            if isinstance(error, DiskError) and str(part) in error.filename:
+                raise DiskError(error.errno, out) from None  # the file it names is hidden, or gone
+            raise
+        _move(part, out, last)
+
+
+def recover(out: Path, last: str, keep: Path | None = None) -> None:
+    """Finish what a killed `building` was moving; remove what it was filling, all but the folder `keep`."""
+    for part in out.glob(f"{UNFINISHED}*"):
+        if (part / last).exists():
+            _move(part, out, last)
+        elif part != keep:
+            shutil.rmtree(part)
+
+
+def _move(part: Path, out: Path, last: str) -> None:
+    (out / last).unlink(missing_ok=True)  # until all is there
+    for path in sorted(part.iterdir(), key=lambda path: path.name == last):
+        target = out / path.name
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        os.replace(path, target)
+    part.rmdir()
 
 
 def sweep(folder: str | Path) -> None:
