@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 LOCK = ".lock"
 UNFINISHED = ".unfinished"  # begins the name of the folder, within its own, that `building` fills
-_PART = re.compile(r"\..+\.\d+\.part(\.\w+)?")  # what `whole` names a file that is being written
+_PART = re.compile(r"\..+\.\d+\.fashionlib\.part(\.\w+)?")  # see `part_name`: nobody else's file has such a name
 _REMEDIES = {
     errno.ENOSPC: "make room on that disk, or write to another",
     errno.EDQUOT: "make room within your quota, or write to another disk",
@@ -79,6 +79,11 @@ def writing(path: str | Path):
         raise
 
 
+def part_name(path: Path) -> str:
+    """The name of `path` while it is written. The suffix stays last: writers choose the format by it."""
+    return f".{path.stem}.{os.getpid()}.fashionlib.part{path.suffix}"
+
+
 @contextmanager
 def whole(path: str | Path):
     """A temporary path beside `path` to write to; moved into place if nothing was raised.
@@ -86,8 +91,7 @@ def whole(path: str | Path):
     A kill while writing leaves what was there before, and the temporary file for `alone` to remove.
     """
     path = Path(path)
-    # The suffix stays last: writers like matplotlib choose the format by it.
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    part = path.with_name(part_name(path))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -172,7 +176,8 @@ def claim(
         return
     if not out.is_dir():
         raise Taken(f"{out} is no folder: choose another name.")
-    foreign = sorted(p.name for p in out.iterdir() if p.name != LOCK and not p.name.startswith(UNFINISHED))
+    left = re.compile(rf"{re.escape(LOCK)}|{re.escape(UNFINISHED)}.*|{_PART.pattern}")  # by a killed command
+    foreign = sorted(path.name for path in out.iterdir() if not left.fullmatch(path.name))
     if foreign and not ours(out):
         raise Taken(
             f"{out} holds {foreign[0]!r} and nothing that shows {kind} of ours: choose a new or empty folder."

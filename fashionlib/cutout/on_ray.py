@@ -162,7 +162,7 @@ def put(place, path: Path, target: str) -> None:
     if "file" not in place.protocol:
         return place.put_file(str(path), target)
     place.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
-    part = PurePosixPath(target).with_name(f".{path.name}.{os.getpid()}.part")
+    part = PurePosixPath(target).with_name(files.part_name(path))
     place.put_file(str(path), str(part))
     os.replace(part, target)
 
