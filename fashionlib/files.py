@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 LOCK = ".lock"
 UNFINISHED = ".unfinished"  # begins the name of the folder, within its own, that `building` fills
-_PART = re.compile(r"\..+\.\d+\.fashionlib\.part(\.\w+)?")  # see `part_name`: nobody else's file has such a name
+_PART = re.compile(r"\..+\.\d+\.fashionlib\.part(\.\w+)?")  # `part_name`: no other's file is called so
 _REMEDIES = {
     errno.ENOSPC: "make room on that disk, or write to another",
     errno.EDQUOT: "make room within your quota, or write to another disk",
@@ -172,10 +172,11 @@ def claim(
     """
     lie_apart(out, inputs)
     out = Path(out)
-    if not os.path.lexists(out):
+    there = next(path for path in (out, *out.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise Taken(f"{there} is no folder: choose another name.")
+    if there != out:
         return
-    if not out.is_dir():
-        raise Taken(f"{out} is no folder: choose another name.")
     left = re.compile(rf"{re.escape(LOCK)}|{re.escape(UNFINISHED)}.*|{_PART.pattern}")  # by a killed command
     foreign = sorted(path.name for path in out.iterdir() if not left.fullmatch(path.name))
     if foreign and not ours(out):

@@ -110,12 +110,14 @@ def test_cutout_counts_and_fails_with_its_photos(tmp_path, monkeypatch):
 
     def run(photos, out, **options):
         assert (photos, options["keep"], options["edge"]) == (["a.jpg", "b"], "dress,shoe", "soft")
-        return batch.Result(3, 1, 1, f"{out}/report.csv")
+        return batch.Result(3, 1, 7, f"{out}/report.csv", tuple(f"photo {i} is torn." for i in range(7)))
 
     monkeypatch.setattr(batch, "run", run)
     result = call("cutout", "a.jpg", "b", "--out", tmp_path, "--keep", "dress,shoe", "--edge", "soft")
     assert result.exit_code == 1
-    assert result.output == f"3 cut out, 1 up to date, 1 failed: {tmp_path}/report.csv\n"
+    assert result.stdout == f"3 cut out, 1 up to date, 7 failed: {tmp_path}/report.csv\n"
+    failed = [f"Failed: photo {i} is torn." for i in range(5)]
+    assert result.stderr.splitlines() == [*failed, "and 2 more: report.csv has them."]
 
 
 def test_cutout_that_makes_no_sense_ends_with_2(tmp_path):

@@ -6,6 +6,8 @@ import click
 
 from fashionlib.cli import EXISTING, FOLDER, main
 
+SHOWN = 5  # reasons of photos that failed; report.csv has all
+
 
 @main.command()
 @click.argument("photos", nargs=-1)
@@ -38,6 +40,7 @@ def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> 
     """
     from fashionlib.cutout import batch
     from fashionlib.cutout.about import about as facts
+    from fashionlib.cutout.sources import readable
     from fashionlib.files import Busy
 
     try:
@@ -50,7 +53,12 @@ def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> 
         raise
     except (ValueError, FileNotFoundError) as error:  # before anything was written
         raise click.UsageError(str(error)) from None
-    click.echo(f"{result.done} cut out, {result.skipped} up to date, {result.failed} failed: {result.report}")
+    for reason in result.reasons[:SHOWN]:
+        click.echo(f"Failed: {reason}", err=True)
+    if more := len(result.reasons[SHOWN:]):
+        click.echo(f"and {more} more: report.csv has them.", err=True)
+    report = readable(result.report)
+    click.echo(f"{result.done} cut out, {result.skipped} up to date, {result.failed} failed: {report}")
     raise SystemExit(result.exit_code)
 
 

@@ -7,6 +7,7 @@ up.
 """
 
 import io
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ def read(path, max_pixels: int = MAX_PIXELS) -> Photo:
     """The photo in the file `path`. Raises PhotoError, with one sentence, for whatever is not a photo."""
     path = Path(path)
     try:
+        if not path.is_file() and path.exists():  # neither opened, where a pipe would wait for a writer
+            raise PhotoError(f"{path} can't be read: it is {_no_file(path)}.")
         if path.stat().st_size == 0:
             raise PhotoError(f"{path} is empty (0 bytes).")
         with _open(path) as image:
@@ -61,11 +64,20 @@ def read(path, max_pixels: int = MAX_PIXELS) -> Photo:
     except PhotoError:
         raise
     except FileNotFoundError:
-        raise PhotoError(f"{path} does not exist.") from None
+        nowhere = "is a link that leads nowhere" if path.is_symlink() else "does not exist"
+        raise PhotoError(f"{path} {nowhere}.") from None
     except UnidentifiedImageError:
         raise PhotoError(f"{path} is not an image that Pillow can read.") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises on torn files
-        raise PhotoError(f"{path} can't be read: {error}.") from None
+        raise PhotoError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.") from None
+
+
+def _no_file(path: Path) -> str:
+    """What stands at `path` in the place of a file; OSError for a folder that can't be listed."""
+    if not path.is_dir():
+        return "a pipe or a device"
+    next(os.scandir(path), None)
+    return f"a {'link to a ' * path.is_symlink()}directory: name it as an input of its own"
 
 
 def _open(path: Path) -> Image.Image:
