@@ -262,7 +262,7 @@ def test_what_cannot_be_read_in_a_folder_is_a_failed_row(folder, model, tmp_path
     assert (result.done, result.skipped, result.failed) == (0, 2, 7)
     notes = {name: row["note"] for name, row in report(result).items() if row["status"] == "failed"}
     for name, words in {
-        "pipe.png": "pipe.jpg can't be read: it is a pipe or a device", "locked": "locked can't be read: Perm",
+        "pipe.png": "pipe.jpg can't be read: it is a pipe or a device", "locked": "can't be read: Permission",
         "loop.png": "loop.jpg can't be read: Too many levels of symbolic", "gone.png": "is a link that leads",
         "back": "back can't be read: it is a link to a directory: name it as an input of its own",
     }.items():

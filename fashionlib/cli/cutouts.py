@@ -32,7 +32,7 @@ SHOWN = 5  # reasons of photos that failed; report.csv has all
 @click.option("--preview", is_flag=True, help="Also preview.html, preview.png and worst.png.")
 @click.option("--workers", default=1, help="Processes; with Ray: actors.")
 @click.option("--engine", default="local", help="local, or ray: on a cluster, with fsspec URLs.")
-@click.option("--max-pixels", default=200_000_000, help="Refuse larger photos.")
+@click.option("--max-pixels", default=50_000_000, help="Refuse larger photos; these take 2 GB of memory.")
 def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> None:
     """Remove the background of PHOTOS (files, folders, globs): RGBA pictures of their own size.
 
