@@ -1,5 +1,6 @@
 """The command line: help, exit codes, one sentence for an error, and what reaches the functions."""
 
+import re
 import subprocess
 import sys
 
@@ -27,6 +28,19 @@ def test_every_command_has_help(name):
 def test_help_imports_neither_torch_nor_pandas():
     code = "import sys, fashionlib.cli; assert not {'torch', 'pandas', 'mmseg'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("words", "to"), [
+    ("--help", ">/dev/full"),
+    ("cutout --help", ">/dev/full"),
+    ("cutout --about", ">/dev/full"),
+    ("--help", ">&-"),
+])  # fmt: skip
+def test_an_output_that_takes_nothing_is_one_sentence(words, to):
+    command = f"{sys.executable} -c 'from fashionlib.cli import main; main()' {words} {to}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.fullmatch(r"Error: The output can't be written: [a-z ]+\.\n", done.stderr), done.stderr
 
 
 def test_usage_errors_exit_with_2():

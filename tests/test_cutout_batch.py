@@ -17,7 +17,7 @@ from cutout_stub import PERSON, scene, stub_model
 from PIL import Image
 
 from fashionlib import models
-from fashionlib.cutout import about, batch, engines, remove_background, single
+from fashionlib.cutout import about, batch, engines, photos, remove_background, single
 from fashionlib.cutout.cut import Cutout
 from fashionlib.cutout.options import Options
 from fashionlib.cutout.quality import Quality
@@ -149,8 +149,15 @@ def test_formats_and_masks(folder, model, tmp_path):
     ({"format": "jpg"}, "JPEG has no transparency"),
     ({"format": "gif"}, "Unknown format 'gif'"),
     ({"background": "grey"}, "The background 'grey' is not"),
-    ({"margin": -1}, "margin=-1 is negative"),
+    ({"margin": -1}, "margin=-1 is no share"),
+    ({"margin": float("nan")}, "margin=nan is no share"),
+    ({"margin": float("inf")}, "margin=inf is no share"),
     ({"size": 0}, "size=0"),
+    ({"max_pixels": 0}, "max_pixels=0"),
+    ({"edge": ""}, "Unknown edge"),
+    ({"keep": ""}, "keep and drop name classes or groups"),
+    ({"drop": ""}, "keep and drop name classes or groups"),
+    ({"background": __file__}, "test_cutout_batch.py is not an image that Pillow can read"),
     ({"edge": "feather"}, "Unknown edge"),
     ({"keep": "dres"}, "Did you mean 'dress'"),
     ({"workers": 0}, "workers=0"),
@@ -408,6 +415,46 @@ def test_the_report_and_the_page_put_the_doubtful_first(folder, model, tmp_path,
     assert worst.size == first.size and worst.tobytes() != first.tobytes()
 
 
+def test_one_photo_has_one_mask(folder, model, tmp_path, square):
+    (tmp_path / "masks").mkdir()
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(square).save(tmp_path / "masks" / name)
+    with pytest.raises(ValueError, match="masks/a.png and .*masks/a.tif are both masks of .*in/a.png"):
+        batch.run(folder, tmp_path / "out", model, mask_in=tmp_path / "masks", progress=False)
+
+
+def test_further_pictures_in_a_file_are_told(folder, model, tmp_path):
+    frames = [Image.fromarray(scene()), Image.fromarray(scene()[::-1].copy())]
+    for name in ("b.gif", "c.webp", "d.tif"):
+        frames[0].save(folder / name, save_all=True, append_images=frames[1:])
+    rows = report(batch.run(folder, tmp_path / "out", model, progress=False))
+    told = {name for name, row in rows.items() if row["note"] == "the first of 2 pictures in the file"}
+    assert told == {"b.png", "c.png", "d.png"}
+
+
+def test_no_picture_is_larger_than_photos_may_be(folder, model, tmp_path):
+    more = {"crop": True, "progress": False, "max_pixels": 100_000}
+    for options in ({"size": 400}, {"margin": 50}):
+        result = batch.run(folder / "a.png", tmp_path / "out", model, **more, **options)
+        assert "its picture would have " in result.reasons[0] and "0.1 megapixels" in result.reasons[0]
+    assert batch.run(folder / "a.png", tmp_path / "out", model, margin=5, size=330, **more).failed
+    assert batch.run(folder / "a.png", tmp_path / "out", model, margin=5, size=300, **more).done == 1
+    with Image.open(tmp_path / "out" / "a.png") as picture:
+        alpha = np.asarray(picture)[..., 3]
+    assert alpha.shape == (300, 300) and alpha[150, 150] == 255 and not alpha[:, :120].any()
+
+
+def test_large_photos_are_in_memory_one_at_a_time(folder, model, tmp_path, monkeypatch):
+    steps, decode, write = [], photos.from_pil, photos.write
+    monkeypatch.setattr(photos, "from_pil", lambda image: steps.append("read") or decode(image))
+    monkeypatch.setattr(photos, "write", lambda *how: write(*how) or steps.append("written"))
+    monkeypatch.setattr(single, "LARGE", 80 * 60 - 1)
+    for name in "bcd":
+        Image.fromarray(scene()).save(folder / f"{name}.png")
+    assert batch.run(f"{folder}/*.png", tmp_path / "out", model, progress=False).done == 4
+    assert steps == ["read", "written"] * 4
+
+
 # engines ----------------------------------------------------------------------------------------------------
 
 
@@ -458,6 +505,11 @@ def test_about_names_model_data_and_licences(tmp_path):
              "released under Apache-2.0", "DINOv2 here", "Apache-2.0 there", "Beware.", "THIRD_PARTY.md")
     for fact in facts:
         assert fact in text
+    again = info["init_report"] | {"source": "cache/b.pth", "note": "It started from cache/a.pth."
+                                   " It started from DINOv2 here. Beware."}
+    text = about.about(models.save(real, path, info | {"init_report": again}))
+    assert "cache/" not in text and "Beware." in text
+    assert "DINOv2 here, trained in 2 earlier runs, each from what the one before had learnt." in text
     (tmp_path / "model.md").write_text("# A card")
     assert str(tmp_path / "model.md") in about.about(path)
 

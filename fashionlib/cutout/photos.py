@@ -63,7 +63,7 @@ def read(path, max_pixels: int = MAX_PIXELS, convert=None) -> Photo:
         with _open(path) as image:
             if image.width * image.height > max_pixels:
                 raise PhotoError(f"{path} has {image.width} x {image.height} pixels, more than"
-                                 f" {max_pixels / 1e6:g} megapixels: shrink it, or raise --max-pixels (max_pixels).")
+                                 f" {max_pixels / 1e6:g} megapixels: shrink it, or raise --max-pixels.")
             return (convert or from_pil)(image)
     except PhotoError:
         raise
