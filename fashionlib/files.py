@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 LOCK = ".lock"
 UNFINISHED = ".unfinished"  # begins the name of the folder, within its own, that `building` fills
-_PART = re.compile(r"\..+\.\d+\.part(\.\w+)?")  # what `whole` names a file that is being written
+_PART = re.compile(r"\..+\.\d+\.fashionlib\.part(\.\w+)?")  # `part_name`: no other's file is called so
 _REMEDIES = {
     errno.ENOSPC: "make room on that disk, or write to another",
     errno.EDQUOT: "make room within your quota, or write to another disk",
@@ -80,6 +80,11 @@ def writing(path: str | Path):
         raise
 
 
+def part_name(path: Path) -> str:
+    """The name of `path` while it is written. The suffix stays last: writers choose the format by it."""
+    return f".{path.stem}.{os.getpid()}.fashionlib.part{path.suffix}"
+
+
 @contextmanager
 def whole(path: str | Path):
     """A temporary path beside `path` to write to; moved into place if nothing was raised.
@@ -87,8 +92,7 @@ def whole(path: str | Path):
     A kill while writing leaves what was there before, and the temporary file for `alone` to remove.
     """
     path = Path(path)
-    # The suffix stays last: writers like matplotlib choose the format by it.
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    part = path.with_name(part_name(path))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -180,11 +184,13 @@ def claim(
     """
     lie_apart(out, inputs)
     out = Path(out)
-    if not os.path.lexists(out):
+    there = next(path for path in (out, *out.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise Taken(f"{there} is no folder: choose another name.")
+    if there != out:
         return
-    if not out.is_dir():
-        raise Taken(f"{out} is no folder: choose another name.")
-    foreign = sorted(p.name for p in out.iterdir() if p.name != LOCK and not p.name.startswith(UNFINISHED))
+    left = re.compile(rf"{re.escape(LOCK)}|{re.escape(UNFINISHED)}.*|{_PART.pattern}")  # by a killed command
+    foreign = sorted(path.name for path in out.iterdir() if not left.fullmatch(path.name))
     if foreign and not ours(out) and not (last and any(out.glob(f"{UNFINISHED}*/{last}"))):
         raise Taken(
             f"{out} holds {foreign[0]!r} and nothing that shows {kind} of ours: "

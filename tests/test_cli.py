@@ -1,5 +1,6 @@
 """The command line: help, exit codes, one sentence for an error, and what reaches the functions."""
 
+import re
 import subprocess
 import sys
 
@@ -27,6 +28,19 @@ def test_every_command_has_help(name):
 def test_help_imports_neither_torch_nor_pandas():
     code = "import sys, fashionlib.cli; assert not {'torch', 'pandas', 'mmseg'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("words", "to"), [
+    ("--help", ">/dev/full"),
+    ("cutout --help", ">/dev/full"),
+    ("cutout --about", ">/dev/full"),
+    ("--help", ">&-"),
+])  # fmt: skip
+def test_an_output_that_takes_nothing_is_one_sentence(words, to):
+    command = f"{sys.executable} -c 'from fashionlib.cli import main; main()' {words} {to}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.fullmatch(r"Error: The output can't be written: [a-z ]+\.\n", done.stderr), done.stderr
 
 
 def test_usage_errors_exit_with_2():
@@ -110,12 +124,14 @@ def test_cutout_counts_and_fails_with_its_photos(tmp_path, monkeypatch):
 
     def run(photos, out, **options):
         assert (photos, options["keep"], options["edge"]) == (["a.jpg", "b"], "dress,shoe", "soft")
-        return batch.Result(3, 1, 1, f"{out}/report.csv")
+        return batch.Result(3, 1, 7, f"{out}/report.csv", tuple(f"photo {i} is torn." for i in range(7)))
 
     monkeypatch.setattr(batch, "run", run)
     result = call("cutout", "a.jpg", "b", "--out", tmp_path, "--keep", "dress,shoe", "--edge", "soft")
     assert result.exit_code == 1
-    assert result.output == f"3 cut out, 1 up to date, 1 failed: {tmp_path}/report.csv\n"
+    assert result.stdout == f"3 cut out, 1 up to date, 7 failed: {tmp_path}/report.csv\n"
+    failed = [f"Failed: photo {i} is torn." for i in range(5)]
+    assert result.stderr.splitlines() == [*failed, "and 2 more: report.csv has them."]
 
 
 def test_cutout_that_makes_no_sense_ends_with_2(tmp_path):

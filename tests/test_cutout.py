@@ -248,6 +248,18 @@ def test_grow_and_shrink():
     assert (edges.grown(alpha, 2)[8:12, 6:14] == 255).all() and edges.grown(alpha, 2)[5].max() == 0
     assert (edges.grown(alpha, -1) > 0).sum() == 4
     assert edges.grown(alpha, 0) is alpha
+    assert (edges.grown(alpha, 10**9) == 255).all() and not edges.grown(alpha, -(10**9)).any()
+    assert not edges.grown(np.zeros_like(alpha), 10**9).any()
+
+
+@pytest.mark.parametrize("pixels", [20, -20])
+def test_growing_far_is_growing_by_a_disc(pixels):
+    alpha = cv2.GaussianBlur(cv2.circle(np.zeros((200, 160), np.uint8), (80, 100), 40, 255, -1), (0, 0), 2)
+    across = np.hypot(*(np.indices(alpha.shape) - np.reshape([100, 80], (2, 1, 1)))) - pixels
+    far = edges.grown(alpha, pixels)
+    assert (far[across < 33] == 255).all() and not far[across > 48].any()
+    assert np.abs(np.count_nonzero(far >= 128) / (np.pi * (40 + pixels) ** 2) - 1) < 0.1
+    assert len(np.unique(far)) > 5  # still soft
 
 
 # pictures ---------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,13 +10,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from cutout_stub import PERSON, scene, stub_model
 from PIL import Image
 
 from fashionlib import models
-from fashionlib.cutout import about, batch, engines, remove_background, single
+from fashionlib.cutout import about, batch, engines, photos, remove_background, single
 from fashionlib.cutout.cut import Cutout
 from fashionlib.cutout.options import Options
 from fashionlib.cutout.quality import Quality
@@ -96,6 +98,9 @@ def test_a_batch_that_is_stopped_goes_on_where_it_was(folder, model, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         batch.run(f"{folder}/*.png", tmp_path / "out", model, progress=False)
     assert not list((tmp_path / "out").rglob("*.part*"))
+    rows = pd.read_csv(tmp_path / "out" / "report.csv").set_index("output")  # none is forgotten
+    assert rows.status.value_counts().to_dict() == {"failed": 3, "done": 2}
+    assert rows.note["photo3.png"] == f"{folder}/photo3.png: stopped before its turn."
     result = batch.run(f"{folder}/*.png", tmp_path / "out", model, progress=False)
     assert (result.done, result.skipped, result.failed) == (3, 2, 0)
 
@@ -144,8 +149,15 @@ def test_formats_and_masks(folder, model, tmp_path):
     ({"format": "jpg"}, "JPEG has no transparency"),
     ({"format": "gif"}, "Unknown format 'gif'"),
     ({"background": "grey"}, "The background 'grey' is not"),
-    ({"margin": -1}, "margin=-1 is negative"),
+    ({"margin": -1}, "margin=-1 is no share"),
+    ({"margin": float("nan")}, "margin=nan is no share"),
+    ({"margin": float("inf")}, "margin=inf is no share"),
     ({"size": 0}, "size=0"),
+    ({"max_pixels": 0}, "max_pixels=0"),
+    ({"edge": ""}, "Unknown edge"),
+    ({"keep": ""}, "keep and drop name classes or groups"),
+    ({"drop": ""}, "keep and drop name classes or groups"),
+    ({"background": __file__}, "test_cutout_batch.py is not an image that Pillow can read"),
     ({"edge": "feather"}, "Unknown edge"),
     ({"keep": "dres"}, "Did you mean 'dress'"),
     ({"workers": 0}, "workers=0"),
@@ -165,8 +177,6 @@ def test_names_that_collide_are_refused_before_anything_is_written(folder, model
     (folder / "A.webp").rename(folder / "preview.webp")
     with pytest.raises(ValueError, match="preview.webp would become .*that name is taken"):
         batch.run(folder, out, model, progress=False)
-    with pytest.raises(ValueError, match="would become .*a.png, which is a photo or mask"):
-        batch.run(folder / "a.png", folder, model, progress=False)
     with pytest.raises(ValueError, match="would both become"):
         batch.run([folder / "a.png", folder / "sub" / "a.jpg"], out, model, progress=False)
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
@@ -176,17 +186,127 @@ def test_names_that_collide_are_refused_before_anything_is_written(folder, model
     assert not out.exists()
 
 
-def test_an_output_folder_inside_the_input_is_not_cut_out_again(folder, model):
-    first = batch.run(folder, folder / "cut", model, progress=False)
-    again = batch.run([folder, f"{folder}/**/*.png"], folder / "cut", model, progress=False)
-    assert (first.done, again.done, again.skipped) == (2, 0, 2)
+@pytest.mark.parametrize(("photos", "out", "more"), [
+    ("in", "in/cut", {}),
+    ("in", "in", {}),
+    ("in/sub", "in", {}),
+    ("in/a.png", "in", {}),
+    ("in/*.png", "in", {}),
+    ("in", "link/cut", {}),
+    ("link", "in/sub", {}),
+    ("in/a.png", "masks", {"mask_in": "masks/a.png"}),
+    ("in/a.png", "sub", {"apply_to": ["sub/b.png"]}),
+    ("in/a.png", "sub", {"background": "sub/b.png"}),
+])
+def test_inputs_and_output_lie_apart(folder, tmp_path, monkeypatch, photos, out, more):
+    (tmp_path / "link").symlink_to(folder)
+    for name in ("masks/a.png", "sub/b.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(scene()).save(tmp_path / name)
+    before = files_below(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="are the same, or one lies in the other: choose another place"):
+        batch.run(photos, out, "no model is loaded", progress=False, **more)
+    assert files_below(tmp_path) == before
 
 
-def test_a_foreign_report_is_not_overwritten(folder, model, tmp_path):
+def test_a_folder_of_somebody_else_is_left_alone(folder, model, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png").write_text("my own drawing")
+    with pytest.raises(ValueError, match="out holds 'a.png' and nothing that shows cut-outs of ours"):
+        batch.run(folder, out, "no model is loaded", progress=False)
+    (out / "a.png").unlink()
+    (out / ".report.12.fashionlib.part.csv").touch()  # of a run that was killed at once
+    batch.run(folder / "sub", out, model, progress=False)
+    (out / "text.png").write_text("my own drawing")
+    with pytest.raises(ValueError, match="out/text.png is not in report.csv, so not of ours: move it"):
+        batch.run(folder, out, model, progress=False)
+    assert set(files_below(out)) == {"a.png", "report.csv", "text.png"}
+    assert (out / "text.png").read_text() == "my own drawing"
+    (out / "text.png").unlink()
+    assert batch.run(f"{folder}/**/*.jpg", tmp_path / "more", model, progress=False).done == 1
+
+
+def test_the_output_has_to_be_a_folder(folder, tmp_path):
+    for out in (folder / "notes.txt", folder / "notes.txt" / "below"):
+        with pytest.raises(ValueError, match="notes.txt is no folder: choose another name"):
+            batch.run(folder / "sub", out, "no model is loaded", progress=False)
+
+
+HEAD = "output,source,status,quality,reasons,note,width,height,kept,votes,seconds,key\n"
+
+
+@pytest.mark.parametrize("content", [
+    b"mine,yours\n1,2\n", b"\xff\xfe\x00garbage", b"", HEAD.encode() + b"a.png,a,done,much,,,1,1,1,0,0,k\n",
+    HEAD.encode() + b"a.png,a,lost,1,,,1,1,1,0,0,k\n", HEAD.encode() + b"a.png,a,done,1,,,1,1,1,0,0,k,l\n",
+    HEAD.encode() + b'"' + 200_000 * b"a",
+])  # fmt: skip
+def test_a_foreign_report_is_named_and_not_overwritten(folder, tmp_path, content):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "report.csv").write_text("mine,yours\n1,2\n")
-    with pytest.raises(ValueError, match="report.csv is not a report of cut-outs"):
-        batch.run(folder, tmp_path / "out", model, progress=False)
+    (tmp_path / "out" / "report.csv").write_bytes(content)
+    with pytest.raises(ValueError, match="report.csv is not a report of cut-outs.*choose another folder"):
+        batch.run(folder, tmp_path / "out", "no model is loaded", progress=False)
+    assert files_below(tmp_path / "out") == {"report.csv": content}
+
+
+def test_what_cannot_be_read_in_a_folder_is_a_failed_row(folder, model, tmp_path, monkeypatch):
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    (folder / "gone").symlink_to("nowhere")
+    (folder / "back").symlink_to(folder)
+    (folder / "locked").mkdir()
+    scandir = os.scandir
+
+    def locked(path):  # nothing is locked to root
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    for _ in range(2):
+        result = batch.run(folder, tmp_path / "out", model, progress=False)
+    assert (result.done, result.skipped, result.failed) == (0, 2, 7)
+    notes = {name: row["note"] for name, row in report(result).items() if row["status"] == "failed"}
+    for name, words in {
+        "pipe.png": "pipe.jpg can't be read: it is a pipe or a device", "locked": "can't be read: Permission",
+        "loop.png": "loop.jpg can't be read: Too many levels of symbolic", "gone.png": "is a link that leads",
+        "back": "back can't be read: it is a link to a directory: name it as an input of its own",
+    }.items():
+        assert words in notes[name]
+
+
+@pytest.mark.parametrize(("item", "sentence"), [
+    ("-", "'-' is no path"), ("", "'' is no path"), ("/dev/zero", "/dev/zero is a pipe or a device"),
+    ("pipe", "pipe is a pipe or a device"), ("loop", "loop is a link that leads nowhere"),
+])
+def test_inputs_that_are_no_files_are_called_what_they_are(tmp_path, monkeypatch, item, sentence):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("loop").symlink_to("loop")
+    Image.fromarray(scene()).save("a.png")
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        batch.run(item, "out", "no model is loaded", progress=False)
+    with pytest.raises((ValueError, FileNotFoundError), match="The mask .* is "):
+        batch.run("a.png", "out", "no model is loaded", mask_in=item or "-", progress=False)
+
+
+def test_names_that_are_no_utf_8_are_cut_out_like_the_others(model, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    Image.fromarray(scene()).save(folder / os.fsdecode(b"r\xf4be.png"))
+    (folder / os.fsdecode(b"sub \xff")).mkdir()
+    (folder / os.fsdecode(b"sub \xff") / "torn.jpg").write_text("no photo")
+    Image.fromarray(scene()).save(folder / "b.png")
+    out = tmp_path / os.fsdecode(b"\xfcber")
+    for done, skipped in [(2, 0), (0, 2)]:
+        result = batch.run(folder, out, model, preview=True, progress=False)
+        assert result[:3] == (done, skipped, 1)
+    rows = report(result)
+    assert set(rows) == {r"r\xf4be.png", "b.png", r"sub \xff/torn.png"}
+    assert rows["b.png"]["source"] == rf"{tmp_path}/caf\xe9/b.png"
+    assert r"caf\xe9/sub \xff/torn.jpg is not an image" in result.reasons[0]
+    assert (out / r"r\xf4be.png").is_file()
 
 
 def test_options_name_the_flags_of_the_command_line():
@@ -260,13 +380,16 @@ def test_masks_and_renditions_that_fit_nothing_are_refused(folder, model, tmp_pa
 
 def test_an_output_never_replaces_a_mask_or_a_layer(folder, model, tmp_path, square):
     Image.fromarray(square).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="which is a photo or mask of yours"):
-        batch.run(folder / "a.png", tmp_path, mask_in=tmp_path / "a.png", progress=False)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a.png").symlink_to(tmp_path / "out" / "a.png")
+    batch.run(folder / "a.png", tmp_path / "out", model, progress=False)
+    with pytest.raises(ValueError, match="out/a.png, which is a photo of yours"):
+        batch.run(tmp_path / "links", tmp_path / "out", model, keep="bag", progress=False)
     (folder / "a.layers").mkdir()
     Image.fromarray(scene()).save(folder / "a.layers" / "dress.png")
     with pytest.raises(ValueError, match="dress.png would become .*that name is taken"):
-        batch.run(folder, tmp_path / "out", model, layers=True, progress=False)
-    assert batch.run(folder, tmp_path / "out", model, progress=False).done == 3
+        batch.run(folder, tmp_path / "more", model, layers=True, progress=False)
+    assert batch.run(folder, tmp_path / "out", model, progress=False)[:2] == (2, 1)
 
 
 def test_the_report_and_the_page_put_the_doubtful_first(folder, model, tmp_path, monkeypatch):
@@ -290,6 +413,46 @@ def test_the_report_and_the_page_put_the_doubtful_first(folder, model, tmp_path,
     assert "http" not in page and "<script" not in page
     worst, first = (Image.open(tmp_path / "out" / name) for name in ("worst.png", "preview.png"))
     assert worst.size == first.size and worst.tobytes() != first.tobytes()
+
+
+def test_one_photo_has_one_mask(folder, model, tmp_path, square):
+    (tmp_path / "masks").mkdir()
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(square).save(tmp_path / "masks" / name)
+    with pytest.raises(ValueError, match="masks/a.png and .*masks/a.tif are both masks of .*in/a.png"):
+        batch.run(folder, tmp_path / "out", model, mask_in=tmp_path / "masks", progress=False)
+
+
+def test_further_pictures_in_a_file_are_told(folder, model, tmp_path):
+    frames = [Image.fromarray(scene()), Image.fromarray(scene()[::-1].copy())]
+    for name in ("b.gif", "c.webp", "d.tif"):
+        frames[0].save(folder / name, save_all=True, append_images=frames[1:])
+    rows = report(batch.run(folder, tmp_path / "out", model, progress=False))
+    told = {name for name, row in rows.items() if row["note"] == "the first of 2 pictures in the file"}
+    assert told == {"b.png", "c.png", "d.png"}
+
+
+def test_no_picture_is_larger_than_photos_may_be(folder, model, tmp_path):
+    more = {"crop": True, "progress": False, "max_pixels": 100_000}
+    for options in ({"size": 400}, {"margin": 50}):
+        result = batch.run(folder / "a.png", tmp_path / "out", model, **more, **options)
+        assert "its picture would have " in result.reasons[0] and "0.1 megapixels" in result.reasons[0]
+    assert batch.run(folder / "a.png", tmp_path / "out", model, margin=5, size=330, **more).failed
+    assert batch.run(folder / "a.png", tmp_path / "out", model, margin=5, size=300, **more).done == 1
+    with Image.open(tmp_path / "out" / "a.png") as picture:
+        alpha = np.asarray(picture)[..., 3]
+    assert alpha.shape == (300, 300) and alpha[150, 150] == 255 and not alpha[:, :120].any()
+
+
+def test_large_photos_are_in_memory_one_at_a_time(folder, model, tmp_path, monkeypatch):
+    steps, decode, write = [], photos.from_pil, photos.write
+    monkeypatch.setattr(photos, "from_pil", lambda image: steps.append("read") or decode(image))
+    monkeypatch.setattr(photos, "write", lambda *how: write(*how) or steps.append("written"))
+    monkeypatch.setattr(single, "LARGE", 80 * 60 - 1)
+    for name in "bcd":
+        Image.fromarray(scene()).save(folder / f"{name}.png")
+    assert batch.run(f"{folder}/*.png", tmp_path / "out", model, progress=False).done == 4
+    assert steps == ["read", "written"] * 4
 
 
 # engines ----------------------------------------------------------------------------------------------------
@@ -342,6 +505,11 @@ def test_about_names_model_data_and_licences(tmp_path):
              "released under Apache-2.0", "DINOv2 here", "Apache-2.0 there", "Beware.", "THIRD_PARTY.md")
     for fact in facts:
         assert fact in text
+    again = info["init_report"] | {"source": "cache/b.pth", "note": "It started from cache/a.pth."
+                                   " It started from DINOv2 here. Beware."}
+    text = about.about(models.save(real, path, info | {"init_report": again}))
+    assert "cache/" not in text and "Beware." in text
+    assert "DINOv2 here, trained in 2 earlier runs, each from what the one before had learnt." in text
     (tmp_path / "model.md").write_text("# A card")
     assert str(tmp_path / "model.md") in about.about(path)
 

@@ -106,9 +106,9 @@ def test_files_that_are_no_photos_are_named(tmp_path, content, sentence):
 
 
 def test_photos_beyond_the_pixel_limit_are_refused_before_they_are_decoded(tmp_path):
-    Image.new("1", (20_000, 10_001)).save(tmp_path / "huge.png")
+    Image.new("1", (13_000, 13_000)).save(tmp_path / "huge.png")  # 21 kB
     limit = Image.MAX_IMAGE_PIXELS
-    with pytest.raises(photos.PhotoError, match="20000 x 10001 pixels, more than 200 megapixels"):
+    with pytest.raises(photos.PhotoError, match="13000 x 13000 pixels, more than 50 mega.*--max-pixels"):
         photos.read(tmp_path / "huge.png")
     assert Image.MAX_IMAGE_PIXELS == limit
     with pytest.raises(photos.PhotoError, match="does not exist"):
@@ -162,3 +162,16 @@ def test_a_mask_is_a_files_alpha_or_else_its_grey(tmp_path):
     Image.fromarray(np.dstack([scene(), mask])).save(tmp_path / "cutout.png")
     for name in ("matte.png", "cutout.png"):
         assert np.array_equal(photos.read_mask(tmp_path / name), mask)
+
+
+def test_a_mask_of_zeros_and_ones_is_a_mask_and_a_label_map_is_none(tmp_path):
+    ones = np.zeros((80, 60), np.uint8)
+    ones[10:20, 5:9] = 1
+    for name, values in {"a.png": ones, "b.png": ones.astype(np.uint16), "c.png": ones > 0}.items():
+        Image.fromarray(values).save(tmp_path / name)
+        assert np.array_equal(photos.read_mask(tmp_path / name), ones * 255), name
+    Image.fromarray(ones * 0).save(tmp_path / "empty.png")
+    assert not photos.read_mask(tmp_path / "empty.png").any()
+    Image.fromarray(ones * 27).save(tmp_path / "labels.png")
+    with pytest.raises(photos.PhotoError, match="labels.png can't be read: its greatest value is 27"):
+        photos.read_mask(tmp_path / "labels.png")

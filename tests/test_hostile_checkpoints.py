@@ -26,6 +26,7 @@ from test_train import recipe
 from fashionlib import models, train, weights
 from fashionlib.cli import main
 from fashionlib.cutout.about import about
+from fashionlib.export import export
 from fashionlib.models.pack import pack
 from fashionlib.train import state
 from fashionlib.weights import files
@@ -429,6 +430,27 @@ def test_every_command_that_takes_a_checkpoint_refuses_a_pickle(door, canary, ou
         done = CliRunner().invoke(main, [name if word == "bad" else word for word in arguments])
         assert done.exit_code == code and f"{name} can't be read as a checkpoint" in done.output, done.output
         assert "Traceback" not in done.output and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(value, ours, tmp_path):
+    """At every door: cutout and all that loads a checkpoint, export, pack, initial weights of both kinds."""
+    state, bad, out = load_file(ours), tmp_path / "bad.safetensors", tmp_path / "out"
+    name = next(name for name in state if name.endswith("weight"))
+    state[name].view(-1)[3] = value
+    with safe_open(ours, "pt") as file:
+        save_file(state, bad, file.metadata())
+    torch.save({"state_dict": state}, tmp_path / "bad.pth")
+    for door in (
+        lambda: models.load(bad),
+        lambda: export(bad, out),
+        lambda: pack([bad], out),
+        lambda: models.build("segmenter_vit_t", 3, "mini", init=str(bad), crop=(64, 64)),
+        lambda: models.build("segmenter_vit_t", 3, "mini", init=str(tmp_path / "bad.pth"), crop=(64, 64)),
+    ):
+        with pytest.raises(ValueError, match=rf"/bad\.\w+ can't be used: its {name} holds NaN or infinity"):
+            door()
+    assert not out.exists()
 
 
 # ---------------------------------------------------------------- trust

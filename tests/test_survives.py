@@ -61,7 +61,7 @@ def test_what_is_compared_tells_outputs_apart(root, tmp_path):
     for spoil in (
         lambda run: (run / "history.csv").write_text("\n".join(lines[:-1])),
         lambda run: (run / "epoch_2.safetensors").write_bytes((run / "epoch_1.safetensors").read_bytes()),
-        lambda run: (run / ".epoch_1.12.part.safetensors").touch(),
+        lambda run: (run / ".epoch_1.12.fashionlib.part.safetensors").touch(),
     ):
         before = training.digests(tmp_path)
         spoil(history.parent)
@@ -222,7 +222,7 @@ def test_a_state_killed_inside_its_write_leaves_the_one_before(tmp_path):
     size = (tmp_path / state.LAST).stat().st_size
     assert deaths.inside_write(size // 2, lambda: save(tmp_path, 2))
     assert saved(tmp_path) == 1
-    part = next(tmp_path.glob(".last.*.part.pth"))
+    part = next(tmp_path.glob(".last.*.fashionlib.part.pth"))
     assert part.stat().st_size == size // 2
     with files.alone(tmp_path):
         assert not part.exists()
@@ -271,7 +271,8 @@ def test_a_whole_file_is_the_old_or_the_new_one(tmp_path):
 
 def test_only_what_a_kill_left_is_swept(tmp_path):
     mine = [".bashrc", "a.part", ".a.part.png", "x.12.part.png", ".x.12.partial", ".x.1.part.d/kept"]
-    left = [".x.12.part", ".x y.1.part.png", "sub/.manifest.7.part.json"]
+    mine += [".x.part.mov", ".IMG_1.0001.part.mov", "sub/.x.12.part"]  # parts of somebody's film
+    left = [".x.12.fashionlib.part", ".x y.1.fashionlib.part.png", "sub/.manifest.7.fashionlib.part.json"]
     for name in mine + left:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

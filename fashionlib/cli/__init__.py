@@ -4,6 +4,7 @@ Modules are imported inside the commands, so that help and mistakes answer at on
 """
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -15,16 +16,40 @@ EXISTING = click.Path(path_type=Path, exists=True)
 class _Commands(click.Group):
     """A group whose commands end a foreseen error with its sentence and exit code 1."""
 
+    def main(self, *args, **options):
+        if sys.stdout is None:
+            click.echo("Error: The output can't be written: it is closed.", err=True)
+            raise SystemExit(1)
+        try:
+            return super().main(*args, **options)
+        finally:
+            if lost := _output_lost(sys.exc_info()[1]):
+                click.echo(f"Error: {lost}", err=True)
+                raise SystemExit(1)
+
     def invoke(self, ctx: click.Context):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise click.ClickException("Stopped. The same command goes on from here.") from None
         except Exception as error:
-            sentence = None if os.environ.get("FASHION_DEBUG") else _sentence(error)
+            sentence = None if os.environ.get("FASHION_DEBUG") else _output_lost(error) or _sentence(error)
             if sentence is None:
                 raise
             raise click.ClickException(sentence) from None
+
+
+def _output_lost(error: BaseException | None) -> str:
+    """What to say if what was printed did not arrive, as an `error` that names no file may mean; or empty."""
+    try:
+        if isinstance(error, OSError) and not error.filename:
+            sys.stdout.write("\n")  # what was lost is forgotten: would more be lost?
+        sys.stdout.flush()
+    except OSError as again:
+        with open(os.devnull, "w") as nowhere:  # else Python tries once more when it ends, and prints that
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return f"The output can't be written: {again.strerror.lower()}."
+    return ""
 
 
 def _sentence(error: Exception) -> str | None:

@@ -6,6 +6,8 @@ import click
 
 from fashionlib.cli import EXISTING, FOLDER, main
 
+SHOWN = 5  # reasons of photos that failed; report.csv has all
+
 
 @main.command()
 @click.argument("photos", nargs=-1)
@@ -30,7 +32,7 @@ from fashionlib.cli import EXISTING, FOLDER, main
 @click.option("--preview", is_flag=True, help="Also preview.html, preview.png and worst.png.")
 @click.option("--workers", default=1, help="Processes; with Ray: actors.")
 @click.option("--engine", default="local", help="local, or ray: on a cluster, with fsspec URLs.")
-@click.option("--max-pixels", default=200_000_000, help="Refuse larger photos.")
+@click.option("--max-pixels", default=50_000_000, help="Refuse larger photos; these take 2 GB of memory.")
 def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> None:
     """Remove the background of PHOTOS (files, folders, globs): RGBA pictures of their own size.
 
@@ -38,6 +40,7 @@ def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> 
     """
     from fashionlib.cutout import batch
     from fashionlib.cutout.about import about as facts
+    from fashionlib.cutout.sources import readable
     from fashionlib.files import Busy
 
     try:
@@ -50,7 +53,12 @@ def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> 
         raise
     except (ValueError, FileNotFoundError) as error:  # before anything was written
         raise click.UsageError(str(error)) from None
-    click.echo(f"{result.done} cut out, {result.skipped} up to date, {result.failed} failed: {result.report}")
+    for reason in result.reasons[:SHOWN]:
+        click.echo(f"Failed: {reason}", err=True)
+    if more := len(result.reasons[SHOWN:]):
+        click.echo(f"and {more} more: report.csv has them.", err=True)
+    report = readable(result.report)
+    click.echo(f"{result.done} cut out, {result.skipped} up to date, {result.failed} failed: {report}")
     raise SystemExit(result.exit_code)
 
 

@@ -30,11 +30,18 @@ def about(model=None) -> str:
         "classes": "; ".join(meta["classes"][1:]),
         "data": f"{data}, class set {meta.get('class_set', 'not stated')}",
         "data's terms": TERMS.get(data.split("-")[0], "not known to fashionlib"),
-        "initial weights": init.get("source") or f"{meta.get('init', 'none')}",
+        "initial weights": _origin(init) or f"{meta.get('init', 'none')}",
         "their licence": init.get("licence") or "nothing is stated",
-        "about them": init.get("note", ""),
         "code": "fashionlib, Apache-2.0",
         "card": str(card) if card.is_file() else "",
         "more": f"{paths.PROJECT / 'THIRD_PARTY.md'}: all terms, and where each was read",
     }
     return "\n".join(f"{name:>15}  {fact}" for name, fact in facts.items() if fact)
+
+
+def _origin(init: dict) -> str:
+    """What the first of a chain of runs began with; the runs since then are counted."""
+    *runs, first = f"{init.get('source', '')}. {init.get('note', '')}".split(" It started from ")
+    source, _, note = first.partition(". ")
+    more = f", trained in {len(runs)} earlier runs, each from what the one before had learnt" if runs else ""
+    return f"{source}{more}. {note}".strip(" .") + "." if source else ""

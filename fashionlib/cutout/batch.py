@@ -51,8 +51,10 @@ def run(inputs, out, model=None, *, mask_in=None, apply_to=(), workers: int = 1,
     others go on; `files.DiskError`, where `out` can't be written to, ends all.
     """
     chosen = Options(**options)
-    if workers < 1 or (workers > 1 and isinstance(model, torch.nn.Module)):
-        raise ValueError(f"workers={workers}: at least 1; several need the model's path, not the model.")
+    if workers < 1:
+        raise ValueError(f"workers={workers}: there must be at least 1.")
+    if workers > 1 and isinstance(model, torch.nn.Module):
+        raise ValueError(f"workers={workers}: several need the model's path, not the model.")
     if check_name(engine, ENGINES, "engine") == "ray":
         if mask_in or apply_to:
             raise ValueError("A mask and other renditions are for the engine local.")
@@ -60,6 +62,10 @@ def run(inputs, out, model=None, *, mask_in=None, apply_to=(), workers: int = 1,
 
         return on_ray.run(inputs, out, model, chosen, workers, preview, progress)
     out = Path(out)
+    others = [path for path in (mask_in, chosen.background) if path and os.path.lexists(path)]
+    read = [place for item in (*sources.listed(inputs), *sources.listed(apply_to))
+            for place in sources.places(item)]
+    files.claim(out, "cut-outs", [*read, *others], _is_ours)
     tasks = _tasks(inputs, out, chosen, mask_in, apply_to)
     by_model = chosen.layers or not all(task.mask for task in tasks)
     loaded, choice = _loaded(model, chosen) if by_model else (None, None)
@@ -70,6 +76,8 @@ def run(inputs, out, model=None, *, mask_in=None, apply_to=(), workers: int = 1,
         report = Report(out / REPORT)
         to_do = [task for task in tasks
                  if not (report.is_done(task.output, task.key) and (out / task.output).is_file())]
+        report.expect([(str(task.output), str(task.photo)) for task in to_do],
+                      lambda output: os.path.lexists(out / output) and not (out / output).is_dir())
         if workers > 1:
             rows = _in_processes(to_do, workers, by_model, model, out, choice, chosen)
         else:
@@ -79,7 +87,12 @@ def run(inputs, out, model=None, *, mask_in=None, apply_to=(), workers: int = 1,
             failed = report.add_all(rows, len(to_do), progress)
         if preview:
             previews.write(out, report.rows(lambda output: (out / output).is_file()))
-        return Result(len(to_do) - failed, len(tasks) - len(to_do), failed, report.path)
+        return Result(len(to_do) - len(failed), len(tasks) - len(to_do), len(failed), report.path, failed)
+
+
+def _is_ours(out: Path) -> bool:
+    """Whether a folder holds cut-outs of ours; ValueError for a report.csv that is not of ours."""
+    return (out / REPORT).is_file() and bool(Report(out / REPORT))
 
 
 def _loaded(model, options: Options) -> tuple[torch.nn.Module, segment.Choice]:
@@ -89,10 +102,8 @@ def _loaded(model, options: Options) -> tuple[torch.nn.Module, segment.Choice]:
 
 def _tasks(inputs, out: Path, options: Options, mask_in, apply_to) -> list[Task]:
     """What is to be made of which photo; the keys are still missing."""
-    read = [Path(path) for path in (mask_in, options.background) if path and Path(path).is_file()]
-
     def outputs(photos) -> list[tuple[Path, Path]]:
-        return sources.outputs(photos, out, options.format, TAKEN, read, options.layers)
+        return sources.outputs(photos, out, options.format, TAKEN, options.layers)
 
     pairs = outputs(inputs)
     masks = sources.masks(mask_in, pairs) if mask_in else {}

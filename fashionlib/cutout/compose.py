@@ -30,6 +30,11 @@ class Frame:
         margins = (max(0, -self.top), max(0, self.bottom - height),
                    max(0, -self.left), max(0, self.right - width))
         inside = pixels[max(0, self.top) : self.bottom, max(0, self.left) : self.right]
+        factor = self.size[0] / (self.bottom - self.top)
+        if any(margins) and factor < 1:  # smaller first: margins may be far larger than the photo
+            margins = [round(margin * factor) for margin in margins]
+            size = self.size[0] - sum(margins[:2]), self.size[1] - sum(margins[2:])
+            inside = _resized(inside, (max(1, size[0]), max(1, size[1])))
         framed = cv2.copyMakeBorder(inside, *margins, outside) if any(margins) else inside
         return framed if framed.shape[:2] == self.size else _resized(framed, self.size)
 
@@ -66,7 +71,10 @@ def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def check_background(background: str) -> str:
     """`background` if it is none, white, blur, #RRGGBB or the path of a photo, else a ValueError."""
-    if background in ("none", "white", "blur") or Path(background).is_file():
+    if background in ("none", "white", "blur"):
+        return background
+    if Path(background).is_file():
+        photos.read(background)  # its PhotoError names the file
         return background
     if background.startswith("#"):
         ImageColor.getrgb(background)  # its ValueError names the colour

@@ -28,5 +28,8 @@ def key_of(digest: str, *files) -> str:
 
 
 def version_of(path: Path | None) -> str:
-    """Size and time of a file's last change."""
-    return f"{path.stat().st_size} {path.stat().st_mtime_ns}" if path else ""
+    """Size and time of a file's last change; empty where there is no file to be read."""
+    try:
+        return f"{path.stat().st_size} {path.stat().st_mtime_ns}" if path else ""
+    except OSError:
+        return ""

@@ -50,12 +50,13 @@ def run(inputs, out, model, options: Options, workers: int = 1, preview: bool = 
                  if not (report.is_done(task["output"], task["key"]) and task["output"] in there)]
         ground = Path(options.background).read_bytes() if Path(options.background).is_file() else None
         arguments = path.read_bytes(), ground, str(out), choice, options
+        report.expect([(task["output"], task["photo"]) for task in to_do], there.__contains__)
         with report:
             rows = _rows(to_do, workers, arguments) if to_do else ()
             failed = report.add_all(rows, len(to_do), progress)
         if preview:
             _preview(place, root, Path(folder), report)
-    return Result(len(to_do) - failed, len(tasks) - len(to_do), failed, f"{out}/{REPORT}")
+    return Result(len(to_do) - len(failed), len(tasks) - len(to_do), len(failed), f"{out}/{REPORT}", failed)
 
 
 def _fsspec():
@@ -162,7 +163,7 @@ def put(place, path: Path, target: str) -> None:
     if "file" not in place.protocol:
         return place.put_file(str(path), target)
     place.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
-    part = PurePosixPath(target).with_name(f".{path.name}.{os.getpid()}.part")
+    part = PurePosixPath(target).with_name(files.part_name(path))
     place.put_file(str(path), str(part))
     os.replace(part, target)
 
@@ -204,7 +205,7 @@ def _rows(tasks: list[dict], workers: int, arguments: tuple) -> Iterator[Row]:
 
 
 class _Copied(Report):
-    """A report that is copied beside the pictures every now and then, and when its context ends."""
+    """A report that is copied beside the pictures when its context begins and ends, and now and then."""
 
     def __init__(self, path: Path, place, target: str):
         self._place, self._target, self._copied = place, target, time.monotonic()
@@ -216,6 +217,11 @@ class _Copied(Report):
         super().add(row)
         if time.monotonic() - self._copied > SAVED:
             self._copy()
+
+    def __enter__(self):
+        super().__enter__()
+        self._copy()  # before there are pictures: it says that they are ours
+        return self
 
     def __exit__(self, *error):
         super().__exit__(*error)

@@ -1,5 +1,6 @@
 """What is made of each photo: the flags of ``fashionlib cutout``, checked once."""
 
+import math
 from dataclasses import dataclass
 
 from fashionlib.classes import check_name
@@ -27,12 +28,13 @@ class Options:
 
     def __post_init__(self):
         check_name(self.subject, segment.SUBJECTS, "subject")
-        check_name(self.edge or "hard", edges.EDGES, "edge")
+        check_name("hard" if self.edge is None else self.edge, edges.EDGES, "edge")
         check_name(self.format, photos.FORMATS, "format")
         compose.check_background(self.background)
         if self.format == "jpg" and self.background == "none" and not self.mask:
             raise ValueError("JPEG has no transparency: choose the format png or webp, or a background.")
-        if self.margin < 0:
-            raise ValueError(f"margin={self.margin} is negative: it is a share of the subject's longer side.")
-        if self.size is not None and self.size < 1:
-            raise ValueError(f"size={self.size} is not a number of pixels.")
+        if not 0 <= self.margin < math.inf:
+            raise ValueError(f"margin={self.margin} is no share of the subject's longer side: 0 or more.")
+        for name in ("size", "max_pixels"):
+            if (pixels := getattr(self, name)) is not None and pixels < 1:
+                raise ValueError(f"{name}={pixels} is not a number of pixels.")

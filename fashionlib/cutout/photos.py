@@ -7,6 +7,7 @@ up.
 """
 
 import io
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from fashionlib import files
 
-MAX_PIXELS = 200_000_000
+MAX_PIXELS = 50_000_000  # take 1.4 GB of memory with a hard edge, 1.8 with a soft one
 FORMATS = {  # Pillow's name and how to save; PNG at level 4 takes half the time of 6 for 3 % more bytes
     "png": ("PNG", {"compress_level": 4}),
     "webp": ("WEBP", {"quality": 95}),
@@ -36,7 +37,7 @@ class Photo:
     """An upright photo: `rgb` uint8 (H, W, 3), `alpha` uint8 (H, W) if the file was transparent somewhere.
 
     `icc` is an RGB colour profile that `rgb` is meant in, `exif` and `xmp` what the file says about itself
-    without the turn, `dpi` its dots per inch (across, down).
+    without the turn, `dpi` its dots per inch (across, down). `frames` of the file are pictures, not one.
     """
 
     rgb: np.ndarray
@@ -45,27 +46,42 @@ class Photo:
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    frames: int = 1
 
 
-def read(path, max_pixels: int = MAX_PIXELS) -> Photo:
-    """The photo in the file `path`. Raises PhotoError, with one sentence, for whatever is not a photo."""
+def read(path, max_pixels: int = MAX_PIXELS, convert=None) -> Photo:
+    """The photo in the file `path`. Raises PhotoError, with one sentence, for whatever is not a photo.
+
+    `convert` is what makes it of a Pillow image; None: `from_pil`.
+    """
     path = Path(path)
     try:
+        if not path.is_file() and path.exists():  # neither opened, where a pipe would wait for a writer
+            raise PhotoError(f"{path} can't be read: it is {_no_file(path)}.")
         if path.stat().st_size == 0:
             raise PhotoError(f"{path} is empty (0 bytes).")
         with _open(path) as image:
             if image.width * image.height > max_pixels:
                 raise PhotoError(f"{path} has {image.width} x {image.height} pixels, more than"
-                                 f" {max_pixels / 1e6:g} megapixels: shrink it, or raise max_pixels.")
-            return from_pil(image)
+                                 f" {max_pixels / 1e6:g} megapixels: shrink it, or raise --max-pixels.")
+            return (convert or from_pil)(image)
     except PhotoError:
         raise
     except FileNotFoundError:
-        raise PhotoError(f"{path} does not exist.") from None
+        nowhere = "is a link that leads nowhere" if path.is_symlink() else "does not exist"
+        raise PhotoError(f"{path} {nowhere}.") from None
     except UnidentifiedImageError:
         raise PhotoError(f"{path} is not an image that Pillow can read.") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises on torn files
-        raise PhotoError(f"{path} can't be read: {error}.") from None
+        raise PhotoError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}.") from None
+
+
+def _no_file(path: Path) -> str:
+    """What stands at `path` in the place of a file; OSError for a folder that can't be listed."""
+    if not path.is_dir():
+        return "a pipe or a device"
+    next(os.scandir(path), None)
+    return f"a {'link to a ' * path.is_symlink()}directory: name it as an input of its own"
 
 
 def _open(path: Path) -> Image.Image:
@@ -79,7 +95,8 @@ def _open(path: Path) -> Image.Image:
 
 
 def from_pil(image: Image.Image) -> Photo:
-    """The photo in a Pillow image (the first frame, if it is animated)."""
+    """The photo in a Pillow image: the first of its frames, pages, or what it calls them."""
+    frames = _frames(image)
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         image = ImageOps.exif_transpose(image)  # which copies, and 20 megapixels are 80 MB
     exif, info = image.getexif(), image.info
@@ -98,7 +115,15 @@ def from_pil(image: Image.Image) -> Photo:
     rgb = np.array(image if image.mode == "RGB" else image.convert("RGB"))  # a copy: writeable, file closed
     return Photo(rgb, alpha if alpha is not None and alpha.min() < 255 else None,
                  profile if space == b"RGB " else None, exif.tobytes() if len(exif) else None,
-                 info.get("xmp"), info.get("dpi"))
+                 info.get("xmp"), info.get("dpi"), frames)
+
+
+def _frames(image: Image.Image) -> int:
+    """How many pictures a file holds. What a camera adds to its JPEG (previews, depth) is none of them."""
+    try:
+        return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    except (OSError, SyntaxError, ValueError, EOFError):  # torn behind the first, which may be whole
+        return 1
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
@@ -133,10 +158,21 @@ def as_photo(image) -> Photo:
 def read_mask(path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """A mask in the file `path` as uint8 (H, W), 255 where opaque: its alpha if it has one, else its grey.
 
-    So both a corrected matte and a corrected cut-out are masks. Raises PhotoError as `read` does.
+    So both a corrected matte and a corrected cut-out are masks; one of 0 and 1 is taken for 0 and 255. Raises
+    PhotoError as `read` does, and for a mask that is not empty and nowhere as opaque as a half.
     """
-    photo = read(path, max_pixels)
-    return np.array(Image.fromarray(photo.rgb).convert("L")) if photo.alpha is None else photo.alpha
+    return read(path, max_pixels, _mask)
+
+
+def _mask(image: Image.Image) -> np.ndarray:
+    if image.mode in _SIXTEEN_BIT and np.asarray(image).max() == 1:
+        image = Image.fromarray(np.asarray(image) > 0)
+    photo = from_pil(image)
+    mask = np.array(Image.fromarray(photo.rgb).convert("L")) if photo.alpha is None else photo.alpha
+    highest = mask.max()
+    if 1 < highest < 128:
+        raise ValueError(f"its greatest value is {highest}, and a mask has 255 where the photo stays")
+    return mask * np.uint8(255) if highest == 1 else mask
 
 
 def write(path, pixels: np.ndarray, format: str, photo: Photo | None = None, strip: bool = False) -> None:

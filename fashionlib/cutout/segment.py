@@ -53,6 +53,8 @@ def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> Choice:
     Raises ValueError for unknown names, for a person without hair and skin, and where nothing is left.
     """
     check_name(subject, SUBJECTS, "subject")
+    if "" in (keep, drop):
+        raise ValueError("keep and drop name classes or groups, such as dress or upperbody: '' names none.")
     values = {name: value for value, name in enumerate(classes) if name != BACKGROUND}
     body = [values[name] for name in PERSON.values() if name in values]
     if subject == "person" and len(body) < len(PERSON):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from fashionlib import files
 from fashionlib.cutout import compose, photos
@@ -17,6 +18,8 @@ from fashionlib.cutout.options import Options
 from fashionlib.cutout.report import Row
 from fashionlib.cutout.segment import Choice
 from fashionlib.processes import out_of_memory
+
+LARGE = 20_000_000  # pixels: of photos that have more, one is in memory at once
 
 
 class Task(NamedTuple):
@@ -41,6 +44,7 @@ class Job:
     photo: photos.Photo | None = None
     mask: np.ndarray | None = None
     result: Cutout | None = None
+    waits: bool = False  # to be decoded: large, and others are at work
 
 
 def _step(work):
@@ -77,18 +81,28 @@ class Maker:
         return self.write(self.cut(self.read(task)))
 
     def read(self, task: Task) -> Job:
-        """The photo and its mask, decoded."""
+        """The photo and its mask, decoded, unless it is LARGE."""
         return self._read(Job(task, Row(str(task.output), str(task.photo), key=task.key)))
 
     @_step
     def _read(self, job: Job) -> None:
-        job.photo = photos.read(job.task.photo, self.options.max_pixels)
-        if job.task.mask:
+        def decoded(image: Image.Image) -> photos.Photo | None:
+            job.waits = not job.waits and image.width * image.height > LARGE
+            return None if job.waits else photos.from_pil(image)
+
+        job.photo = photos.read(job.task.photo, self.options.max_pixels, decoded)
+        if job.task.mask and not job.waits:
             job.mask = photos.read_mask(job.task.mask, self.options.max_pixels)
 
+    def cut(self, job: Job) -> Job:
+        """The cut-out: by the model, by the mask, or by the matte of another rendition of the shot.
+
+        A LARGE photo goes through all three steps here: while neighbours overlap, it would be one of several.
+        """
+        return self._write(self._cut_out(self._read(job))) if job.waits else self._cut_out(job)
+
     @_step
-    def cut(self, job: Job) -> None:
-        """The cut-out: by the model, by the mask, or by the matte of another rendition of the shot."""
+    def _cut_out(self, job: Job) -> None:
         job.result = self._cut(job.photo, job.mask, job.task.like)
 
     def _cut(self, photo: photos.Photo, mask: np.ndarray | None, like: Path | None) -> Cutout:
@@ -108,13 +122,17 @@ class Maker:
 
     def write(self, job: Job) -> Row:
         """The files and the photo's row. The picture comes last: where it stands, its layers are whole."""
-        return self._write(job).row
+        return (self._write(job) if job.photo else job).row
 
     @_step
     def _write(self, job: Job) -> None:
         options, photo, result, output = self.options, job.photo, job.result, self.out / job.task.output
         alpha = result.rgba[..., 3]
         place = compose.frame(alpha, options.crop, options.margin, options.size)
+        height, width = place.size
+        if height * width > options.max_pixels:
+            raise ValueError(f"its picture would have {width} x {height} pixels, more than"
+                             f" {options.max_pixels / 1e6:g} megapixels: take a smaller size or margin.")
         if options.layers:
             classes = self.model.meta["classes"]
             _write_layers(output.with_suffix(".layers"), result, place, classes, self.choice.kept, photo)
@@ -127,7 +145,9 @@ class Maker:
         row.height, row.width = alpha.shape
         row.kept = round(float((alpha >= 128).mean()), 4)
         row.quality, row.reasons = round(result.quality.score, 3), "; ".join(result.quality.reasons)
-        row.votes, row.note = result.votes, "; ".join(result.notes)
+        first = [f"the first of {photo.frames} pictures in the file"] if photo.frames > 1 else []
+        row.votes, row.note = result.votes, "; ".join([*first, *result.notes])
+        job.photo = job.mask = job.result = None  # whoever still holds the job
 
 
 def _write_layers(folder: Path, result: Cutout, place: compose.Frame, classes, values: list[int],

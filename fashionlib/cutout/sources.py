@@ -1,6 +1,7 @@
 """Which photos a batch cuts out, and which file each becomes: settled before anything is written."""
 
 import glob
+import os
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
@@ -8,28 +9,28 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", 
 
 
 def outputs(inputs, out: Path, suffix: str, reserved: Iterable[str] = (),
-            read: Iterable[Path] = (), layers: bool = False) -> list[tuple[Path, Path]]:
+            layers: bool = False) -> list[tuple[Path, Path]]:
     """(photo, output relative to `out`) for every photo of `inputs`, in order, each once.
 
-    `inputs` are files, folders (photos in sub-folders too, hidden ones and those below `out` left out) and
-    globs, one or a list. The tree below a folder, or below a glob's first wildcard, is kept.
+    `inputs` are files, folders (photos in sub-folders too, hidden ones left out) and globs, one or a list.
+    The tree below a folder, or below a glob's first wildcard, is kept; names that are no UTF-8 are escaped.
+    What may be or hold a photo in a folder, and can't be read, is among the photos: reading it fails.
 
     Raises FileNotFoundError for an input that does not exist and ValueError, naming the photos, where an
     input holds none, two would become the same file (also where only the case differs: some disks see no
-    difference), or one would overwrite a photo, a file of `read` or one of the `reserved` names. With
-    `layers` the folders of layers are taken as well.
+    difference), or one would overwrite a photo or one of the `reserved` names. With `layers` the folders of
+    layers are taken as well.
     """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: the cut-outs need a folder.")
-    photos = (pair for item in listed(inputs) for pair in _photos(item, out))
-    found = {(photo.resolve(), relative): photo for photo, relative in photos}
-    pairs = [(photo, relative.with_suffix(f".{suffix}")) for (_, relative), photo in found.items()]
+    photos = (pair for item in listed(inputs) for pair in _photos(item))
+    found = {(os.path.realpath(photo), readable(relative)): photo for photo, relative in photos}
+    pairs = [(photo, Path(relative) if photo.is_dir() else Path(relative).with_suffix(f".{suffix}"))
+             for (_, relative), photo in found.items()]
     check_names(pairs, out, reserved, layers)
-    inputs_ = {photo for photo, _ in found} | {Path(path).resolve() for path in read}
+    inputs_ = {photo for photo, _ in found}
     for photo, relative in pairs:
-        if (out / relative).resolve() in inputs_:
-            raise ValueError(f"{photo} would become {out / relative}, which is a photo or mask of yours:"
-                             " take another folder.")
+        if os.path.realpath(out / relative) in inputs_:  # by a link
+            raise ValueError(f"{photo} would become {out / relative}, which is a photo of yours: take another"
+                             " folder.")
     return pairs
 
 
@@ -47,14 +48,33 @@ def masks(mask_in, pairs: list[tuple[Path, Path]]) -> dict[Path, Path]:
                              " or a folder of masks.")
         return {pairs[0][0]: path}
     if not path.is_dir():
-        raise FileNotFoundError(f"The mask {path} does not exist.")
-    there = {mask.relative_to(path).with_suffix(""): mask for mask in sorted(path.rglob("*"))
-             if mask.suffix.lower() in SUFFIXES}
-    stems = {photo: output.with_suffix("") for photo, output in pairs}
+        raise missing(str(path), "The mask ")
+    there = {}
+    for mask in _below(path):
+        there.setdefault(readable(mask.relative_to(path).with_suffix("")), []).append(mask)
+    stems = {photo: str(output.with_suffix("")) for photo, output in pairs}
     found = {photo: there[stem] for photo, stem in stems.items() if stem in there}
+    for photo, several in found.items():
+        if len(several) > 1:
+            raise ValueError(f"{several[0]} and {several[1]} are both masks of {photo}: remove one.")
     if not found:
         raise ValueError(f"{path} holds no mask of any of these photos, such as {pairs[0][1].stem}.png.")
-    return found
+    return {photo: mask for photo, (mask,) in found.items()}
+
+
+def readable(path) -> str:
+    """A path, or text with one in it, as any file takes it: bytes that are no UTF-8 escaped (``\\xe9``)."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def missing(item: str, what: str = "") -> Exception:
+    """The error to raise for an input that is neither a file nor a folder; `what` begins its sentence."""
+    if item in ("", "-"):
+        return ValueError(f"{what}{item!r} is no path: photos and masks are read from files and folders.")
+    if os.path.exists(item):
+        return ValueError(f"{what}{item} is a pipe or a device: only files and folders are read.")
+    nowhere = "is a link that leads nowhere" if os.path.islink(item) else "does not exist"
+    return FileNotFoundError(f"{what}{item} {nowhere}.")
 
 
 def listed(inputs) -> list[str]:
@@ -62,23 +82,48 @@ def listed(inputs) -> list[str]:
     return [str(inputs)] if isinstance(inputs, str | Path) else [str(item) for item in inputs]
 
 
-def _photos(item: str, out: Path) -> list[tuple[Path, Path]]:
+def places(item: str) -> list[str]:
+    """Where an input lies: itself, or the files that it stands for as a glob."""
+    return [item] if os.path.lexists(item) else glob.glob(item, recursive=True)
+
+
+def _photos(item: str) -> list[tuple[Path, Path]]:
     """(photo, its path below the folder or the glob's first wildcard) of one input."""
     path = Path(item)
-    if path.is_file():
+    if item and path.is_file():
         return [(path, Path(path.name))]
-    if path.is_dir():
-        root, candidates = path, path.rglob("*")
+    if item and path.is_dir():
+        root, candidates = path, _below(path)
     elif glob.has_magic(item):
-        root, candidates = before_wildcard(path), map(Path, glob.glob(item, recursive=True))
+        root, candidates = before_wildcard(path), (p for p in map(Path, places(item)) if _is_named(p))
     else:
-        raise FileNotFoundError(f"{item} does not exist.")
-    files = (p for p in sorted(candidates) if p.suffix.lower() in SUFFIXES and p.is_file())
-    below = ((p, p.relative_to(root)) for p in files if out.resolve() not in p.resolve().parents)
-    photos = [(p, path) for p, path in below if not any(part.startswith(".") for part in path.parts)]
+        raise missing(item)
+    photos = [(p, p.relative_to(root)) for p in sorted(candidates)]
     if not photos:
-        raise ValueError(f"{item} holds no photo ({', '.join(sorted(SUFFIXES))}) outside {out}.")
+        raise ValueError(f"{item} holds no photo ({', '.join(sorted(SUFFIXES))}).")
     return photos
+
+
+def _is_named(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+
+
+def _below(root: Path) -> list[Path]:
+    """The photos below the folder `root`, by their names, and what hides whether it is or holds one.
+
+    That is a link to a folder (it may lead back), a link that leads nowhere, a folder that can't be listed.
+    """
+    def unlisted(error: OSError) -> None:
+        if Path(error.filename) == root:
+            raise error
+        found.append(Path(error.filename))
+
+    found = []
+    for where, folders, names in os.walk(root, onerror=unlisted):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        there = [Path(where, name) for name in (*folders, *names) if not name.startswith(".")]
+        found += [p for p in there if _is_named(p) or (p.is_symlink() and not p.is_file())]
+    return sorted(found)
 
 
 def before_wildcard(pattern: PurePath) -> PurePath:

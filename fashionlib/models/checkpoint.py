@@ -16,6 +16,7 @@ from fashionlib import attention, heads
 from fashionlib.files import write_tensors
 from fashionlib.models import card
 from fashionlib.models.build import config
+from fashionlib.weights import check_finite
 from fashionlib.weights.packed import unpacked
 
 
@@ -78,6 +79,7 @@ def _fill(model: EncoderDecoder, path: str | Path, info: dict) -> None:
                 f"{path} says that it is {info['model']} at scale {info['scale']} with {len(info['classes'])}"
                 f" classes, but its {name} is {theirs}, not {ours}: take a checkpoint as fashionlib wrote it."
             )
+    check_finite(path, state)
     model.load_state_dict(state)
 
 

@@ -10,7 +10,7 @@ from fashionlib.files import claim_file, write_tensors
 from fashionlib.models.build import build
 from fashionlib.models.card import wrong
 from fashionlib.models.checkpoint import read_meta
-from fashionlib.weights import safe_load
+from fashionlib.weights import check_finite, safe_load
 from fashionlib.weights.packed import State, packed
 
 _MAKE = ("model", "scale", "classes", "mean", "std")  # in these, checkpoints that are averaged agree
@@ -72,6 +72,8 @@ def average(paths: Sequence[str | Path], soup: bool = False) -> tuple[State, dic
 def _weights(path: str | Path, card: dict, first: dict) -> State:
     """All weights of a file and its `card`, their position embeddings as the `first` card's crop has them."""
     if card["crop"] == first["crop"]:
-        return safe_load(path)
+        state = safe_load(path)
+        check_finite(path, state)
+        return state
     size = dict(num_classes=len(card["classes"]), scale=card["scale"], crop=tuple(first["crop"]))
     return build(card["model"], init=str(path), **size).state_dict()

@@ -25,11 +25,11 @@ from torch import Tensor, nn, strided
 
 from fashionlib import paths
 from fashionlib.weights import dinov2
-from fashionlib.weights.files import Unreachable, WeightsError, fetch, is_safetensors, safe_load
+from fashionlib.weights.files import Unreachable, WeightsError, check_finite, fetch, is_safetensors, safe_load
 
 __all__ = [
     "DINOV2_MEAN", "DINOV2_STD", "INITS", "LoadReport", "Unreachable", "WeightsError",
-    "dinov2_encoder", "load_into", "safe_load",
+    "check_finite", "dinov2_encoder", "load_into", "safe_load",
 ]  # fmt: skip
 
 Tensors = dict[str, Tensor]
@@ -123,6 +123,7 @@ def _checkpoint(path: Path, trust: bool = False) -> tuple[Tensors, LoadReport, G
     state = dict(state) if isinstance(state, dict) else {"": state}
     if not all(map(_is_weight, state.items())):
         raise WeightsError(f"{path} holds more than named tensors: use an epoch file, or a state dict alone.")
+    check_finite(path, state)
     if is_safetensors(path):
         card = _card(path)
     if before := card.get("init_report"):

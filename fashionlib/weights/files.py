@@ -94,6 +94,13 @@ def safe_load(path: str | Path, trust: bool = False) -> dict:
     return dict(loaded)  # of an OrderedDict the pickle may have replaced methods
 
 
+def check_finite(path: str | Path, state: dict[str, torch.Tensor]) -> None:
+    """Raise WeightsError if a weight in the file `path` is NaN or infinite, as a run that diverges ends."""
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{path} can't be used: its {name} holds NaN or infinity. Take another epoch.")
+
+
 def is_safetensors(path: str | Path) -> bool:
     """Whether a file is to be read as safetensors: by its name or, whatever its name, by how it begins."""
     with open(path, "rb") as file:
