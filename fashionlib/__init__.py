@@ -1,4 +1,4 @@
-"""Fashion photos with the background gone: a thin library behind seven numbered steps.
+"""Fashion photos with the background gone: a thin library behind six numbered steps.
 
 raw data -> label maps and splits -> a run -> per-epoch checkpoints -> validation curve
 -> picked epoch -> Table I -> figures -> cut-outs.

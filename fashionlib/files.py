@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -95,12 +96,15 @@ def whole(path: str | Path):
 
 
 @contextmanager
-def alone(folder: str | Path, doing: str = "at work in", refuse: type[ValueError] = Busy):
+def alone(
+    folder: str | Path, doing: str = "at work in", refuse: type[ValueError] = Busy, otherwise: str = ""
+):
     """`folder` for this process alone, and without what a killed one left half-written in it.
 
     The kernel frees the lock of a process that died; children hold no copy of it (filelock sees to forks).
-    Raises `refuse`, with the words `doing`, while another process has it. What the disk refuses inside
-    becomes a `DiskError` that names `folder`, unless it names a file already.
+    Raises `refuse` while another process has it, with the words `doing`, the process and since when it has
+    it (the lock file says so), and what to do `otherwise`. What the disk refuses inside becomes a `DiskError`
+    that names `folder`, unless it names a file already.
     """
     folder = Path(folder)
     new = not folder.exists()
@@ -110,8 +114,14 @@ def alone(folder: str | Path, doing: str = "at work in", refuse: type[ValueError
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise refuse(f"Another process is {doing} {folder}: wait for it, or stop it first.") from None
+            raise refuse(
+                f"Another process is {doing} {folder}: wait for it, or stop it first"
+                f"{_holder(folder / LOCK)}{otherwise}."
+            ) from None
     try:
+        with suppress(OSError):  # of a full disk: the lock holds without it
+            started = time.strftime("%Y-%m-%d %H:%M:%S")
+            (folder / LOCK).write_text(f"process {os.getpid()}, at work since {started}")
         with writing(folder):
             sweep(folder)
             yield
@@ -122,6 +132,14 @@ def alone(folder: str | Path, doing: str = "at work in", refuse: type[ValueError
         if new:
             with suppress(OSError):  # of an error before anything was written; else it is not empty
                 folder.rmdir()
+
+
+def _holder(lock: Path) -> str:
+    """Who holds a lock and since when, in brackets; "" where its file does not say."""
+    with suppress(OSError, ValueError):
+        if found := re.fullmatch(r"process \d+, at work since [\d :-]+", lock.read_text()):
+            return f" ({found[0]})"
+    return ""
 
 
 def exclusive(doing: str) -> Callable[[Callable], Callable]:

@@ -16,12 +16,16 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import papermill
 import yaml
 
 from fashionlib import paths, reading
 from fashionlib.classes import check_name
+
+if TYPE_CHECKING:
+    from fashionlib.train import Recipe
 
 _PREPARED = ("data/{data}/dataset.json", "data/{data}/splits/*.txt")
 _EPOCHS = "runs/{data}/{run}/epoch_*.safetensors"
@@ -89,7 +93,7 @@ def steps(data: str, plan: dict) -> list[Step]:
     _check(plan)
     runs: dict[str, dict] = {}
     for given in plan[TRAIN]:
-        name = run_name({"data": data, **given})
+        name = recipe({"data": data, **given}).name
         if name in runs:
             raise ValueError(f"Two runs of the plan would both be {name}: give one of them a `variant`.")
         runs[name] = {"data": data, **given}
@@ -105,16 +109,14 @@ def steps(data: str, plan: dict) -> list[Step]:
     return listed
 
 
-def run_name(parameters: dict) -> str:
-    """The name of the run that 03 makes of these parameters; ValueError for what can't be trained."""
+def recipe(parameters: dict) -> "Recipe":
+    """The recipe that 03 makes of these parameters; ValueError for what can't be trained."""
     from fashionlib.train import Recipe  # takes seconds: the engine
 
     values = defaults(TRAIN) | parameters
     settings = values["settings"] or {}
     known = {field.name for field in fields(Recipe)}
-    return Recipe.from_preset(
-        **{name: value for name, value in values.items() if name in known}, **settings
-    ).name
+    return Recipe.from_preset(**{name: value for name, value in values.items() if name in known}, **settings)
 
 
 @cache

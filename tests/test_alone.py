@@ -67,6 +67,9 @@ def test_the_lock_of_a_killed_process_is_free_at_once_though_its_child_lives(tmp
         with pytest.raises(files.Busy, match=f"Another process is at work in {tmp_path}: wait for it"):
             with files.alone(tmp_path):
                 pass
+        with pytest.raises(files.Busy, match=rf"\(process {process.pid}, at work since 20[\d-]+ [\d:]+\)"):
+            with files.alone(tmp_path):  # the first refusal has left the lock as it was
+                pass
         process.kill()
         process.wait()
         with files.alone(tmp_path):
@@ -116,7 +119,8 @@ def test_many_who_want_it_have_it_one_after_the_other(tmp_path):
 
 def test_a_second_training_is_refused(two, tmp_path):
     folder = two(tmp_path / "run")
-    with pytest.raises(RunRefused, match=f"Another process is training in {folder}"):
+    words = rf"Another process is training in {folder}: .* \(process \d+, .*, or .* own \(variant=…\)"
+    with pytest.raises(RunRefused, match=words):
         with folders.locked(folder):
             pass
 

@@ -11,7 +11,7 @@ import torch
 from fake_runs import DATA, NAMES, make_data, make_run
 from PIL import Image
 
-from fashionlib import evaluate, metrics, models
+from fashionlib import evaluate, metrics, models, runs
 from fashionlib.evaluate.score import Scorer
 from fashionlib.evaluate.split import Photos, Split
 from fashionlib.evaluate.tables import progress_bar
@@ -130,6 +130,26 @@ def test_best_epoch_is_picked_and_the_earlier_on_ties(home, loaded):
     assert picked.epoch.to_dict() == {RUN: 2, "setr_mla-mini-none": 2}
     assert picked.lead["setr_mla-mini-none"] == 0
     assert picked.rule[RUN] == evaluate.RULE and picked.validated_epochs[RUN] == 3
+
+
+def test_an_unfinished_run_is_left_out_of_the_pick_unless_asked_for(home, loaded):
+    short = make_run(home, "setr_mla", qualities=(0.2, 0.7), epochs=10)
+    assert evaluate.left_out(DATA, home=home) == ""
+    validate(home)
+    evaluate.pick_epochs(DATA, home=home)
+    (short / "done.json").unlink()
+    said = evaluate.left_out(DATA, home=home)
+    assert "setr_mla-mini-none (2 of 10 epochs, go on with `papermill" in said and RUN not in said
+    assert "unfinished=True" in said
+    assert list(evaluate.pick_epochs(DATA, home=home, keep="picked").run) == [RUN]  # an earlier pick goes
+    assert len(list(short.glob("*.safetensors"))) == 2  # and no weights that it may still need
+    with pytest.raises(ValueError, match="Unfinished and left out of the pick: setr_mla-mini-none"):
+        evaluate.pick_epochs(DATA, runs=[short.name], home=home)
+    picked = evaluate.pick_epochs(DATA, home=home, keep="picked", unfinished=True)
+    assert list(picked.run) == [RUN, short.name] and len(list(short.glob("*.safetensors"))) == 2
+    shown = runs.read_picked(DATA, home=home).set_index("run")
+    assert shown.trained.to_dict() == {short.name: "2 of 10 epochs", RUN: "3 epochs"}
+    assert list(shown.index)[0] == short.name  # the highest mIoU first
 
 
 def test_keep_picked_removes_the_other_weights(home, loaded):

@@ -133,6 +133,24 @@ def test_only_the_papers_run_passes_for_it(home):
         assert f"{column} {value} instead of" in _what_it_is_not(ours.assign(**{column: value}))[0]
 
 
+def test_an_unfinished_run_says_so_wherever_it_appears(tmp_path, monkeypatch):
+    make_data(tmp_path)
+    make_run(tmp_path, "setr_mla", variant="short", qualities=(0.3, 0.6), epochs=10)
+    make_run(tmp_path, qualities=(0.3, 0.5))
+    (tmp_path / "runs" / DATA / "setr_mla-mini-none-short" / "done.json").unlink()
+    fake_runs.fake_models(monkeypatch)
+    evaluate.validate(DATA, home=tmp_path, progress=False)
+    evaluate.pick_epochs(DATA, home=tmp_path, unfinished=True)
+    evaluate.test(DATA, home=tmp_path, progress=False)
+    for name in ("fig4_train_accuracy", "fig5_train_loss", "fig6_validation_miou", "fig_per_class_iou",
+                 "fig_confusion", "fig7_inference"):  # fmt: skip
+        said = texts(drawn(name, tmp_path, None)).replace("\n", " ")
+        assert "SETR MLA (2 of 10 epochs, short)" in said, name
+    report.table1(DATA, home=tmp_path)
+    page = (paths.results_folder(DATA, tmp_path) / "table1.md").read_text()
+    assert "| 2 (unfinished: 2 of 10 epochs) |" in page and "| 2 of 2 |" in page
+
+
 def test_history_is_thinned_by_means(home):
     rows = report.history(DATA, home=home)
     full = pd.read_csv(home / "runs" / DATA / RUNS[2] / "history.csv")  # 9 epochs of 400: 3600 rows
@@ -185,9 +203,13 @@ def test_model_titles(model, title):
 def test_labels_tell_runs_apart():
     alike = dict(model="setr_mla", scale="mini", init="none", epochs=5)
     runs = pd.DataFrame([dict(alike, run="setr_mla-mini-none"), dict(alike, run="setr_mla-mini-none-lr2")])
-    assert list(words.labels(runs).values()) == ["SETR MLA (none)", "SETR MLA (lr2)"]
-    runs = pd.DataFrame([dict(alike, run="a"), dict(alike, run="b", init="/w/seed 1.safetensors")])
-    assert list(words.labels(runs).values()) == ["SETR MLA (none)", "SETR MLA (seed 1)"]
+    assert list(words.labels(runs).values()) == ["SETR MLA", "SETR MLA (lr2)"]
+    other = dict(alike, run="setr_mla-mini-seed1", init="/w/seed1.safetensors")
+    runs = pd.DataFrame([dict(alike, run="setr_mla-mini-none"), other])
+    assert list(words.labels(runs).values()) == ["SETR MLA (none)", "SETR MLA (seed1)"]
+    assert list(words.labels(pd.DataFrame([dict(alike, run="setr_mla-mini-none-lr2")])).values()) == [
+        "SETR MLA (lr2)"  # its variant is said even where nothing else has to be told apart
+    ]
 
 
 def test_cost_of_rare_classes_by_hand():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fashionlib import models, paths, train
+from fashionlib import models, paths, plan, train
 from fashionlib.train import Recipe, RunRefused, folders, runner, state
 from fashionlib.train.table import recipe_page
 
@@ -36,7 +37,7 @@ def same(a, b) -> bool:
 
 # ------------------------------------------------------------------ recipes
 
-STATED = {  # section IV of the paper
+STATED = {  # section III-C of the paper
     "segmenter_vit_t": 8, "segmenter_vit_b": 4, "setr_mla": 2, "setr_pup": 2,
 }  # fmt: skip
 
@@ -73,6 +74,17 @@ def test_the_papers_recipe(model, batch):
     assert "This is the paper's run" in train.headline(paper)
 
 
+def test_a_table_lists_what_applies_and_the_page_credits_the_paper():
+    quick = train.describe(recipe()).index
+    assert not {"momentum", "power"} & set(quick) and {"momentum", "power"} <= set(
+        train.describe(Recipe.from_preset("paper", model="setr_mla", data="x")).index
+    )
+    whose = {line.split(" | ")[0].strip("| "): line for line in recipe_page().splitlines() if "|" in line}
+    assert "section III-C" in recipe_page() and "section IV" not in recipe_page()
+    for stated in ("loss", "patch", "GPUs", "initial weights", "lr", "crop"):
+        assert whose[stated].endswith("| paper |"), stated
+
+
 def test_the_committed_recipe_page_is_what_the_shipped_configs_say():
     assert (paths.PROJECT / "results" / "recipe.md").read_text() == recipe_page()
 
@@ -96,7 +108,24 @@ def test_nothing_else_passes_for_the_papers_run(change):
     ("change", "sentence"),
     [
         (dict(epochz=3), "Unknown setting 'epochz'. Did you mean 'epochs'"),
-        (dict(epochs=0), "epochs=0: must be above 0"),
+        (dict(epochs=0), "epochs=0: must be a whole number above 0"),
+        (dict(crop=7), "crop=7: must be two whole numbers above 0"),
+        (dict(crop=[0, 0]), r"crop=\(0, 0\): must be two whole numbers above 0"),
+        (dict(crop=[128]), r"crop=\(128,\): must be two"),
+        (dict(crop=[128.0, 128]), r"crop=\(128.0, 128\): must be two whole"),
+        (dict(lr="fast"), "lr='fast': must be a number above 0"),
+        (dict(lr=float("nan")), "lr=nan: must be a number above 0"),
+        (dict(lr=float("inf")), "lr=inf: must be a number above 0"),
+        (dict(seed=-1), "seed=-1: must be a whole number of 0 or more, at most 4294967295"),
+        (dict(epochs=True), "epochs=True: must be a whole number"),
+        (dict(flip=1.5), "flip=1.5: must be a number of 0 or more, at most 1"),
+        (dict(clip_grad="none"), "clip_grad='none': must be a number above 0, or None"),
+        (dict(resize_range=[2.0, 0.5]), "the smaller number comes first"),
+        (dict(photometric="yes"), "photometric='yes': must be True or False"),
+        (dict(trust_checkpoint=1), "trust_checkpoint=1: must be True or False, or None"),
+        (dict(scale=["mini"]), r"scale=\('mini',\): must be a text"),
+        (dict(model=["unet"]), r"model=\['unet'\]: must be a text"),
+        (dict(variant="a/b"), "'segmenter_vit_t-mini-none-a/b' can't name a folder"),
         (dict(batch=7, accumulate=2), "batch=7 can't be shared by gpus=1 x accumulate=2"),
         (dict(crop=[130, 128]), "multiples of the patch size 8"),
         (dict(freeze=13), "freeze=13: segmenter_vit_t has 4 transformer layers"),
@@ -108,6 +137,38 @@ def test_nothing_else_passes_for_the_papers_run(change):
 def test_a_recipe_checks_itself(change, sentence):
     with pytest.raises(ValueError, match=sentence):
         recipe(**change)
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Recipe) if f.name not in ("data", "origin")])
+def test_every_setting_refuses_a_value_of_another_kind_and_names_itself(name):
+    for value in ({"a": 1}, -1, [None, "x"]):
+        with pytest.raises(ValueError, match=rf"^{name}="):
+            Recipe.from_preset(**{**TINY, "preset": "quick", name: value})
+
+
+SMALL = {  # what the drawn sample's committed runs were trained with
+    "segmenter_vit_t": (3e-4, 10, 8), "segmenter_vit_b": (3e-4, 10, 8),
+    "setr_mla": (1e-3, 8, 4), "setr_pup": (1e-3, 8, 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_notebook_and_plan_mean_the_run_that_was_trained(model):
+    planned = [plan.recipe({"data": "sample", **given}) for given in plan.read("sample")[plan.TRAIN]]
+    (ours,) = (recipe for recipe in planned if recipe.model == model)
+    assert (ours.lr, ours.epochs, ours.batch, ours.precision) == (*SMALL[model], "fp32")
+    assert ours == plan.recipe({"model": model})  # notebook 03 with no other parameter
+    assert not {"lr", "epochs", "batch", "precision"} & {n for n, w in ours.origin.items() if w == "given"}
+
+
+@pytest.mark.parametrize("data", ["sample", "ccp"])
+def test_a_plan_keeps_the_values_of_its_committed_runs(data):
+    published = json.loads((paths.published_results(data) / "run.json").read_text())["runs"]
+    for given in plan.read(data)[plan.TRAIN]:
+        planned = plan.recipe({"data": data, **given})
+        trained = published.pop(planned.name)["recipe"]
+        assert {name: planned.to_dict()[name] for name in trained} == trained
+    assert not published
 
 
 def test_a_recipe_survives_json_and_names_its_run():
@@ -162,10 +223,13 @@ def test_a_run_leaves_what_later_stages_read(finished):
     assert not (folder / "last.pth").exists()  # of use only to go on
 
 
-def test_a_finished_run_is_a_no_op(finished, prepared_home):
+def test_a_finished_run_is_a_no_op_that_says_so(finished, prepared_home, capsys, monkeypatch):
     folder, _ = finished
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("started torchrun"))
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.*")}
-    train.train(recipe(), home=prepared_home, progress=False)
+    train.train(recipe(), home=prepared_home)
+    train.launch(recipe(gpus=2), home=prepared_home)
+    assert capsys.readouterr().out == 2 * f"{folder.name} is finished: nothing is left to train.\n"
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*.*")} == before
 
 
@@ -218,8 +282,18 @@ def test_a_torn_state_is_named_and_the_one_before_used(prepared_home, caplog):
 
 
 def test_another_recipe_in_the_same_folder_is_refused(finished, prepared_home):
-    with pytest.raises(RunRefused, match="its lr is 0.001, not 0.002.*variant=.*overwrite=True"):
+    with pytest.raises(RunRefused, match="its lr is 0.0003, not 0.002.*variant=.*overwrite=True"):
         train.train(recipe(lr=0.002), home=prepared_home, progress=False)
+
+
+def test_a_torn_recipe_is_refused_and_can_be_replaced(prepared_home):
+    asked = recipe(variant="unreadable", epochs=1, photos=4)
+    folder = train.train(asked, home=prepared_home, progress=False)
+    (folder / "recipe.json").write_text('{"recipe": ')
+    with pytest.raises(RunRefused, match=r"recipe\.json is not valid JSON .*variant=.*overwrite=True"):
+        train.train(asked, home=prepared_home, progress=False)
+    train.train(asked, home=prepared_home, progress=False, overwrite=True)
+    assert json.loads((folder / "recipe.json").read_text())["recipe"] == asked.to_dict()
 
 
 def test_overwriting_begins_again(finished, prepared_home):

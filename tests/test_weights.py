@@ -506,6 +506,7 @@ def test_none_changes_nothing():
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     report = weights.load_into(model, "none", spec=models.MODELS["segmenter_vit_t"], scale="mini")
     assert report == weights.LoadReport(fresh=len(before))
+    assert str(report) == "Initial weights: random."
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 

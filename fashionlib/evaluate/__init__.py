@@ -12,6 +12,6 @@ Scores are fractions, not percent; a score that does not exist (an absent class)
 """
 
 from fashionlib.evaluate.testing import test
-from fashionlib.evaluate.validation import RULE, pick_epochs, validate
+from fashionlib.evaluate.validation import RULE, left_out, pick_epochs, validate
 
-__all__ = ["RULE", "pick_epochs", "test", "validate"]
+__all__ = ["RULE", "left_out", "pick_epochs", "test", "validate"]

@@ -7,11 +7,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from fashionlib.files import write_csv
+from fashionlib.runs import read_scores
 
 
 def read(path: Path) -> pd.DataFrame:
     """The table at `path`; an empty one where there is none yet."""
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["run", "epoch"])
+    if not path.is_file():
+        return pd.DataFrame(columns=["run", "epoch"])
+    return read_scores(path, ("run",), "04" if path.name in ("validation.csv", "picked_epochs.csv") else "05")
 
 
 def rows(table: pd.DataFrame, run: str) -> pd.DataFrame:

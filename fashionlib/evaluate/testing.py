@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 
 from fashionlib import metrics, paths
-from fashionlib.classes import check_name
 from fashionlib.evaluate import tables
 from fashionlib.evaluate.score import Scorer, Scores, summary
 from fashionlib.evaluate.split import Split
 from fashionlib.files import alone, write_csv
-from fashionlib.runs import Run, digest, find
+from fashionlib.runs import Run, digest, find, read_picked
 
 
 def test(
@@ -40,9 +39,11 @@ def test(
     """
     photos = Split.read(data, split, home)
     folder = paths.results_folder(data, home)
-    picked = tables.read(folder / "picked_epochs.csv").set_index("run")
+    picked = read_picked(data, runs, home).set_index("run")
     out = folder if split == "test" else folder / split
-    found = _picked_runs(data, runs, home, picked)
+    found = [run for run in find(data, None, home) if run.name in picked.index]
+    if missing := sorted(set(runs or ()) - {run.name for run in found}):
+        raise FileNotFoundError(f"The folder of the run {missing[0]} is gone: train it again (notebook 03).")
     with alone(folder, "scoring into"):
         tables.drop_other_photos(out / "test.csv", photos.fingerprint)
         scorer = Scorer(photos)
@@ -65,17 +66,6 @@ def test(
                 # last, so that a row here says that the other tables are whole
                 tables.put(out / "test.csv", pd.DataFrame([row]), ["run"])
     return tables.read(out / "test.csv")
-
-
-def _picked_runs(data: str, names: list[str] | None, home, picked: pd.DataFrame) -> list[Run]:
-    """The runs that have a picked epoch: those named, or all that are there."""
-    if names is None:
-        runs = [run for run in find(data, None, home) if run.name in picked.index]
-    else:
-        runs = find(data, [check_name(name, picked.index, "run with a picked epoch") for name in names], home)
-    if not runs:
-        raise FileNotFoundError(f"No run on {data} has a picked epoch: run notebook 04 first.")
-    return runs
 
 
 def _weights(run: Run, epoch: int, checkpoint: str) -> Path:

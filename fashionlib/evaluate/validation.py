@@ -46,16 +46,25 @@ def validate(
 
 
 def pick_epochs(
-    data: str, runs: list[str] | None = None, home: str | Path | None = None, keep: str = "all"
+    data: str,
+    runs: list[str] | None = None,
+    home: str | Path | None = None,
+    keep: str = "all",
+    unfinished: bool = False,
 ) -> pd.DataFrame:
     """Pick an epoch of each validated run (or of those named) by `RULE`, on validation photos only.
 
     Args:
-        keep: ``picked`` deletes the weight files of the epochs that were not picked.
+        keep: ``picked`` deletes the weight files of the epochs that were not picked, of finished runs.
+        unfinished: pick of runs that are not trained to the end, too; else they lose an earlier pick.
 
     Returns:
         picked_epochs.csv: the picked rows of validation.csv, with the rule, the number of epochs to
         choose from, and `lead`: by how much mIoU the second best epoch is behind.
+
+    Raises:
+        FileNotFoundError: nothing was validated.
+        ValueError: an unknown run; or no run is finished, with how to finish them.
     """
     check_name(keep, ("all", "picked"), "keep")
     folder = paths.results_folder(data, home)
@@ -64,12 +73,32 @@ def pick_epochs(
         raise FileNotFoundError(f"No scores in {folder}/validation.csv: validate first (notebook 04).")
     validated = list(table.run.unique())
     names = validated if runs is None else [check_name(name, validated, "validated run") for name in runs]
-    picked = pd.DataFrame([_pick(tables.rows(table, name)) for name in names])
+    open_ = {run.name for run in find(data, None, home) if not run.finished}
+    chosen = [name for name in names if unfinished or name not in open_]
+    if not chosen:
+        raise ValueError(left_out(data, names, home))
+    picked = pd.DataFrame([_pick(tables.rows(table, name)) for name in chosen])
+    path = folder / "picked_epochs.csv"
     with alone(folder, "scoring into"):
-        picked = tables.put(folder / "picked_epochs.csv", picked, ["run"])
+        picked = tables.put(path, picked, ["run"])
+        if len(chosen) < len(names):
+            picked = picked[~picked.run.isin(set(names) - set(chosen))]
+            write_csv(path, picked)
         if keep == "picked":
-            _remove_others(find(data, names, home), picked)
+            _remove_others(find(data, [name for name in chosen if name not in open_], home), picked)
     return picked
+
+
+def left_out(data: str, runs: list[str] | None = None, home: str | Path | None = None) -> str:
+    """Which runs (of those named) are unfinished and not picked, and what to do, as a sentence; or ""."""
+    found = [
+        f"{run.name} ({run.progress()}, go on with `{run.card['command']}`)"
+        for run in find(data, runs, home)
+        if not run.finished
+    ]
+    if not found:
+        return ""
+    return f"Unfinished and left out of the pick: {', '.join(found)}; or pick as they are: unfinished=True."
 
 
 def _unknown(path: Path, run: Run, split: Split) -> list[tuple[Run, int, str]]:

@@ -28,7 +28,7 @@ def save(model: EncoderDecoder, path: str | Path, info: dict) -> Path:
 def read_meta(path: str | Path) -> dict:
     """The `info` of a checkpoint of ours, without reading its weights; ValueError if it is none.
 
-    What a model is built from and fed by is checked, whoever wrote it: a lie is told, with its name.
+    What a model is built from and fed by is checked, whoever wrote the file, and the error says what is wrong.
     """
     try:
         with safe_open(path, framework="pt") as file:

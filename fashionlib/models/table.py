@@ -23,7 +23,7 @@ class ModelSpec:
 
     `config` is relative to MMSegmentation's configs; `change` and `mini` are merged into its
     ``model``; `heads` is merged into every head (decode and auxiliary). `paper_batch` is the batch
-    of the paper's §IV, None where it trained no such model.
+    of the paper's section III-C, None where it trained no such model.
     """
 
     name: str

@@ -8,8 +8,8 @@ from matplotlib.ticker import MaxNLocator
 
 from fashionlib import figures, paths
 from fashionlib.report.record import history
-from fashionlib.report.words import circumstances, in_order, labels
-from fashionlib.runs import find, read_dataset
+from fashionlib.report.words import as_trained, circumstances, labels
+from fashionlib.runs import find, read_dataset, read_picked, read_scores
 
 PAPER_PICKS = {"setr_mla": 8, "setr_pup": 9}  # the only picked epochs that the paper states
 _SMOOTHED = 20  # a smoothed point is the mean over a 20th of the run
@@ -40,14 +40,13 @@ def fig5_train_loss(data: str, runs: list[str] | None = None, home: str | Path |
 
 def fig6_validation_miou(data: str, runs: list[str] | None = None, home: str | Path | None = None) -> Figure:
     """Figure 6: validation mIoU after every epoch; the picked epoch is marked."""
-    folder = paths.results_folder(data, home)
-    rows, picked = (
-        pd.read_csv(folder / "validation.csv"),
-        pd.read_csv(folder / "picked_epochs.csv").set_index("run"),
+    rows = read_scores(
+        paths.results_folder(data, home) / "validation.csv", ("run", "model", "epoch", "epochs", "mIoU"), "04"
     )
+    picked = read_picked(data, home=home).set_index("run")
     if runs is not None:
         rows = rows[rows.run.isin(runs)]
-    table = in_order(rows.drop_duplicates("run"))
+    table = as_trained(rows.drop_duplicates("run"), data, home)
     fig, axes = figures.panels(figures.COLUMN, 2.1)
     axis, names = axes[0, 0], labels(table)
     for i, (run, model) in enumerate(zip(table.run, table.model, strict=True)):
@@ -84,7 +83,8 @@ def fig6_validation_miou(data: str, runs: list[str] | None = None, home: str | P
 def _runs(data: str, runs: list[str] | None, home: str | Path | None) -> pd.DataFrame:
     """A row a run: its identity."""
     dataset = read_dataset(data, home)
-    return in_order(pd.DataFrame([run.identity(dataset) for run in find(data, runs, home)]))
+    found = pd.DataFrame([run.identity(dataset) for run in find(data, runs, home)])
+    return as_trained(found, data, home)
 
 
 def _draw(axis, table: pd.DataFrame, rows: pd.DataFrame, column: str) -> None:

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fashionlib import figures, paths, prepared
-from fashionlib.report.words import circumstances, class_title, in_order, labels
-from fashionlib.runs import find, read_dataset
+from fashionlib.report.words import as_trained, circumstances, class_title, labels
+from fashionlib.runs import find, read_dataset, read_scores
 
 _SIDE = 700  # pixels: more of a photo can't be seen in print
 
@@ -23,7 +23,7 @@ def fig7_inference(
     worst photo name it alone in `runs`, and give the files another `name`.
     """
     dataset, results = read_dataset(data, home), paths.results_folder(data, home)
-    table = in_order(pd.read_csv(results / "test.csv"))
+    table = as_trained(read_scores(results / "test.csv", ("run", "model", "epochs"), "05"), data, home)
     table = table if runs is None else table[table.run.isin(runs)]
     names = [class_title(name) for name in dataset["classes"]]
     chosen = _best_median_worst(results, list(table.run))

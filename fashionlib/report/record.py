@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from fashionlib import paths
+from fashionlib import paths, reading
 from fashionlib.files import write_csv, write_text
-from fashionlib.runs import Run, find, read_dataset
+from fashionlib.runs import Run, find, read_dataset, read_history
 
 POINTS = 500  # at most this many rows a run are committed
 _PACKAGES = ("torch", "onedl-mmsegmentation", "onedl-mmcv", "onedl-mmengine", "numpy")
@@ -29,7 +29,7 @@ def history(data: str, runs: list[str] | None = None, home: str | Path | None = 
     thinned = []
     for run in find(data, runs, home):
         if (run.folder / "history.csv").is_file():
-            thinned.append(thin(pd.read_csv(run.folder / "history.csv")))
+            thinned.append(thin(read_history(run.folder)))
             write_csv(folder / "history" / f"{run.name}.csv", thinned[-1])
             thinned[-1].insert(0, "run", run.name)
     if not thinned:
@@ -70,7 +70,8 @@ def _about(run: Run, dataset: dict) -> dict:
         key: run.card[key] for key in run.card if key not in ("classes", "fingerprint")
     }
     done = run.folder / "done.json"
-    return about | {"done": json.loads(done.read_text()) if done.is_file() else None}
+    again = "remove it, and the run goes on"
+    return about | {"done": reading.json_object(done, {}, again) if done.is_file() else None}
 
 
 def commit() -> str | None:

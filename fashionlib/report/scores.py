@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from fashionlib import figures, paths
 from fashionlib.classes import BACKGROUND
-from fashionlib.report.words import circumstances, class_title, in_order, labels
+from fashionlib.report.words import as_trained, circumstances, class_title, labels
+from fashionlib.runs import read_scores
 
 _NAMED = 4  # so many of the most frequent classes are named in a panel, and the rarest
 
@@ -20,9 +21,9 @@ def fig_per_class_iou(data: str, runs: list[str] | None = None, home: str | Path
     panel says which part of the lost IoU and of the wrong pixels the rarer half of the classes has.
     """
     folder = paths.results_folder(data, home)
-    rows = pd.read_csv(folder / "per_class.csv")
+    rows = read_scores(folder / "per_class.csv", ("run", "model", "epochs", "class", "IoU"), "05")
     rows = rows if runs is None else rows[rows.run.isin(runs)]
-    table = in_order(rows.drop_duplicates("run"))
+    table = as_trained(rows.drop_duplicates("run"), data, home)
     columns = min(3, len(table))
     lines = -(-len(table) // columns)
     width = figures.COLUMN if columns == 1 else figures.PAGE
@@ -48,7 +49,8 @@ def fig_per_class_iou(data: str, runs: list[str] | None = None, home: str | Path
 def fig_confusion(data: str, run: str | None = None, home: str | Path | None = None) -> Figure:
     """Confusion matrix of a run (None: that of the highest test mIoU), each true class scaled to 100 %."""
     folder = paths.results_folder(data, home)
-    table = pd.read_csv(folder / "test.csv").set_index("run", drop=False)
+    rows = read_scores(folder / "test.csv", ("run", "model", "epochs", "mIoU"), "05")
+    table = as_trained(rows, data, home).set_index("run", drop=False)
     run = run or table.mIoU.idxmax()
     matrix = pd.read_csv(folder / "confusion" / f"{run}.csv", index_col="truth")
     present = (matrix.sum(axis=1) + matrix.sum(axis=0)).to_numpy() > 0

@@ -6,9 +6,8 @@ import pandas as pd
 
 from fashionlib import paths
 from fashionlib.files import write_csv, write_text
-from fashionlib.paths import run_name
-from fashionlib.report.words import circumstances, in_order, model_title
-from fashionlib.runs import find
+from fashionlib.report.words import as_trained, circumstances, in_order, model_title, variant
+from fashionlib.runs import find, read_scores
 
 # aAcc and mIoU of the paper's Table I: iMaterialist (Fashion) 2020, its own 10 % test split
 PAPER = {
@@ -40,7 +39,7 @@ def table1(data: str, runs: list[str] | None = None, home: str | Path | None = N
     which mIoU heads the table, and how our runs differ from the paper's.
     """
     folder = paths.results_folder(data, home)
-    ours = in_order(pd.read_csv(folder / "test.csv"))
+    ours = as_trained(read_scores(folder / "test.csv", ("run", "model", "epochs"), "05"), data, home)
     ours = ours if runs is None else ours[ours.run.isin(runs)]
     commands = {run.name: run.card["command"] for run in find(data, None, home)}
     table = _with_paper(ours.assign(command=ours.run.map(commands)))
@@ -69,8 +68,7 @@ def _cells(table: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
     cells = pd.DataFrame({"model": [_title(row) for row in table.itertuples()]})
     for name in ("scale", "init", "preset"):
         cells[name] = table[name].fillna(_NOTHING)
-    picked = [f"{r.epoch:.0f} of {r.epochs:.0f}" if r.run else _NOTHING for r in table.itertuples()]
-    cells["epoch"] = picked
+    cells["epoch"] = [_picked(row.epoch, row.epochs) if row.run else _NOTHING for row in table.itertuples()]
     for heading, column in _PERCENT.items():
         cells[heading] = table[column].map(_percent)
     floor = dict.fromkeys(cells, _NOTHING) | {
@@ -84,8 +82,15 @@ def _cells(table: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
 
 def _title(row) -> str:
     """The model's title; with the run's variant, if it has one."""
-    variant = row.run.removeprefix(run_name(row.model, row.scale, row.init)).strip("-") if row.run else ""
-    return model_title(row.model) + (f" ({variant})" if variant else "")
+    known = variant(row.run, row.model, row.scale, row.init) if row.run else ""
+    return model_title(row.model) + (f" ({known})" if known else "")
+
+
+def _picked(epoch: float, epochs: float | str) -> str:
+    """``8 of 10``; of an unfinished run ``2 (unfinished: 2 of 10 epochs)``."""
+    if isinstance(epochs, str):
+        return f"{epoch:.0f} (unfinished: {epochs} epochs)"
+    return f"{epoch:.0f} of {epochs:.0f}"
 
 
 def _what_it_is(ours: pd.DataFrame) -> str:

@@ -1,8 +1,12 @@
 """How runs, classes and circumstances are called in tables and figures."""
 
 import re
+from pathlib import Path
 
 import pandas as pd
+
+from fashionlib.paths import run_name
+from fashionlib.runs import progress
 
 _TITLES = {
     "segmenter": "Segmenter",
@@ -47,6 +51,21 @@ def in_order(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(_rank=rank).sort_values(["_rank", "run"], kind="stable").drop(columns="_rank")
 
 
+def as_trained(rows: pd.DataFrame, data: str, home: str | Path | None = None) -> pd.DataFrame:
+    """Rows of runs `in_order`; `epochs` of an unfinished one is the text ``2 of 10``."""
+    said = {run: text.removesuffix(" epochs") for run, text in progress(data, home).items()}
+    epochs = [
+        text if " of " in (text := said.get(run, "")) else number
+        for run, number in zip(rows.run, rows.epochs, strict=True)
+    ]
+    return in_order(rows.assign(epochs=epochs))
+
+
+def variant(run: str, model: str, scale: str, init: str) -> str:
+    """The part of a run's name that the other three do not say."""
+    return run.removeprefix(run_name(model, scale, init)).strip("-")
+
+
 def labels(runs: pd.DataFrame) -> dict[str, str]:
     """Run -> what a legend calls it: the model, and what tells it from the other runs."""
     return {row["run"]: _label(row, runs) for row in runs.to_dict("records")}
@@ -61,12 +80,11 @@ def circumstances(runs: pd.DataFrame) -> str:
 
 
 def _label(row: dict, runs: pd.DataFrame) -> str:
-    differs = [column for column in _IN_LABELS if runs[column].nunique() > 1]
-    details = [_PHRASES[c].format(_short(row[c])).removeprefix(f"{c} ") for c in differs]
-    alike = runs[(runs.model == row["model"]) & (runs[differs] == pd.Series(row)[differs]).all(axis=1)]
-    if len(alike) > 1:  # only the variant in the run's name tells them apart
-        details.append(row["run"].rsplit("-", 1)[-1])
-    return model_title(row["model"]) + (f" ({', '.join(details)})" if details else "")
+    said = [c for c in _IN_LABELS if runs[c].nunique() > 1 or (c == "epochs" and " of " in str(row[c]))]
+    details = [_PHRASES[c].format(_short(row[c])).removeprefix(f"{c} ") for c in said]
+    details.append(variant(*(row[c] for c in ("run", "model", "scale", "init"))))
+    details = ", ".join(filter(None, details))
+    return model_title(row["model"]) + (f" ({details})" if details else "")
 
 
 def _short(value) -> str:

@@ -60,7 +60,9 @@ def train(
     """
     folder, info = _claimed(recipe, home, overwrite)
     with folders.locked(folder):
-        if not folders.is_finished(folder):
+        if folders.is_finished(folder):
+            _say_finished(recipe, progress)
+        else:
             _run(recipe, folder, paths.data_folder(recipe.data, home), info, progress, on_iteration)
     return folder
 
@@ -68,6 +70,9 @@ def train(
 def launch(recipe: Recipe, *, home: str | Path | None = None, overwrite: bool = False) -> Path:
     """`train` in ``recipe.gpus`` processes under torchrun (CPU processes where there is no GPU)."""
     folder, _ = _claimed(recipe, home, overwrite)  # refused here, in one sentence, not in each process
+    if folders.is_finished(folder):
+        _say_finished(recipe)
+        return folder
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={recipe.gpus}"]
     environment = os.environ | ({"FASHION_HOME": str(home)} if home else {})
     with tempfile.TemporaryDirectory() as shared:
@@ -83,6 +88,11 @@ def launch(recipe: Recipe, *, home: str | Path | None = None, overwrite: bool = 
                 f" above, the state is in {folder}: the same call goes on."
             )
     return folder
+
+
+def _say_finished(recipe: Recipe, progress: bool = True) -> None:
+    if progress and is_main_process():
+        tqdm.write(f"{recipe.name} is finished: nothing is left to train.")
 
 
 def _claimed(recipe: Recipe, home, overwrite: bool) -> tuple[Path, dict]:

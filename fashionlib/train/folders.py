@@ -8,9 +8,13 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 
+from fashionlib import reading
 from fashionlib.files import LOCK, alone, write_text
+from fashionlib.runs import CARD
 from fashionlib.train import provenance, state
 from fashionlib.train.recipe import Recipe
+
+_INSTEAD = "give this run a name of its own (variant=…) or replace that one (overwrite=True)"
 
 
 class RunRefused(ValueError):
@@ -28,16 +32,15 @@ def claim(folder: Path, recipe: Recipe, info: dict, overwrite: bool) -> None:
         versions=provenance.versions(),
         command=provenance.command(recipe),
     )
-    if path.is_file():
-        theirs = json.loads(path.read_text())
-        difference = _first_difference(theirs, mine)
-        if difference is None:
-            return
-        if not overwrite:
-            raise RunRefused(
-                f"{folder} holds another run: {difference}. Give this one a name of its own "
-                f"(variant=…) or replace it (overwrite=True)."
-            )
+    if path.exists():
+        try:
+            theirs = reading.json_object(path, CARD, _INSTEAD, RunRefused)
+            if not (difference := _first_difference(theirs, mine)):
+                return
+            raise RunRefused(f"{folder} holds another run: {difference}; {_INSTEAD}.")
+        except RunRefused:
+            if not overwrite:
+                raise
         for old in folder.iterdir():  # recipe.json is replaced, last: until then they are another run's
             if old.is_file() and old.name not in (LOCK, path.name):
                 old.unlink()
@@ -68,7 +71,8 @@ def locked(folder: Path):
     if int(os.environ.get("RANK", 0)):
         yield
         return
-    with alone(folder, "training in", RunRefused):
+    otherwise = ", or give this run a name of its own (variant=…)"
+    with alone(folder, "training in", RunRefused, otherwise):
         yield
 
 

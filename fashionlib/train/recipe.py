@@ -1,13 +1,15 @@
 """A recipe: every number of a training run, resolved, in one frozen record.
 
 The numbers live in three places, each once: the paper's in its text, MMSegmentation's in the
-configs it ships (`fashionlib.models.config`), ours in `PRESETS`. A recipe is the model's shipped
-config, changed by a preset, changed by the caller; it remembers where each value came from.
+configs it ships (`fashionlib.models.config`), ours in `PRESETS` and `FAMILIES`. A recipe is the model's
+shipped config, changed by a preset, changed by the caller; it remembers where each value came from.
 """
 
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
-from typing import Any
+from sys import float_info
+from types import NoneType, UnionType
+from typing import Any, get_args
 
 from fashionlib import models, paths
 from fashionlib.classes import check_name
@@ -31,6 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         clip_grad=1.0,
         resize_range=(0.75, 1.5),
         photometric=False,
+        precision="fp32",  # some CPUs are quicker in bf16, but the sample's numbers are to be the same on all
     ),
     # a pretrained encoder on a small data set: gentle below, brisk above
     "finetune": dict(
@@ -50,7 +53,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     ),
 }
 
-# what the paper states (§IV), for its four models; anything else in a recipe is not its doing
+# what a family of models has of its own in a preset
+FAMILIES: dict[str, dict[str, dict[str, Any]]] = {
+    "quick": {
+        # at 0.001 ViT-B stays on a plateau, for two epochs or for six, by how the machine rounds
+        "Segmenter": dict(lr=3e-4),
+        # learns quicker from more and smaller steps
+        "SETR": dict(batch=4, epochs=8),
+    }
+}
+
+# what the paper states (section III-C) for its four models; anything else in a recipe is not from it
 _STATED = dict(
     epochs=15,
     optimizer="SGD",
@@ -124,15 +137,17 @@ class Recipe:
         Raises:
             ValueError: a name or value that can't be, with what is allowed.
         """
-        check_name(preset, PRESETS, "preset")
-        check_name(model, models.MODELS, "model")
         for name in overrides:
             check_name(name, _SETTINGS, "setting")
         given = {name: _plain(value) for name, value in overrides.items() if value is not None}
-        scale = given.get("scale", "full")
+        run = dict(model=model, data=data, preset=preset)
+        for name, value in (run | given).items():  # before a config is made of them
+            _check(name, value)
+        check_name(preset, PRESETS, "preset")
+        check_name(model, models.MODELS, "model")
+        scale = check_name(given.get("scale", "full"), models.SCALES, "scale")
         values = _defaults(model) | _from_config(model, scale, given.get("crop"))
-        values |= PRESETS[preset] | given
-        values |= dict(model=model, data=data, preset=preset)
+        values |= _of_preset(preset, model) | given | run
         origin = {name: _origin(name, values[name], preset, model, given) for name in _SETTINGS}
         if given.get("photos") and "variant" not in given:
             values["variant"] = f"{given['photos']}photos"
@@ -153,10 +168,8 @@ class Recipe:
 
     def check(self) -> None:
         """ValueError in one sentence for the first setting that can't be."""
-        positive = ("epochs", "batch", "accumulate", "lr", "gpus")
-        for name in positive:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)!r}: must be above 0.")
+        for name in _KINDS:
+            _check(name, getattr(self, name))
         for name, allowed in (
             ("scale", models.SCALES),
             ("batch_is", ("total", "per_gpu")),
@@ -167,8 +180,8 @@ class Recipe:
             ("precision", models.PRECISIONS),
         ):
             check_name(getattr(self, name), allowed, name)
-        if self.trust_checkpoint not in (None, False, True):
-            raise ValueError(f"trust_checkpoint={self.trust_checkpoint!r}: say True or False.")
+        if self.resize_range[0] > self.resize_range[1]:
+            raise ValueError(f"resize_range={self.resize_range}: the smaller number comes first.")
         share = (1 if self.batch_is == "per_gpu" else self.gpus) * self.accumulate
         if self.batch % share:
             raise ValueError(
@@ -184,6 +197,7 @@ class Recipe:
         layers = models.layers(self.model, self.scale)
         if self.freeze is not None and not 0 <= self.freeze <= layers:
             raise ValueError(f"freeze={self.freeze}: {self.model} has {layers} transformer layers to freeze.")
+        _ = self.name  # refuses a variant that can't be part of a folder's name
 
     def to_dict(self) -> dict:
         """JSON-ready, without `origin`."""
@@ -197,6 +211,44 @@ class Recipe:
 
 
 _SETTINGS = tuple(f.name for f in fields(Recipe) if f.name not in ("model", "data", "preset", "origin"))
+
+
+_KINDS = {f.name: f.type for f in fields(Recipe) if f.name != "origin"}
+_WORDS = {int: "whole number", float: "number", str: "text", bool: "True or False"}
+# Numbers are 0 or more; these are above 0, and those have an upper bound.
+_ABOVE_0 = {
+    *("epochs", "batch", "accumulate", "gpus", "lr", "clip_grad", "layer_decay", "photos", "balance"),
+    *("crop", "resize_base", "resize_range", "test_resize", "cat_max_ratio"),
+}
+_AT_MOST = dict.fromkeys(("momentum", "warmup", "flip", "cat_max_ratio", "layer_decay", "balance"), 1)
+_AT_MOST["seed"] = 2**32 - 1  # numpy's
+
+
+def _check(name: str, value: Any) -> None:
+    """ValueError, with what is allowed, for a setting out of range or not of its annotation's type."""
+    kind, optional = _KINDS[name], False
+    if isinstance(kind, UnionType):
+        optional, (kind, *_) = NoneType in get_args(kind), get_args(kind)
+    if value is None and optional:
+        return
+    several = get_args(kind)  # (int, int) of tuple[int, int]
+    one, parts = (several[0], value) if several else (kind, [value])
+    right = len(parts) == (len(several) or 1) if isinstance(parts, list | tuple) else False
+    if right and all(_fits(name, part, one) for part in parts):
+        return
+    what = f"two {_WORDS[one]}s" if several else _WORDS[one] if one is bool else f"a {_WORDS[one]}"
+    if one in (int, float):
+        what += " above 0" if name in _ABOVE_0 else " of 0 or more"
+        what += f", at most {_AT_MOST[name]}" if name in _AT_MOST else ""
+    raise ValueError(f"{name}={value!r}: must be {what}{', or None' if optional else ''}.")
+
+
+def _fits(name: str, value: Any, kind: type) -> bool:
+    """Whether one value is of its type (a whole number is a number too, True is none) and in range."""
+    if kind in (str, bool) or isinstance(value, bool) or not isinstance(value, (int, kind)):
+        return isinstance(value, kind) and kind in (str, bool)
+    above = value > 0 or (value == 0 and name not in _ABOVE_0)
+    return above and value <= _AT_MOST.get(name, float_info.max)
 
 
 def _plain(value: Any) -> Any:
@@ -226,6 +278,11 @@ def _defaults(model: str) -> dict[str, Any]:
         compile=False,
         trust_checkpoint=None,
     )
+
+
+def _of_preset(preset: str, model: str) -> dict[str, Any]:
+    """The settings of `preset` for `model`: the general ones, changed by those of its family."""
+    return PRESETS[preset] | FAMILIES.get(preset, {}).get(models.MODELS[model].family, {})
 
 
 @cache

@@ -21,9 +21,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from fashionlib import models
 from fashionlib.files import write_text, writing
+from fashionlib.runs import HISTORY, read_history
 from fashionlib.train import state
-
-HISTORY = ("epoch", "iter", "loss", "loss_decode", "acc", "lr", "seconds", "memory_mb")
 
 
 @LOOPS.register_module()
@@ -261,10 +260,10 @@ def _short(value) -> float:
 
 def _keep_until(path: Path, iteration: int) -> None:
     """The header, and the lines up to `iteration`: a resumed run does the others, and a torn one, again."""
-    lines = path.read_text().split("\n") if path.is_file() else []
-    kept = [
-        line
-        for line in lines[1:]
-        if line.count(",") == len(HISTORY) - 1 and int(line.split(",")[1]) <= iteration
-    ]
+    kept = []
+    if path.is_file():
+        read_history(path.parent)  # refuses what is none
+        lines = path.read_text().split("\n")[1:]
+        whole = [line for line in lines if line.count(",") == len(HISTORY) - 1]
+        kept = [line for line in whole if float(line.split(",")[1]) <= iteration]
     write_text(path, "\n".join([",".join(HISTORY), *kept, ""]))

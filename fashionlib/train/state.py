@@ -10,6 +10,7 @@ import hashlib
 import io
 import logging
 import random
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +22,10 @@ from fashionlib.files import whole, write_text
 from fashionlib.processes import out_of_memory
 
 LAST, PREVIOUS, DIGESTS = "last.pth", "previous.pth", "state.sha256"
+_BEGIN_AGAIN = (
+    f"remove {LAST}, {PREVIOUS} and {DIGESTS} from its folder to begin the run again, or give the run another"
+    " name (variant=…)"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -89,22 +94,22 @@ def newest(folder: Path) -> dict | None:
 
 @contextmanager
 def _ours(path: Path):
-    """A file that is no state of this run, whoever wrote its checksum, is told in one sentence."""
+    """One sentence for a file that is no state of this run, whoever wrote its checksum."""
     try:
         yield
     except Exception as error:
         if isinstance(error, OSError) or out_of_memory(error):
             raise
-        raise ValueError(
-            f"{path} is no state of this run: remove {LAST}, {PREVIOUS} and {DIGESTS} from its folder to"
-            " begin the run again, or give the run another name (variant=…)."
-        ) from error
+        raise ValueError(f"{path} is no state of this run: {_BEGIN_AGAIN}.") from error
 
 
 def _newest_whole(folder: Path) -> Path | None:
     """The newest state file whose digest is listed; a torn one is named in a warning."""
-    listed = folder / DIGESTS
-    known = listed.read_text().split() if listed.is_file() else []
+    known, listed = [], folder / DIGESTS
+    if listed.is_file():
+        known = listed.read_bytes().decode("ascii", "replace").split()
+        if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in known or [""]):
+            raise ValueError(f"{listed} holds no checksums of states: {_BEGIN_AGAIN}.")
     for path in filter(Path.is_file, (folder / LAST, folder / PREVIOUS)):
         if _digest(path) in known:
             return path

@@ -58,6 +58,17 @@ class LoadReport:
     left_out: list[str] = field(default_factory=list)  # tensors of the source that were not copied
     fresh: int = 0  # tensors of the model that keep their random values
 
+    def __str__(self) -> str:
+        """A sentence: where the weights are from, what was left out, what begins at random."""
+        if not self.loaded:
+            return "Initial weights: random."
+        licence = f" ({self.licence})" if self.licence else ""
+        left_out = f"; left out: {', '.join(self.left_out)}" if self.left_out else ""
+        return (
+            f"Initial weights: {self.source}{licence}: {self.loaded} tensors loaded, {self.fresh} of the"
+            f" model begin at random{left_out}. {self.note}"
+        ).rstrip()
+
 
 def load_into(
     model: nn.Module, init: str | Path, *, spec, scale: str, cache: str | Path | None = None,

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fashionlib import plan, prepared, raw, selftrain
+from fashionlib import plan, prepared, raw, runs, selftrain
 from fashionlib import prepare as preparing
 from fashionlib.classes import CLASS_SETS
 from fashionlib.cutout import batch, photos
+from fashionlib.evaluate import tables
 from fashionlib.evaluate.split import Split
+from fashionlib.train import Recipe, folders, runner, state
 
 from . import Case, cases, change, encoded, file, huge_jpeg, huge_png, palette_png, picture, without
 from .of_raw import folder as raw_folder
@@ -140,6 +142,102 @@ PLANS = cases(
     prefix="plan-",
 )
 
+# runs and tables of scores ---------------------------------------------------------------------------------
+
+FOLDER = "runs/x/segmenter_vit_t-mini-none"
+CARD = {
+    "recipe": dict(model="segmenter_vit_t", data="x", scale="mini", init="none", preset="quick", epochs=10,
+                   batch=8, seed=0, photos=None),
+    "classes": INFO["classes"], "fingerprint": "abc", "command": "papermill …",
+}  # fmt: skip
+RESULTS = "runs/x/results"
+SCORES = "run,epoch,epochs,mIoU,checkpoint\nsegmenter_vit_t-mini-none,1,10,0.5,ab\n"
+
+
+def a_run(root: Path) -> None:
+    file(f"{FOLDER}/recipe.json", json.dumps(CARD))(root)
+    file(f"{FOLDER}/history.csv", ",".join(runs.HISTORY) + "\n1,1,2,2,50,0.1,1,900\n")(root)
+    file(f"{RESULTS}/picked_epochs.csv", SCORES)(root)
+
+
+def find_runs(source: Path, out: Path) -> None:
+    runs.find("x", home=source)
+
+
+def read_history(source: Path, out: Path) -> None:
+    runs.read_history(source / FOLDER)
+
+
+def keep_history(source: Path, out: Path) -> None:
+    runner._keep_until(source / FOLDER / "history.csv", 1)
+
+
+def read_picked(source: Path, out: Path) -> None:
+    runs.read_picked("x", home=source)
+
+
+def read_tests(source: Path, out: Path) -> None:
+    tables.read(source / RESULTS / "test.csv")
+
+
+def claim(source: Path, out: Path) -> None:
+    recipe = Recipe.from_preset("quick", model="segmenter_vit_t", data="x", scale="mini")
+    folders.claim(source / FOLDER, recipe, INFO, overwrite=False)
+
+
+def go_on(source: Path, out: Path) -> None:
+    state.newest(source / FOLDER)
+
+
+def card(content):
+    return change(a_run, f"{FOLDER}/recipe.json", content)
+
+
+def told_history(content):
+    return change(a_run, f"{FOLDER}/history.csv", content)
+
+
+def picked(content):
+    return change(a_run, f"{RESULTS}/picked_epochs.csv", content)
+
+
+NAMELESS = json.dumps(CARD | {"recipe": {"model": "unet"}})
+CARDS = (("cut-short", card('{"recipe": {'), r"recipe\.json is not valid JSON"),
+         ("empty-object", card("{}"), r"recipe\.json lacks 'recipe': "),
+         ("list", card("[]"), r"recipe\.json holds no JSON object: "))  # fmt: skip
+HISTORIES = (
+    ("words", told_history(",".join(runs.HISTORY) + "\n1,one,2,2,50,0.1,1,900\n"),
+     r"history\.csv, row 2: iter is 'one', which is no number; remove it"),
+    ("bytes", told_history(b"\xff\xfe\0\1"), r"history\.csv can't be read as CSV: .*; remove it"),
+    ("other-columns", told_history("a,b\n1,2\n"), r"history\.csv has no column 'epoch'.*; remove it"),
+)
+RUNS = (
+    cases(find_runs, *CARDS, ("no-recipe", card(NAMELESS), r"recipe\.json: its recipe has no str as 'data'"),
+          prefix="run-")
+    + cases(claim, *CARDS, prefix="run-claimed-")
+    + cases(read_history, *HISTORIES, prefix="history-")
+    + cases(keep_history, *HISTORIES, prefix="history-resumed-")
+    + cases(
+        read_picked,
+        ("none", without(a_run, f"{RESULTS}/picked_epochs.csv"), "No run on x has .* run notebook 04 first"),
+        ("words", picked(SCORES.replace("0.5", "good")),
+         r"picked_epochs\.csv, row 2: mIoU is 'good', .*; delete it and run notebook 04 again"),
+        ("bytes", picked(b"\xff\0"), r"picked_epochs\.csv can't be read as CSV: .* run notebook 04 again"),
+        ("empty", picked(""), r"picked_epochs\.csv can't be read as CSV: .* run notebook 04 again"),
+        prefix="picked-",
+    )
+    + cases(read_tests, ("bytes", file(f"{RESULTS}/test.csv", b"\xff\0"), r"test\.csv .* run notebook 05"),
+            prefix="scores-")
+    + cases(
+        go_on,
+        ("words", change(a_run, f"{FOLDER}/{state.DIGESTS}", "abc"),
+         r"state\.sha256 holds no checksums of states: remove last\.pth"),
+        ("empty", change(a_run, f"{FOLDER}/{state.DIGESTS}", ""), r"state\.sha256 holds no checksums"),
+        ("bytes", change(a_run, f"{FOLDER}/{state.DIGESTS}", b"\xff"), r"state\.sha256 holds no checksums"),
+        prefix="state-",
+    )
+)  # fmt: skip
+
 # cut-outs --------------------------------------------------------------------------------------------------
 
 
@@ -217,4 +315,4 @@ TAGS = cases(
      r"tags\.csv, row 2: 'a' with the class '48' .*0-47: repair the row"),
     prefix="tags-",
 )
-STAGES: list[Case] = PREPARED + PLANS + CUTOUTS + TAGS
+STAGES: list[Case] = PREPARED + PLANS + RUNS + CUTOUTS + TAGS
