@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from fashionlib import models, paths, prepared
-from fashionlib.classes import BACKGROUND, IGNORE
+from fashionlib.classes import BACKGROUND
 from fashionlib.cutout import compose, cut, edges, photos, segment
 from fashionlib.cutout.sources import outputs
 from fashionlib.figures import checkerboard, colour_map
@@ -44,12 +44,12 @@ def labelled(data: str, photo: str) -> tuple[np.ndarray, np.ndarray]:
     return photos.read(folder / f"images/{photo}.jpg").rgb, prepared.label_map(folder, photo)
 
 
-def richest(data: str, among: int = 100) -> str:
-    """The photo with the most classes of the first `among` photos of the test split."""
+def richest(data: str, kept: list[int], among: int = 100) -> str:
+    """Of the first `among` photos of the test split the one with the most of the classes `kept` (values)."""
     folder = paths.data_folder(data)
     return max(
         prepared.ids(folder, "test")[:among],
-        key=lambda name: len(set(np.unique(prepared.label_map(folder, name))) - {0, IGNORE}),
+        key=lambda name: len(set(np.unique(prepared.label_map(folder, name))) & set(kept)),
     )
 
 
@@ -120,17 +120,39 @@ def edge_window(alphas: list[np.ndarray], truth: np.ndarray, side: int) -> tuple
     near = np.ones((2 * reach + 1,) * 2, np.uint8)
     border = cv2.morphologyEx(truth.astype(np.uint8), cv2.MORPH_GRADIENT, near)
     weight = border * (np.ptp(np.stack(alphas), axis=0) + np.float32(0.01))
-    total = cv2.boxFilter(weight, cv2.CV_32F, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    total = cv2.GaussianBlur(weight, (0, 0), side / 4, borderType=cv2.BORDER_CONSTANT)  # most in the middle
     centre = np.unravel_index(total.argmax(), total.shape)
     top, left = (int(np.clip(c - side // 2, 0, n - side)) for c, n in zip(centre, total.shape, strict=True))
     return slice(top, top + side), slice(left, left + side)
 
 
-def against_truth(rgb: np.ndarray, truth: np.ndarray, model, choice: segment.Choice):
-    """The model's cut-out as picture uint8 (H, W, 3), and its IoU with `truth` bool (H, W)."""
+def worst(data: str, kept: list[int], model, choice: segment.Choice, among: int, count: int = 3) -> list[str]:
+    """Of the first `among` photos of the test split the `count` whose cut-outs have the lowest IoU.
+
+    `kept` are the label values of the true cut-out. Photos without one are left out where others are left.
+    """
+    names = prepared.ids(paths.data_folder(data), "test")[:among]
+    masks = {name: np.isin(labelled(data, name)[1], kept) for name in names}
+    candidates = [name for name in names if masks[name].any()] or names
+    ious = {name: _scored(labelled(data, name)[0], masks[name], model, choice)[1] for name in candidates}
+    return sorted(ious, key=ious.get)[:count]
+
+
+def against_truth(data: str, name: str, kept: list[int], models_: list, choices: list):
+    """A test photo, its true cut-out and each model's, as pictures; and the models' IoUs in words."""
+    rgb, label_map = labelled(data, name)
+    truth = np.isin(label_map, kept)
+    ours = [_scored(rgb, truth, *one) for one in zip(models_, choices, strict=True)]
+    cuts = [np.dstack([rgb, truth * np.uint8(255)]), *(rgba for rgba, _ in ours)]
+    said = ", ".join(f"{iou:.0%}" for _, iou in ours)
+    return [rgb, *map(checkerboard, cuts)], f"{name}: IoU {said}"
+
+
+def _scored(rgb: np.ndarray, truth: np.ndarray, model, choice: segment.Choice) -> tuple[np.ndarray, float]:
+    """The model's cut-out RGBA and its IoU with `truth` bool (H, W)."""
     rgba = cut.cut(photos.Photo(rgb), model, choice).rgba
     mask = rgba[..., 3] >= 128
-    return checkerboard(rgba), (mask & truth).sum() / max(1, (mask | truth).sum())
+    return rgba, (mask & truth).sum() / max(1, (mask | truth).sum())
 
 
 def panel(
