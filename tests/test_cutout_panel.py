@@ -1,14 +1,17 @@
 """What notebook 06 shows: steps, garments, edges; and a panel that follows where somebody clicks."""
 
+import json
 from datetime import datetime
 
 import IPython.display
+import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
-from fashionlib import models
+from fashionlib import models, paths, runs
 from fashionlib.classes import CLASSES
 from fashionlib.cutout import panel, segment
 
@@ -189,3 +192,47 @@ def test_the_worst_photos_by_the_truth_and_the_richest(tmp_path, monkeypatch, mo
     pictures, said = panel.against_truth("toy", "half", ALL.kept, [model], [ALL])
     rgb, true, ours = (picture[700, 300].tolist() for picture in pictures)
     assert said == "half: IoU 50%" and rgb == ours != true
+
+
+def check_cell(monkeypatch, tmp_path, **given):
+    """Run notebook 06 up to its check of the parameters, on data of which one run has a picked epoch."""
+    monkeypatch.setenv("FASHION_HOME", str(tmp_path))
+    prepared(tmp_path, {"x": np.zeros((1200, 900), np.uint8)})
+    info = {"data": "toy", "class_set": "main", "classes": list(CLASSES), "fingerprint": "", "counts": {}}
+    (tmp_path / "data/toy/dataset.json").write_text(json.dumps(info))
+    notebook = nbformat.read(paths.NOTEBOOKS / "06_background_removal.ipynb", as_version=4)
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"][:3]
+    scope = {"In": cells}
+    for text in cells[:2]:
+        exec(text, scope)
+    scope |= {"data": "toy"} | given
+    exec(cells[2], scope)
+
+
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        ({"keep": ["drss"]}, "Unknown class or group 'drss'"),
+        ({"subject": "persn"}, "Unknown subject 'persn'"),
+        ({"subject": "person"}, "has no hair and skin"),
+        ({"edge": "hrad"}, "Unknown edge 'hrad'"),
+        ({"checkpoint": "gone.safetensors"}, "There is no model at gone.safetensors"),
+        ({"photos": "gone"}, "gone does not exist"),
+        ({"count": 0}, "count=0"),
+    ],
+)
+def test_notebook_06_checks_every_parameter_before_it_works(monkeypatch, tmp_path, given, sentence):
+    epoch = tmp_path / "runs/toy/r/epoch_1.safetensors"
+    epoch.parent.mkdir(parents=True)
+    epoch.touch()
+    table = pd.DataFrame({"run": ["r"], "epoch": [1]})
+    monkeypatch.setattr(runs, "read_picked", lambda data, names=None: table)
+    monkeypatch.setattr(models, "read_meta", lambda path: {"classes": list(CLASSES)})
+    monkeypatch.setattr(segment, "load_model", None)  # no network is loaded
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        check_cell(monkeypatch, tmp_path, **given)
+
+
+def test_notebook_06_before_04_says_to_run_04_first(monkeypatch, tmp_path):
+    with pytest.raises(FileNotFoundError, match="run notebook 04 first"):
+        check_cell(monkeypatch, tmp_path)
