@@ -131,11 +131,18 @@ def picture_grid(rows, titles=(), row_labels=(), patches=(), text: str = "", wid
         width: of the figure, in inches; its height follows from what is in it.
     """
     use_style()
-    gap, left = 0.04, 0.16 if row_labels else 0.0  # inches, as all lengths here
+    gap = 0.04  # inches, as all lengths here
+    ratios = [max(picture.shape[0] / picture.shape[1] for picture in row) for row in rows]
+    narrow = width / len(rows[0]) - 0.2  # a little less than a picture's width
+    row_labels = [  # each fits the height of its row
+        textwrap.fill(text, max(8, int(narrow * ratio * 17)))
+        for text, ratio in zip(row_labels, ratios, strict=bool(row_labels))
+    ]
+    left = max((0.13 * text.count("\n") + 0.16 for text in row_labels), default=0.0)
     side = (width - left) / len(rows[0]) - gap
     titles = ["\n".join(textwrap.fill(line, int(side * 17)) for line in t.split("\n")) for t in titles]
     top = max((0.13 * title.count("\n") + 0.17 for title in titles), default=0.0)
-    heights = [side * max(picture.shape[0] / picture.shape[1] for picture in row) for row in rows]
+    heights = [side * ratio for ratio in ratios]
     columns = _legend_columns(patches, width)
     lines = wrapped(text, width)
     bottom = 0.13 * -(-len(patches) // columns) + 0.1 * len(lines) + 0.06

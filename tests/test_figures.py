@@ -58,6 +58,16 @@ def test_triptych_and_grid_fit_their_pictures():
     assert len(wide.axes) == 10
 
 
+def test_row_labels_fit_beside_their_rows():
+    flat = np.zeros((30, 40, 3), np.uint8)
+    labels = ["SETR MLA (2 of 10 epochs, b4)", "shipped model"]
+    fig = figures.picture_grid([[flat] * 6] * 2, row_labels=labels, width=7)
+    fig.canvas.draw()
+    upper, lower = (text.get_window_extent() for text in fig.texts[:2])
+    assert lower.y1 < upper.y0 and upper.x0 >= 0
+    assert upper.x1 < fig.axes[0].get_window_extent().x0
+
+
 def test_same_figure_gives_the_same_bytes(tmp_path):
     def draw(folder):
         fig, axes = figures.panels(figures.COLUMN, 2)

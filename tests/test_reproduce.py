@@ -16,7 +16,7 @@ from fashionlib.sources import sample
 RUN = "segmenter_vit_t-mini-none-4photos"
 TINY = {
     "03_train": [{"model": "segmenter_vit_t", "epochs": 1, "batch": 4, "photos": 4}],
-    "06_background_removal": {"photos": 2},
+    "06_background_removal": {"count": 2},
 }
 
 

@@ -12,7 +12,7 @@
     batch, preview    folders of photos, and a page that shows what came of them
     on_ray            the same on a cluster
     about             the model's facts: data, licences
-    panel             notebooks: chosen by hand
+    panel             what notebook 06 shows, and its panel to choose by hand
 """
 
 from fashionlib.cutout.compose import contact_sheet

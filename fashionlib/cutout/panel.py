@@ -1,56 +1,234 @@
-"""A panel for notebooks: a photo, what to keep of it, its edge and its ground, chosen by hand.
+"""What notebook 06 shows: a cut-out step by step, single garments, edges; and a panel to choose by hand.
 
-The picture is an ordinary output that the controls replace, not a widget: where nobody can click (papermill,
-a page on the web) the first choice still stands there as a picture.
+The panel's picture is an ordinary output that the controls replace, not a widget: where nobody can click
+(papermill, a page on the web) the first choice still stands there as a picture.
 """
 
+import tempfile
 from pathlib import Path
 
+import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from fashionlib import models, paths, prepared
 from fashionlib.classes import BACKGROUND
 from fashionlib.cutout import compose, cut, edges, photos, segment
-from fashionlib.figures import checkerboard
+from fashionlib.cutout.sources import outputs
+from fashionlib.figures import checkerboard, colour_map
 
 GROUNDS = ("none", "white", "blur", "#c8d8e8")
-SIDE = 480  # pixels: a photo is shown, and cut out, no larger
+SIDE = 480  # pixels: the panel shows, and cuts out, a photo no larger
+REMOVED, FILLED = (213, 94, 0), (86, 180, 233)  # specks and holes in the picture of the tidied mask
 
 
-def panel(sources, model, keep=(), edge: str = "soft", background: str = "none") -> dict:
+def chosen_photos(data: str, given: str | None, count: int) -> list[Path]:
+    """At most `count` photos of `given` (a file, folder or pattern); None: those in ``raw/<data>/test``.
+
+    Where that folder is empty they are the photos of the test split. Raises ValueError or FileNotFoundError
+    for a `count` below 1, and for a `given` without photos.
+    """
+    if count < 1:
+        raise ValueError(f"count={count}: at least 1 photo.")
+    if given:
+        path = str(Path(given).absolute())  # an error names the folder that relative paths begin in
+        return [photo for photo, _ in outputs(path, paths.runs_folder(data) / "cutouts", "png")][:count]
+    folder = paths.data_folder(data)
+    outside = sorted(paths.raw_folder(data).glob("test/*.jpg"))
+    return (outside or [folder / f"images/{name}.jpg" for name in prepared.ids(folder, "test")])[:count]
+
+
+def labelled(data: str, photo: str) -> tuple[np.ndarray, np.ndarray]:
+    """A prepared photo uint8 (H, W, 3) and its label map uint8 (H, W)."""
+    folder = paths.data_folder(data)
+    return photos.read(folder / f"images/{photo}.jpg").rgb, prepared.label_map(folder, photo)
+
+
+def richest(data: str, kept: list[int], among: int = 100) -> str:
+    """Of the first `among` photos of the test split the one with the most of the classes `kept` (values)."""
+    folder = paths.data_folder(data)
+    return max(
+        prepared.ids(folder, "test")[:among],
+        key=lambda name: len(set(np.unique(prepared.label_map(folder, name))) & set(kept)),
+    )
+
+
+def steps(rgb: np.ndarray, model, choice: segment.Choice, edge: str = "hard") -> dict[str, np.ndarray]:
+    """The four steps from a photo uint8 (H, W, 3) to its cut-out: title -> picture uint8 (H, W, 3).
+
+    In the probabilities each class has its colour, the stronger the more probable it is. The kept classes are
+    the probability that a pixel stays, before `segment.tidy`; the tidied mask shows what that changed.
+    """
+    size = rgb.shape[:2]
+    scores, _ = segment.scored(rgb, model)
+    colours = colour_map(np.arange(len(scores)))
+    colours[0] = 255  # background: white
+    mixed = np.einsum("chw,ck->hwk", scores, colours.astype(np.float32)).round().astype(np.uint8)
+    stays, p = segment.resized(segment.stays(scores, choice), size), segment.kept(scores, choice, size)
+    alpha, _ = edges.alpha_of(rgb, p, edge)
+    tidied = _grey(p >= 0.5)
+    tidied[(stays >= 0.5) & (p < 0.5)], tidied[(stays < 0.5) & (p >= 0.5)] = REMOVED, FILLED
+    return {
+        "1 probabilities": cv2.resize(mixed, size[::-1]),
+        "2 kept classes": _grey(stays),
+        "3 tidied mask": tidied,
+        "4 alpha": _grey(alpha / 255),
+        "cut-out": checkerboard(edges.coloured(rgb, alpha)),
+    }
+
+
+def seen(rgb: np.ndarray, model, count: int = 4) -> list[str]:
+    """Names of the largest garments, at most `count`, that the model sees in a photo uint8 (H, W, 3)."""
+    classes = model.meta["classes"]
+    areas = np.bincount(models.predict(model, rgb).ravel(), minlength=len(classes))
+    garments = [value for value in segment.wanted(classes).kept if areas[value]]
+    return [classes[value] for value in sorted(garments, key=lambda value: -areas[value])[:count]]
+
+
+def garments(rgb: np.ndarray, model, names: list[str], edge: str = "hard") -> list[np.ndarray]:
+    """A picture uint8 (H, W, 3) for each garment of `names`: it alone, or the words that none is seen."""
+    scores, _ = segment.scored(rgb, model)
+    made = []
+    for name in names:
+        p = segment.kept(scores, segment.wanted(model.meta["classes"], keep=[name]), rgb.shape[:2])
+        alpha, _ = edges.alpha_of(rgb, p, edge)
+        picture = checkerboard(edges.coloured(rgb, alpha))
+        made.append(picture if alpha.any() else _written(picture, "sees none"))
+    return made
+
+
+def edge_details(rgb: np.ndarray, truth: np.ndarray, model, choice: segment.Choice) -> dict[str, np.ndarray]:
+    """Title -> picture of the square in which the kinds of edge differ most along the border of `truth`.
+
+    `rgb` is uint8 (H, W, 3), `truth` bool (H, W). The pictures: the photo, the true cut-out, one for each of
+    `edges.EDGES`.
+    """
+    p = segment.kept(segment.scored(rgb, model)[0], choice, truth.shape)
+    alphas = {edge: edges.alpha_of(rgb, p, edge)[0] for edge in edges.EDGES}
+    box = edge_window(list(alphas.values()), truth, max(16, min(truth.shape) // 6))
+    cuts = {"truth": truth * np.uint8(255), **alphas}
+    shown = {title: checkerboard(edges.coloured(rgb, alpha)[box], 8) for title, alpha in cuts.items()}
+    return {"photo": rgb[box], **shown}
+
+
+def edge_window(alphas: list[np.ndarray], truth: np.ndarray, side: int) -> tuple[slice, slice]:
+    """The square of `side` pixels, as slices, in which `alphas` differ most near the border of `truth`.
+
+    Where they differ nowhere near it, the square with the longest border.
+    """
+    reach = max(1, side // 20)
+    near = np.ones((2 * reach + 1,) * 2, np.uint8)
+    border = cv2.morphologyEx(truth.astype(np.uint8), cv2.MORPH_GRADIENT, near)
+    weight = border * (np.ptp(np.stack(alphas), axis=0) + np.float32(0.01))
+    total = cv2.GaussianBlur(weight, (0, 0), side / 4, borderType=cv2.BORDER_CONSTANT)  # most in the middle
+    centre = np.unravel_index(total.argmax(), total.shape)
+    top, left = (int(np.clip(c - side // 2, 0, n - side)) for c, n in zip(centre, total.shape, strict=True))
+    return slice(top, top + side), slice(left, left + side)
+
+
+def worst(data: str, kept: list[int], model, choice: segment.Choice, among: int, count: int = 3) -> list[str]:
+    """Of the first `among` photos of the test split the `count` whose cut-outs have the lowest IoU.
+
+    `kept` are the label values of the true cut-out. Photos without one are left out where others are left.
+    """
+    names = prepared.ids(paths.data_folder(data), "test")[:among]
+    masks = {name: np.isin(labelled(data, name)[1], kept) for name in names}
+    candidates = [name for name in names if masks[name].any()] or names
+    ious = {name: _scored(labelled(data, name)[0], masks[name], model, choice)[1] for name in candidates}
+    return sorted(ious, key=ious.get)[:count]
+
+
+def against_truth(data: str, name: str, kept: list[int], models_: list, choices: list):
+    """A test photo, its true cut-out and each model's, as pictures; and the models' IoUs in words."""
+    rgb, label_map = labelled(data, name)
+    truth = np.isin(label_map, kept)
+    ours = [_scored(rgb, truth, *one) for one in zip(models_, choices, strict=True)]
+    cuts = [np.dstack([rgb, truth * np.uint8(255)]), *(rgba for rgba, _ in ours)]
+    said = ", ".join(f"{iou:.0%}" for _, iou in ours)
+    return [rgb, *map(checkerboard, cuts)], f"{name}: IoU {said}"
+
+
+def _scored(rgb: np.ndarray, truth: np.ndarray, model, choice: segment.Choice) -> tuple[np.ndarray, float]:
+    """The model's cut-out RGBA and its IoU with `truth` bool (H, W)."""
+    rgba = cut.cut(photos.Photo(rgb), model, choice).rgba
+    mask = rgba[..., 3] >= 128
+    return rgba, (mask & truth).sum() / max(1, (mask | truth).sum())
+
+
+def panel(
+    sources, choices: dict, subject: str = "apparel", keep=None, edge: str = "hard", background: str = "none"
+) -> dict:
     """Show the controls and, below them, the picture of the current choice.
 
-    `sources` are paths of photos; `keep`, class names, none of which means all apparel, `edge` and
-    `background` (one of GROUNDS) are what is chosen at first. Returns the controls (ipywidgets) by name.
+    `sources` are paths of photos, `choices` loaded models by name. `keep` (classes or groups; None: all of
+    `subject`), `edge` and `background` (one of GROUNDS) are what is chosen at first. An upload becomes one
+    more photo. Returns the controls (ipywidgets) by name.
     """
     import ipywidgets as widgets  # here: only notebooks have a use for them
     from IPython.display import display
 
-    names = [name for name in model.meta["classes"] if name != BACKGROUND]
+    first = next(iter(choices.values())).meta["classes"]
+    names = [name for name in first if all(name in model.meta["classes"] for model in choices.values())]
+    wanted = [first[value] for value in segment.wanted(first, subject, keep).kept] if keep else ()
+    uploads = tempfile.TemporaryDirectory(prefix="fashionlib-")  # goes with the notebook's kernel
     controls = {
         "photo": widgets.Dropdown(options=[(Path(path).name, path) for path in sources], description="photo"),
-        "keep": widgets.SelectMultiple(options=names, value=tuple(keep), rows=6, description="keep"),
+        "model": widgets.Dropdown(options=list(choices.items()), description="model"),
+        "keep": widgets.SelectMultiple(options=[name for name in names if name != BACKGROUND], value=wanted,
+                                       rows=8, description="keep"),
         "edge": widgets.ToggleButtons(options=edges.EDGES, value=edge, description="edge"),
         "background": widgets.Dropdown(options=GROUNDS, value=background, description="background"),
-    }
+    }  # fmt: skip
+    upload = widgets.FileUpload(accept="image/*", description="your photo")
+    said = widgets.HTML()
 
     def chosen() -> Image.Image:
-        return picture(model, **{name: control.value for name, control in controls.items()})
+        made, said.value = picture(subject=subject, **{name: one.value for name, one in controls.items()})
+        return made
 
-    left, right = (widgets.VBox([controls[name] for name in part])
-                   for part in (("photo", "edge", "background"), ("keep",)))
-    display(widgets.HBox([left, right]))
+    def uploaded(change) -> None:
+        for file in change["new"]:
+            path = Path(uploads.name) / Path(file["name"]).name
+            path.write_bytes(file["content"])
+            controls["photo"].options = [*controls["photo"].options, (path.name, path)]
+            controls["photo"].value = path
+
+    left = [upload, *(controls[name] for name in ("photo", "model", "edge", "background")), said]
+    display(widgets.HBox([widgets.VBox(left), controls["keep"]]))
     shown = display(chosen(), display_id=True)
     for control in controls.values():
         control.observe(lambda _: shown.update(chosen()), names="value")
-    return controls
+    upload.observe(uploaded, names="value")
+    return controls | {"upload": upload, "said": said}
 
 
-def picture(model, photo, keep=(), edge: str = "soft", background: str = "none") -> Image.Image:
-    """The photo at the path `photo` beside its cut-out over a background, or over a checkerboard."""
-    rgb = photos.read(photo).rgb
-    rgb = compose.frame(rgb[..., 0], size=min(SIDE, max(rgb.shape[:2])))(rgb)
-    choice = segment.wanted(model.meta["classes"], keep=list(keep) or None)
-    rgba = cut.cut(photos.Photo(rgb), model, choice, edge).rgba
-    made = compose.picture(rgba, rgb, compose.frame(rgba[..., 3]), background)
-    return Image.fromarray(np.hstack([rgb, checkerboard(made) if background == "none" else made]))
+def picture(model, photo, keep=(), edge: str = "soft", background: str = "none",
+            subject: str = "apparel") -> tuple[Image.Image, str]:  # fmt: skip
+    """The photo at the path `photo` beside its cut-out, and a sentence on size and on what went amiss.
+
+    The ground is a checkerboard if `background` is none. A file that is no photo gives an empty picture.
+    """
+    try:
+        rgb = photos.read(photo).rgb
+    except photos.PhotoError as error:
+        return Image.new("RGB", (SIDE, SIDE), "white"), str(error)
+    height, width = rgb.shape[:2]
+    rgb = compose.frame(rgb[..., 0], size=min(SIDE, max(height, width)))(rgb)
+    choice = segment.wanted(model.meta["classes"], subject, list(keep) or None)
+    made = cut.cut(photos.Photo(rgb), model, choice, edge)
+    size = f"Shown and cut out at {rgb.shape[1]} x {rgb.shape[0]} of {width} x {height} pixels."
+    over = compose.picture(made.rgba, rgb, compose.frame(made.rgba[..., 3]), background)
+    both = np.hstack([rgb, checkerboard(over) if background == "none" else over])
+    return Image.fromarray(both), " ".join([size, *made.notes])
+
+
+def _grey(values: np.ndarray) -> np.ndarray:
+    """Values from 0 to 1 (H, W) as a grey picture uint8 (H, W, 3)."""
+    return np.repeat((values * 255).round().astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _written(rgb: np.ndarray, text: str) -> np.ndarray:
+    image = Image.fromarray(rgb)
+    middle = image.width / 2, image.height / 2
+    ImageDraw.Draw(image).text(middle, text, fill="black", anchor="mm", font_size=image.width / 7)
+    return np.asarray(image)

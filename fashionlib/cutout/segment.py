@@ -100,11 +100,16 @@ def kept(scores: np.ndarray, choice: Choice, size: tuple[int, int]) -> np.ndarra
     It is that of the whole subject, where the strongest of its classes is one to keep. So a skirt that might
     be a dress is cut out as the one or the other, as in the label map, and never lost between the two.
     """
+    return resized(tidy(stays(scores, choice)), size)
+
+
+def stays(scores: np.ndarray, choice: Choice) -> np.ndarray:
+    """`kept` before it is tidied and enlarged, float32 (h, w)."""
     subject = scores[choice.among]
     p = subject.sum(axis=0)
     if choice.kept != choice.among:
         p *= np.isin(choice.among, choice.kept)[subject.argmax(axis=0)]
-    return resized(tidy(p), size)
+    return p
 
 
 def tidy(p: np.ndarray) -> np.ndarray:
