@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 # Seconds. Nothing waits for this time to pass and nothing is measured by it: it only ends a test that would
 # otherwise hang for ever, so it is far beyond what the slowest machine needs.
-WATCHDOG = 300
+WATCHDOG = 600
 
 
 @dataclass(frozen=True)
