@@ -26,7 +26,8 @@ CCP = paths.PROJECT.parent / "shared/data/clothing-co-parsing"  # where this pro
 QUIET = 30  # seconds between lines about a running notebook where there is no terminal
 _EXECUTE = (  # the process of one notebook: many in one leak kernels
     "import json, sys, papermill; out = sys.stdout; papermill.execute_notebook("
-    "**json.loads(sys.argv[1]), progress_bar=False, stdout_file=out, stderr_file=out)"
+    "**json.loads(sys.argv[1]), progress_bar=False, stdout_file=out, stderr_file=out, "
+    "start_timeout=600, iopub_timeout=600)"  # on a busy machine papermill's 60 and 4 seconds are too few
 )
 _DOORS = {"cli", "doctor.py", "plan.py", "publish.py", "reproduce.py"}  # code that no notebook runs
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from PIL import Image
 from soak import inputs
 
@@ -16,8 +16,9 @@ SHARED = PROJECT.parent / "shared"
 CCP = SHARED / "data" / "clothing-co-parsing"
 FASHIONPEDIA = SHARED / "data" / "fashionpedia-sample"
 
-settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
-settings.load_profile("no deadline")
+# a busy machine is no failure
+settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no clock")
 
 needs_ccp = pytest.mark.skipif(not CCP.is_dir(), reason=f"Clothing Co-Parsing is not at {CCP}")
 needs_fashionpedia = pytest.mark.skipif(not FASHIONPEDIA.is_dir(), reason=f"no sample at {FASHIONPEDIA}")

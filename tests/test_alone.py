@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from cutout_stub import scene, stub_model
 from PIL import Image
+from soak import WATCHDOG
 
 from fashionlib import cli, evaluate, files, prepare, selftrain
 from fashionlib.cutout import batch
@@ -20,12 +21,12 @@ from fashionlib.sources import ccp, download, fashionpedia, flatlay, folder, sam
 from fashionlib.train import RunRefused, folders
 
 HOLDER = """
-import os, sys, time
+import os, sys
 from fashionlib import files
 with files.alone(sys.argv[1]):
     if len(sys.argv) == 2 or os.fork() == 0:  # a child that lives on, as a loader's worker does for a while
         print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()  # until it is killed, or who started it is gone
 """
 
 
@@ -33,13 +34,14 @@ with files.alone(sys.argv[1]):
 def held(folder, *more):
     """Another process that has `folder` for itself."""
     command = [sys.executable, "-c", HOLDER, str(folder), *more]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, **pipes, start_new_session=True)
     try:
         assert process.stdout.readline() == "held\n"
         yield process
     finally:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -95,26 +97,27 @@ def test_a_lock_leaves_nothing_and_is_one_for_threads_too(tmp_path):
 
 def test_many_who_want_it_have_it_one_after_the_other(tmp_path):
     """The lock file is removed while it is held: nobody may be left with a lock on a file that is gone."""
-    inside, most, rounds, stop = [], [], [], time.monotonic() + 1.5
+    inside, most, refused, stop = [], [], [], time.monotonic() + WATCHDOG
 
     def work():
-        while time.monotonic() < stop:
+        rounds = 0
+        while rounds < 25 and time.monotonic() < stop:
             try:
                 with files.alone(tmp_path):
                     inside.append(1)
                     most.append(len(inside))
-                    time.sleep(0.001)
+                    time.sleep(0.001)  # lets the others try
                     inside.pop()
-                    rounds.append(1)
+                    rounds += 1
             except files.Busy:
-                pass
+                refused.append(1)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert max(most) == 1 and len(rounds) > 20
+    assert most == 4 * 25 * [1] and refused
 
 
 def test_a_second_training_is_refused(two, tmp_path):

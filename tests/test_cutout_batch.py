@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import pytest
 import torch
 from cutout_stub import PERSON, scene, stub_model
 from PIL import Image
+from soak import WATCHDOG
 
 from fashionlib import models
 from fashionlib.cutout import about, batch, engines, photos, remove_background, single
@@ -459,13 +460,21 @@ def test_large_photos_are_in_memory_one_at_a_time(folder, model, tmp_path, monke
 
 
 def test_steps_of_neighbours_overlap_and_stay_in_order():
-    def wait(item):
-        time.sleep(0.05)
-        return item + 1
+    """One photo is written, the next one cut and the one after it read, none before all three are begun."""
+    three = threading.Barrier(3, timeout=WATCHDOG)
 
-    begun = time.monotonic()
-    assert list(engines.in_threads(range(8), wait, wait, wait)) == list(range(3, 11))
-    assert time.monotonic() - begun < 0.8 * 8 * 3 * 0.05
+    def step(first, last):
+        def work(item):
+            number, done = item
+            if first <= number <= last:
+                three.wait()
+            return number, done + 1
+
+        return work
+
+    items = [(number, 0) for number in range(8)]
+    done = engines.in_threads(items, step(2, 7), step(1, 6), step(0, 5))
+    assert list(done) == [(number, 3) for number in range(8)]
 
 
 def test_few_photos_are_in_memory_at_once():
@@ -486,7 +495,7 @@ def test_few_photos_are_in_memory_at_once():
 
 def test_a_task_that_kills_its_process_is_lost_alone():
     tasks = ["1", "2", "__import__('os')._exit(1)", "3", "4", "5"]
-    rows = engines.in_processes(tasks, eval, 2, time.sleep, (0,), lambda task: f"lost {task}")
+    rows = engines.in_processes(tasks, eval, 2, None, (), lambda task: f"lost {task}")
     assert sorted(map(str, rows)) == ["1", "2", "3", "4", "5", f"lost {tasks[2]}"]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from soak import kills, stages
+from soak import WATCHDOG, kills, stages
 from soak.inputs import DATA
 from soak.stages import Stage
 
@@ -218,7 +218,7 @@ def _limited(asked, workspace):
             os.dup2(told, stream)
         log.stdin.close()
         try:
-            log.wait(kills.PATIENCE)
+            log.wait(WATCHDOG)
         except subprocess.TimeoutExpired:  # it ends when nobody can write to it any more
             log.kill()
             raise AssertionError(f"{kills.group(os.getpid())} outlive what they work for") from None

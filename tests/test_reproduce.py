@@ -7,6 +7,7 @@ import sys
 import nbformat
 import pytest
 from nbformat import v4
+from soak import WATCHDOG
 
 from fashionlib import paths, plan, reproduce
 from fashionlib.notebook import stratify_by_default
@@ -186,6 +187,7 @@ def tiny_home(tmp_path_factory):
 def papermill(home, *words):
     """``papermill notebooks/03_train.ipynb …`` with its output captured, as a script has it."""
     command = [sys.executable, "-m", "papermill", str(paths.NOTEBOOKS / "03_train.ipynb"), *map(str, words)]
+    command += ["--start-timeout", str(WATCHDOG)]
     return subprocess.run(
         command, env={**os.environ, "FASHION_HOME": str(home)}, capture_output=True, text=True
     )

@@ -5,6 +5,7 @@ import threading
 import zipfile
 
 import pytest
+from soak import WATCHDOG
 from soak.server import Server, archive
 
 from fashionlib.sources import download
@@ -18,6 +19,7 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(download, "BLOCK", 1000)
+    monkeypatch.setattr(download, "TIMEOUT", WATCHDOG)
     server = Server({"/f": BODY})
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server

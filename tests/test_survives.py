@@ -14,11 +14,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import fake_runs
+import psutil
 import pytest
 import torch
 from cutout_stub import scene, stub_model
 from PIL import Image
-from soak import Line, deaths, kills, load, stages, twice
+from soak import WATCHDOG, Line, deaths, kills, load, stages, twice
 from soak.server import Server, archive
 
 from fashionlib import evaluate, files, models, prepare, processes, raw
@@ -43,7 +44,7 @@ def root(tmp_path_factory):
 
 @pytest.mark.parametrize("stage", stages.STAGES, ids=lambda stage: stage.name)
 def test_killed_twice_and_started_again(stage, root, tmp_path):
-    done = kills.survive(stage, root, tmp_path, kills=2)
+    done = kills.survive(stage, root, tmp_path, kills=2, stepwise=True)
     assert not done.problems, "\n".join(done.problems)
     assert done.kills.total() == 2, done
 
@@ -357,27 +358,26 @@ def test_a_finished_run_drops_the_states_that_a_kill_kept(tmp_path):
 
 def test_a_worker_that_does_not_hear_of_the_end_is_ended(monkeypatch):
     monkeypatch.setattr(processes, "_PATIENCE", 0.5)
-    others = set(multiprocessing.active_children())
     with pytest.raises(KeyboardInterrupt), processes.pool(1) as pool:
-        pool.submit(os.getpid).result()
-        pool.submit(time.sleep, 600)
+        pid = pool.submit(os.getpid).result()
+        (worker,) = (child for child in multiprocessing.active_children() if child.pid == pid)
+        pool.submit(time.sleep, 10 * WATCHDOG)
         raise KeyboardInterrupt
-    for worker in set(multiprocessing.active_children()) - others:
-        worker.join(5)
-        assert not worker.is_alive()
+    worker.join(WATCHDOG)
+    assert not worker.is_alive()
 
 
 def test_workers_end_with_a_killed_parent(tmp_path):
     """A SIGKILL gives it no time to tell them; this kind of pool would wait for work forever."""
     folder = tmp_path / "pool"
-    assert kills.kill(_sleepers, tmp_path, folder, 2.5, signal.SIGKILL) is None
-    assert (folder / "begun").exists()
+    assert kills.kill(_with_a_worker, tmp_path, folder, 1, signal.SIGKILL, stepwise=True)
+    worker = int((folder / "worker.txt").read_text())
+    assert not psutil.pid_exists(worker) or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE
 
 
-def _sleepers(_, workspace):
+def _with_a_worker(_, workspace):
     from fashionlib import processes
 
     with processes.pool(1) as pool:
-        pool.submit(os.getpid).result()
-        (workspace / "begun").touch()
-        threading.Event().wait()
+        (workspace / "worker.txt").write_text(str(pool.submit(os.getpid).result()))
+        (workspace / "here it is killed").touch()

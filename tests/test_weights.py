@@ -20,6 +20,7 @@ from mmseg.models.backbones import VisionTransformer
 from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.utils import register_all_modules
 from safetensors.torch import save_file
+from soak import WATCHDOG
 
 from fashionlib import attention, models, paths, weights
 from fashionlib.weights import dinov2, files
@@ -273,8 +274,9 @@ def test_kernel_of_the_same_size_is_untouched():
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, monkeypatch):
     """(URL, folder) of a loopback HTTP server."""
+    monkeypatch.setattr(files, "_TIMEOUT", WATCHDOG)
     folder = tmp_path / "served"
     folder.mkdir()
 

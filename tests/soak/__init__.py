@@ -6,6 +6,10 @@ which yields its `Line`s.
 
 from dataclasses import dataclass
 
+# Seconds. Nothing waits for this time to pass and nothing is measured by it: it only ends a test that would
+# otherwise hang for ever, so it is far beyond what the slowest machine needs.
+WATCHDOG = 600
+
 
 @dataclass(frozen=True)
 class Line:

@@ -1,5 +1,6 @@
 """Deaths at exact places: a fork that kills itself before its n-th change to the disk, or inside a write."""
 
+import itertools
 import os
 import resource
 import signal
@@ -12,19 +13,26 @@ from pathlib import Path
 _CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate")
 
 
-def before_change(n: int, folder: Path, work: Callable[[], object]) -> bool:
-    """Whether a child that did `work` died before its `n`-th change (from 0) to something below `folder`."""
-    left = [n]
+def call_before_changes(folder: Path, act: Callable[[], object]) -> None:
+    """Call `act` before each change to something below `folder`, as long as this process lives."""
 
     def hook(event: str, arguments: tuple) -> None:
         opened = event == "open" and arguments[2] is not None and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        if not (opened or event in _CHANGES) or str(folder) not in str(arguments[0]):
-            return
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left[0] -= 1
+        if (opened or event in _CHANGES) and str(folder) in str(arguments[0]):
+            act()
 
-    return _died(lambda: (sys.addaudithook(hook), work()), signal.SIGKILL)
+    sys.addaudithook(hook)
+
+
+def before_change(n: int, folder: Path, work: Callable[[], object]) -> bool:
+    """Whether a child that did `work` died before its `n`-th change (from 0) to something below `folder`."""
+    done = itertools.count()
+
+    def die() -> None:
+        if next(done) == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return _died(lambda: (call_before_changes(folder, die), work()), signal.SIGKILL)
 
 
 def inside_write(size: int, work: Callable[[], object]) -> bool:
