@@ -48,7 +48,7 @@ class StepFailed(RuntimeError):
 
 @contextmanager
 def _stoppable():
-    """SIGTERM and SIGHUP (a closed terminal) are what Ctrl-C is; one that is ignored (nohup) stays ignored."""
+    """SIGTERM and SIGHUP (a closed terminal) stop as Ctrl-C does; an ignored one (nohup) stays ignored."""
 
     def stop(*_) -> None:
         raise KeyboardInterrupt

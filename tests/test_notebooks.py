@@ -1,6 +1,11 @@
 """The notebooks as documents: structure, parameters, what they say when something is missing."""
 
 import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
 
 import nbformat
 import papermill
@@ -29,10 +34,61 @@ def test_there_are_six():
     assert [path.stem for path in NOTEBOOKS] == NAMES == list(plan.FILES)
 
 
+def committed(path, scratch):
+    """The notebook as git would commit it, through the filter if there is one; outside a checkout as it is."""
+    git = ["git", "-C", paths.PROJECT]
+    options = dict(env={**os.environ, "GIT_OBJECT_DIRECTORY": str(scratch)}, capture_output=True, text=True)
+    hashed = subprocess.run([*git, "hash-object", "-w", path], **options)
+    if hashed.returncode:
+        return path.read_text(encoding="utf-8")
+    return subprocess.run([*git, "cat-file", "blob", hashed.stdout.strip()], check=True, **options).stdout
+
+
 @each
-def test_committed_without_outputs_and_with_a_kernel(path):
-    assert all(not cell.outputs and cell.execution_count is None for cell in code(path))
-    assert nbformat.read(path, as_version=4).metadata.kernelspec.name == "python3"
+def test_committed_without_outputs_and_with_a_kernel(path, tmp_path):
+    found = nbformat.reads(committed(path, tmp_path), as_version=4)
+    mend = f"git would commit outputs: run `make setup`, or `.venv/bin/nbstripout --keep-id {path}`"
+    cells = [cell for cell in found.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells), mend
+    assert found.metadata.kernelspec.name == "python3"
+
+
+def as_saved_by_lab(path):
+    """Run and saved: outputs, counts and times in the cells, the interpreter in the metadata."""
+    content = json.loads(path.read_text())
+    for number, cell in enumerate(cell for cell in content["cells"] if cell["cell_type"] == "code"):
+        cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["1\n"]}]
+        cell["execution_count"] = number + 1
+        cell["metadata"] |= {"execution": {"iopub.status.busy": "2026"}, "scrolled": True, "trusted": True}
+        cell["metadata"] |= {"editable": True, "slideshow": {"slide_type": ""}}
+    mode = {"name": "ipython", "version": 3}
+    content["metadata"]["language_info"] |= {"version": "3.11.9", "mimetype": "x", "codemirror_mode": mode}
+    content["metadata"]["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.skipif(not (shutil.which("git") and shutil.which("make")), reason="needs git and make")
+def test_a_notebook_that_lab_saved_is_no_change_for_git(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    lesson = "notebooks/03_train.ipynb"
+    for name in ("Makefile", ".gitattributes", lesson):
+        shutil.copyfile(paths.PROJECT / name, tmp_path / name)
+    make = ["make", "-C", tmp_path, "git-filter"]
+    subprocess.run(make, check=True, env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
+    for words in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    as_saved_by_lab(tmp_path / lesson)
+
+    def changed():
+        done = subprocess.run(["git", "diff", "--name-only"], cwd=tmp_path, capture_output=True, text=True)
+        return done.stdout.split()
+
+    assert changed() == [lesson]  # no filter yet
+    subprocess.run(make, check=True)
+    assert changed() == []
+    (tmp_path / lesson).write_text((tmp_path / lesson).read_text().replace("parameters", "values"))
+    assert changed() == [lesson]
 
 
 @each

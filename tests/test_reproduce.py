@@ -228,9 +228,9 @@ def test_a_stopped_make_stops_the_notebook(toy, tmp_path):
         (tmp_path / stamp).parent.mkdir(parents=True)
         (tmp_path / stamp).touch()
     makefile = paths.PROJECT / "Makefile"
-    words = ["reproduce", f"VENV={tmp_path}/venv", f"FASHIONLIB={tmp_path}/fashionlib", "-o", "pyproject.toml"]
-    with reproducing(toy, tmp_path, ["make", "-f", makefile, "-o", "constraints.txt", *words]) as started:
-        process, told = started
+    words = ["make", "-f", makefile, "-o", "pyproject.toml", "-o", "constraints.txt", "reproduce"]
+    words += [f"VENV={tmp_path}/venv", f"FASHIONLIB={tmp_path}/fashionlib"]
+    with reproducing(toy, tmp_path, words) as (process, told):
         process.terminate()
         assert told.read() == "saved\n"
         assert "Error: Stopped. The same command goes on from here.\n" in process.stderr.read()
@@ -240,7 +240,8 @@ def test_a_stopped_make_stops_the_notebook(toy, tmp_path):
 def test_a_notebook_that_does_not_stop_is_killed(toy, tmp_path, monkeypatch):
     deaf = WAITS.replace("try:", "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\ntry:")
     monkeypatch.setattr(sys.modules[__name__], "WAITS", deaf)
-    monkeypatch.setattr(sys.modules[__name__], "CLI", CLI.replace("cli.main", "reproduce.PATIENCE = 0\ncli.main"))
+    hasty = CLI.replace("cli.main", "reproduce.PATIENCE = 0\ncli.main")
+    monkeypatch.setattr(sys.modules[__name__], "CLI", hasty)
     with reproducing(toy, tmp_path, [tmp_path / "fashionlib"]) as (process, told):
         process.terminate()
         assert told.read() == ""
