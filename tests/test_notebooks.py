@@ -3,15 +3,18 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import nbformat
 import papermill
 import pytest
 
 from fashionlib import notebook, paths, plan
+from fashionlib.train import Recipe
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [
@@ -35,7 +38,7 @@ def test_there_are_six():
 
 
 def committed(path, scratch):
-    """The notebook as git would commit it, through the filter if there is one; outside a checkout as it is."""
+    """The notebook as git would commit it, through the filter if there is one; elsewhere as it is."""
     git = ["git", "-C", paths.PROJECT]
     options = dict(env={**os.environ, "GIT_OBJECT_DIRECTORY": str(scratch)}, capture_output=True, text=True)
     hashed = subprocess.run([*git, "hash-object", "-w", path], **options)
@@ -120,7 +123,7 @@ def test_the_library_does_and_the_notebook_tells(path):
 def test_parameters_are_typed_commented_and_checked(path):
     tagged = [i for i, cell in enumerate(code(path)) if "parameters" in cell.metadata.get("tags", ())]
     assert len(tagged) == 1
-    assert code(path)[tagged[0] + 1].source.startswith("notebook.check_parameters(globals())")
+    assert re.match(r"notebook.check_parameters\(\s*globals\(\)", code(path)[tagged[0] + 1].source)
     found = papermill.inspect_notebook(str(path))
     assert set(found) == {node.target.id for node in ast.parse(code(path)[tagged[0]].source).body}
     for parameter in found.values():
@@ -131,7 +134,7 @@ def test_parameters_are_typed_commented_and_checked(path):
 DECLARED = "epochs: int = None  # None: the preset's\nlr: float = 0.1\nslow: bool = False\nmore: dict = None"
 
 
-def check(injected):
+def check(injected, **allowed):
     """`check_parameters` as a notebook of a magic, a parameters cell and what papermill adds has it."""
     scope = {
         "In": [
@@ -144,7 +147,7 @@ def check(injected):
     }
     for text in (DECLARED, injected):
         exec(text, scope)
-    notebook.check_parameters(scope)
+    notebook.check_parameters(scope, **allowed)
 
 
 @pytest.mark.parametrize("injected", ["", "epochs = 3", "epochs = None", "lr = 1", "slow = True\nlr = 1e-4"])
@@ -171,6 +174,31 @@ def test_check_parameters_names_the_bad_one(injected, sentence):
     with pytest.raises(ValueError) as error:
         check(injected)
     assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "injected, sentence",
+    [
+        ("names = ['a', 'x']", "Unknown names 'x'. Known: 'a', 'b'."),
+        ("share = -0.1", "Parameter share = -0.1 must be between 0 and 1."),
+        ("share = float('nan')", "Parameter share = nan must be between 0 and 1."),
+        ("seed = -1", "Parameter seed = -1 must be at least 0."),
+        ("names = ['b']\nshare = 1\nseed = None", ""),
+    ],
+)
+def test_check_parameters_knows_what_is_allowed(injected, sentence, monkeypatch):
+    declared = "names: list = None\nshare: float = 0.5\nseed: int = None"
+    monkeypatch.setattr(sys.modules[__name__], "DECLARED", declared)
+    with pytest.raises(ValueError) if sentence else nullcontext() as error:
+        check(injected, names=("a", "b"), share=(0, 1), seed=(0, None))
+    assert not sentence or str(error.value) == sentence
+
+
+def test_a_bad_variant_is_refused_before_anything_is_timed():
+    with pytest.raises(ValueError, match="'unet-mini-none-a/b' can't name a folder"):
+        plan.run_name({"model": "unet", "variant": "a/b"})
+    with pytest.raises(ValueError, match="can't name a folder"):
+        Recipe.from_preset("quick", model="unet", data="sample", variant="a/b")
 
 
 def test_missing_data_names_the_command(tmp_path, monkeypatch):

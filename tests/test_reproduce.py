@@ -169,6 +169,24 @@ def test_a_failed_step_names_cell_and_reason_and_is_not_stamped(toy, tmp_path, c
     assert not (tmp_path / "runs/d/stamps").exists()
 
 
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_an_error_of_ours_is_a_sentence_and_the_line_of_the_cell(toy, tmp_path, monkeypatch, debug):
+    monkeypatch.setenv("FASHION_DEBUG", debug)
+    code = "from fashionlib import notebook as n\nn.short_errors(get_ipython())\nn.require_raw('none')"
+    with pytest.raises(reproduce.StepFailed, match=r" at line 3, `n.require_raw\('none'\)`: FileNotFound"):
+        reproduce.run(toy(code), "d")
+    cells = nbformat.read(tmp_path / "runs/d/notebooks/toy.step.ipynb", as_version=4).cells
+    *folds, error = cells[-1].outputs
+    assert error.output_type == "error"
+    if debug:
+        assert ("require_raw" in error.traceback[-2]) and not folds
+    else:
+        where, line, _, sentence = error.traceback
+        assert (where, line) == ("Cell In[3], line 3", "----> 3 n.require_raw('none')")
+        assert sentence.startswith("FileNotFoundError: No raw data in ")
+        assert ", in require_raw" in folds[0].data["text/html"]
+
+
 CLI = """
 import sys
 from fashionlib import cli, paths, plan, reproduce
@@ -297,7 +315,8 @@ def test_papermill_trains_with_an_output_path(tiny_home, tmp_path):
 def test_an_unknown_parameter_stops_a_piped_papermill(tiny_home):
     done = papermill(tiny_home, "-p", "epochz", 1)
     assert done.returncode == 1
-    assert "Unknown parameter 'epochz'. Did you mean 'epochs'?" in done.stderr
+    said = "ValueError: Unknown parameter 'epochz'. Did you mean 'epochs'?"
+    assert said in done.stderr and "in check_name" not in done.stderr
 
 
 def test_without_data_the_notebook_names_the_command(tmp_path):

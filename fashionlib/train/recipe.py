@@ -169,6 +169,7 @@ class Recipe:
             check_name(getattr(self, name), allowed, name)
         if self.trust_checkpoint not in (None, False, True):
             raise ValueError(f"trust_checkpoint={self.trust_checkpoint!r}: say True or False.")
+        paths.run_folder(self.data, self.name)  # refuses a variant that can't name a folder
         share = (1 if self.batch_is == "per_gpu" else self.gpus) * self.accumulate
         if self.batch % share:
             raise ValueError(
