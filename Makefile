@@ -48,8 +48,11 @@ soak: $(READY)  ## kills, load and fuzzing at the sizes of a night, into results
 publish: $(READY)  ## copy the sample's tables and figures from runs/ to results/ and figures/
 	$(FASHIONLIB) publish sample
 
-lab: $(READY) $(SAMPLE)  ## JupyterLab, with the notebooks open in it
-	$(VENV)/bin/python -m jupyterlab --notebook-dir . --FileContentsManager.preferred_dir=notebooks $(AS_ROOT)
+# A shell named by us is not a login shell, which would forget the PATH; in it `fashionlib` works, as in cells.
+lab: $(READY) $(SAMPLE)  ## JupyterLab, with the notebooks open in it; ARGS="--no-browser --port 9999" are its own
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/python -m jupyterlab --notebook-dir . \
+	    --FileContentsManager.preferred_dir=notebooks \
+	    --ServerApp.terminado_settings="shell_command=$${SHELL:-sh}" $(AS_ROOT) $(ARGS)
 
 doctor:  ## versions, libraries, disk and GPU, and what to do about a bad one
 	@"$$(test -x $(VENV)/bin/python && echo $(VENV)/bin/python || echo $(PYTHON))" -m fashionlib.doctor

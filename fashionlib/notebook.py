@@ -17,6 +17,8 @@ import warnings
 from collections.abc import Collection
 from pathlib import Path
 
+import pandas as pd
+
 from fashionlib import paths
 from fashionlib.classes import check_name
 
@@ -112,30 +114,38 @@ def require_runs(data: str, names: list[str] | None) -> None:
 
 
 class LiveCurves:
-    """Loss and pixel accuracy of a run in training, redrawn in place: pass it as `on_iteration`.
+    """Loss and pixel accuracy of a run in training, redrawn in place from its ``history.csv``::
 
-    Drawn at most once in `every` seconds and for at most `share` of the time, so that neither the
-    training nor papermill (which cuts a flooded output and still exits 0) suffers from it.
+        with notebook.LiveCurves(recipe) as curves:
+            train.train(recipe, on_iteration=curves)
+
+    So a resumed run shows what it did before, and a stopped or finished one all of its points. Drawn at most
+    once in `every` seconds and for at most `share` of the time: neither the training nor papermill (which
+    cuts a flooded output and still exits 0) suffers from it.
     """
 
-    def __init__(self, every: float = 1.0, share: float = 0.05):
-        self.every, self.share = every, share
-        self.rows: list[dict] = []
+    def __init__(self, recipe, every: float = 1.0, share: float = 0.05):
+        self.recipe, self.every, self.share = recipe, every, share
+        self.history = paths.run_folder(recipe.data, recipe.name) / "history.csv"
         self._handle, self._next = None, 0.0
 
+    def __enter__(self) -> "LiveCurves":
+        return self
+
+    def __exit__(self, error, *_) -> None:
+        if error is None or self._handle:  # not of a run that was refused: the folder is another's
+            self.draw()
+
     def __call__(self, row: dict) -> None:
-        self.rows.append(row)
         if time.monotonic() >= self._next:
             self.draw()
 
     def draw(self) -> None:
-        """Show all rows so far; call it once more after training, for the last second's rows."""
+        """Show all that the history holds."""
         from IPython.display import display
 
-        if not self.rows:
-            return
         begun = time.monotonic()
-        figure = self._figure()
+        figure = self._figure(pd.read_csv(self.history))
         if self._handle is None:
             self._handle = display(figure, display_id=True)
         else:
@@ -143,20 +153,18 @@ class LiveCurves:
         now = time.monotonic()
         self._next = now + max(self.every, (now - begun) / self.share)
 
-    def _figure(self):
+    def _figure(self, rows: pd.DataFrame):
         from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
 
         figure = Figure(figsize=(7, 2.4), layout="constrained")
-        step = max(1, len(self.rows) // 500)  # 500 points are all a small picture can show
-        rows = self.rows[::step]
-        for axes, key, label in zip(
-            figure.subplots(1, 2), ("loss_decode", "acc"), ("loss", "accuracy"), strict=True
-        ):
-            axes.plot([row["iter"] for row in rows], [float(row[key]) for row in rows], linewidth=1)
+        shown = rows[:: max(1, len(rows) // 500)]  # 500 points are all a small picture can show
+        units = {"loss_decode": "loss [nats per pixel]", "acc": "pixel accuracy [%]"}
+        for axes, (column, label) in zip(figure.subplots(1, 2), units.items(), strict=True):
+            axes.plot(shown.iter, shown[column], linewidth=1, marker="." if len(shown) < 20 else None)
             axes.set(xlabel="iteration", ylabel=label)
-        figure.suptitle(
-            f"epoch {self.rows[-1]['epoch']}, iteration {self.rows[-1]['iter']}", fontsize="medium"
-        )
+        epoch, iteration = rows[["epoch", "iter"]].iloc[-1]
+        title = f"epoch {epoch} of {self.recipe.epochs}, iteration {iteration}"
+        figure.suptitle(title, fontsize="medium")
         return figure
 
 

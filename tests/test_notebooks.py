@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
+from types import SimpleNamespace
 
+import IPython.display
 import nbformat
 import papermill
 import pytest
 
-from fashionlib import notebook, paths, plan
+from fashionlib import notebook, paths, plan, train
 from fashionlib.train import Recipe
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
@@ -211,17 +213,65 @@ def test_missing_data_names_the_command(tmp_path, monkeypatch):
         notebook.require_raw("ccp")
 
 
-def test_live_curves_are_drawn_at_most_once_in_a_while(monkeypatch):
-    drawn = []
-    curves = notebook.LiveCurves(every=1000)
-    monkeypatch.setattr(curves, "_figure", lambda: drawn.append(len(curves.rows)))
-    for i in range(1, 50):
-        curves(dict(epoch=1, iter=i, loss_decode="2.5", acc="10"))
-    curves.draw()
-    assert drawn == [1, 49]
+@pytest.fixture
+def live(tmp_path, monkeypatch):
+    """Live curves of a run, the figures that they show, and a function that trains an iteration of it."""
+    monkeypatch.setenv("FASHION_HOME", str(tmp_path))
+    curves = notebook.LiveCurves(Recipe.from_preset("quick", model="unet", data="tiny"), every=1000)
+    shown = []
+    handle = SimpleNamespace(update=shown.append)
+    monkeypatch.setattr(IPython.display, "display", lambda figure, **_: shown.append(figure) or handle)
+    curves.history.parent.mkdir(parents=True)
+    curves.history.write_text("epoch,iter,loss_decode,acc\n")
+
+    def train(iteration):
+        with curves.history.open("a") as history:
+            history.write(f"1,{iteration},2.5,{iteration}\n")
+        curves({})
+
+    return curves, shown, train
 
 
-def test_live_curves_show_rows_as_training_logs_them():
-    curves = notebook.LiveCurves()
-    curves.rows = [dict(epoch=1, iter=i, loss_decode="2.5", acc="10") for i in (1, 2)]
-    assert [list(axis.lines[0].get_ydata()) for axis in curves._figure().axes] == [[2.5, 2.5], [10, 10]]
+def points(figure):
+    return [list(axes.lines[0].get_xdata()) for axes in figure.axes]
+
+
+def test_live_curves_are_drawn_at_most_once_in_a_while_and_at_the_end(live):
+    curves, shown, train = live
+    with curves:
+        for iteration in range(1, 50):
+            train(iteration)
+    assert [len(points(figure)[0]) for figure in shown] == [1, 49]
+    assert shown[0].axes[0].lines[0].get_marker() == "."  # a line through one point is not to be seen
+    assert [axes.get_ylabel() for axes in shown[0].axes] == ["loss [nats per pixel]", "pixel accuracy [%]"]
+    assert shown[1].get_suptitle() == "epoch 1 of 10, iteration 49"
+    assert list(shown[1].axes[1].lines[0].get_ydata()) == list(range(1, 50))
+
+
+def test_live_curves_show_all_points_after_a_stop_and_those_of_before_when_resumed(live):
+    curves, shown, train = live
+    with pytest.raises(KeyboardInterrupt), curves:
+        train(1)
+        train(2)
+        raise KeyboardInterrupt
+    assert points(shown[-1]) == [[1, 2]] * 2
+    with notebook.LiveCurves(curves.recipe):  # finished, or in other processes: nothing calls it
+        pass
+    assert len(shown) == 3 and points(shown[-1]) == [[1, 2]] * 2
+    with notebook.LiveCurves(curves.recipe) as curves:
+        curves.history.write_text(curves.history.read_text() + "1,3,2.5,3\n")
+        curves({})
+    assert points(shown[-1]) == [[1, 2, 3]] * 2
+
+
+def test_live_curves_of_a_refused_run_are_not_drawn(live):
+    curves, shown, _ = live
+    with pytest.raises(ValueError), curves:
+        raise ValueError("holds another run")
+    assert not shown
+
+
+def test_a_training_shows_no_bar_before_its_first_second(capsys):
+    """In a notebook it would stand above the curves, at 0 %, for good."""
+    with train._bar(Recipe.from_preset("quick", model="unet", data="tiny"), 10, progress=True):
+        assert capsys.readouterr().err == ""
