@@ -10,7 +10,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help reproduce test coverage mutation bench soak publish lab doctor lint setup clean
+.PHONY: help reproduce test coverage mutation bench soak publish lab doctor lint setup clean git-filter
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -48,8 +48,11 @@ soak: $(READY)  ## kills, load and fuzzing at the sizes of a night, into results
 publish: $(READY)  ## copy the sample's tables and figures from runs/ to results/ and figures/
 	$(FASHIONLIB) publish sample
 
-lab: $(READY) $(SAMPLE)  ## JupyterLab, with the notebooks open in it
-	$(VENV)/bin/python -m jupyterlab --notebook-dir . --FileContentsManager.preferred_dir=notebooks $(AS_ROOT)
+# A shell named by us is not a login shell, which would forget the PATH; in it `fashionlib` works, as in cells.
+lab: $(READY) $(SAMPLE)  ## JupyterLab, with the notebooks open in it; ARGS="--no-browser --port 9999" are its own
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/python -m jupyterlab --notebook-dir . \
+	    --FileContentsManager.preferred_dir=notebooks \
+	    --ServerApp.terminado_settings="shell_command=$${SHELL:-sh}" $(AS_ROOT) $(ARGS)
 
 doctor:  ## versions, libraries, disk and GPU, and what to do about a bad one
 	@"$$(test -x $(VENV)/bin/python && echo $(VENV)/bin/python || echo $(PYTHON))" -m fashionlib.doctor
@@ -66,9 +69,21 @@ clean:  ## forget the environment, the sample and its runs: all that make can ma
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
-	$(VENV)/bin/python -m ipykernel install --sys-prefix --display-name "Python 3 (fashionlib)"
+	$(VENV)/bin/python -m ipykernel install --sys-prefix
 	$(VENV)/bin/python -c 'import pymatting'  # compiles itself once, for most of a minute
+	@$(MAKE) --no-print-directory git-filter
 	touch $@
+
+# What JupyterLab adds to a notebook that it saves is no change for git (.gitattributes): outputs, counts, times,
+# the interpreter's version. A checkout without .venv, such as another worktree, takes notebooks as they are.
+LAB_ADDS := $(addprefix metadata.language_info.,codemirror_mode file_extension mimetype nbconvert_exporter \
+    pygments_lexer version)
+STRIP := .venv/bin/nbstripout --keep-id \
+    --extra-keys "$(LAB_ADDS) cell.metadata.editable cell.metadata.slideshow cell.metadata.trusted"
+
+git-filter:  # quietly nothing outside a git checkout
+	@! git ls-files --error-unmatch Makefile >/dev/null 2>&1 || \
+	    git config filter.notebooks.clean 'if test -x .venv/bin/nbstripout; then $(STRIP); else cat; fi'
 
 $(SAMPLE): $(wildcard fashionlib/sources/sample/*.py) | $(READY)
 	$(FASHIONLIB) sample

@@ -4,17 +4,25 @@ A step is skipped when nothing changed since it last succeeded on this machine: 
 parameters, the library's code, the files it reads and the files it left (``runs/<data>/stamps``).
 It has succeeded when every cell of the executed copy (``runs/<data>/notebooks``) ran *and* its files
 are there: papermill exits 0 when a flooded output is cut.
+
+A stop (Ctrl-C, SIGTERM, SIGHUP) stops the notebook too, which saves what it has first.
 """
 
 import hashlib
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import nbformat
+import psutil
 from tqdm import tqdm
 
 from fashionlib import notebook, paths
@@ -22,13 +30,18 @@ from fashionlib.classes import check_name
 from fashionlib.files import write_text
 from fashionlib.plan import FILES, Step, steps
 
-CCP = paths.PROJECT.parent / "shared/data/clothing-co-parsing"  # where this project's machines have it
 QUIET = 30  # seconds between lines about a running notebook where there is no terminal
-_EXECUTE = (  # the process of one notebook: many in one leak kernels
-    "import json, sys, papermill; out = sys.stdout; papermill.execute_notebook("
-    "**json.loads(sys.argv[1]), progress_bar=False, stdout_file=out, stderr_file=out, "
-    "start_timeout=600, iopub_timeout=600)"  # on a busy machine papermill's 60 and 4 seconds are too few
+PATIENCE = 60  # seconds that a stopped notebook has to save what it is at
+# The process of one notebook: many in one leak kernels. Its stdin ends when we end, even by SIGKILL.
+_EXECUTE = """
+import json, os, sys, threading, papermill
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+out = sys.stdout
+papermill.execute_notebook(
+    **json.loads(sys.argv[1]), progress_bar=False, stdout_file=out, stderr_file=out,
+    start_timeout=600, iopub_timeout=600,  # on a busy machine papermill's 60 and 4 seconds are too few
 )
+"""
 _DOORS = {"cli", "doctor.py", "plan.py", "publish.py", "reproduce.py"}  # code that no notebook runs
 
 
@@ -36,6 +49,25 @@ class StepFailed(RuntimeError):
     """A notebook stopped or did not leave its files; the message names the notebook and the cell."""
 
 
+@contextmanager
+def _stoppable():
+    """SIGTERM and SIGHUP (a closed terminal) stop as Ctrl-C does; an ignored one (nohup) stays ignored."""
+
+    def stop(*_) -> None:
+        raise KeyboardInterrupt
+
+    here = threading.current_thread() is threading.main_thread()
+    caught = [s for s in (signal.SIGTERM, signal.SIGHUP) if here and signal.getsignal(s) is signal.SIG_DFL]
+    for each in caught:
+        signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        for each in caught:
+            signal.signal(each, signal.SIG_DFL)
+
+
+@_stoppable()
 def reproduce(
     data: str, plan: dict, raw: str | Path | None = None, until: str | None = None, force: bool = False
 ) -> list[str]:
@@ -43,7 +75,7 @@ def reproduce(
 
     `raw` is what to convert where ``raw/ccp`` is missing; `until` ends after that notebook; `force` runs
     what is up to date too. Raises StepFailed at the first step that fails, FileNotFoundError without raw
-    data, ValueError for a plan that can't be.
+    data, ValueError for a plan that can't be, KeyboardInterrupt when stopped.
     """
     last = check_name(until, FILES, "notebook") if until else max(FILES)
     todo = [step for step in steps(data, plan) if step.notebook <= last]
@@ -76,10 +108,10 @@ def make_raw(data: str, source: str | Path | None = None) -> Path:
         from fashionlib.sources import sample
 
         return sample.make(folder)
-    if missing and data == "ccp" and (source or CCP.is_dir()):
+    if missing and data == "ccp" and source:
         from fashionlib.sources import ccp
 
-        return ccp.convert(source or CCP, folder)
+        return ccp.convert(source, folder)
     return notebook.require_raw(data)
 
 
@@ -141,19 +173,45 @@ def _execute(step: Step, executed: Path, bar: tqdm | None) -> str:
     }
     command = [sys.executable, "-c", _EXECUTE, json.dumps(job)]
     log = executed.with_suffix(".log")  # what papermill and the kernel themselves have to say
+    pipe = subprocess.PIPE
     with (
         log.open("w") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as child,
+        subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=errors, text=True, start_new_session=True
+        ) as child,
     ):
         try:
             _pass_on(child.stdout, bar)
         except BaseException:
-            child.terminate()  # the kernel follows when its parent is gone
+            _stop(psutil.Process(child.pid))
             raise
     if not child.returncode:
         return ""
     said = log.read_text().strip() or "without a word"
     return f"exit code {child.returncode}, {said.splitlines()[-1]}"
+
+
+def _stop(papermill: psutil.Process) -> None:
+    """Press the notebook's stop button until it has ended; kill what is left of it after PATIENCE seconds.
+
+    More than once: a kernel between two cells does not hear it. Not papermill's own end: that would
+    terminate the loader's workers before the training has saved.
+    """
+    alive, deadline = {papermill}, time.monotonic() + PATIENCE
+    try:
+        while alive and time.monotonic() < deadline:
+            kernels = []
+            with suppress(psutil.NoSuchProcess):
+                kernels = papermill.children()
+                alive.update(papermill.children(recursive=True))
+            for process in kernels or [papermill]:
+                with suppress(OSError):
+                    os.killpg(process.pid, signal.SIGINT)
+            alive = set(psutil.wait_procs(alive, timeout=2)[1])
+    finally:  # also when Ctrl-C comes again
+        for process in alive:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def _pass_on(lines: Iterable[str], bar: tqdm | None) -> None:
@@ -175,14 +233,25 @@ def _check_cells(step: Step, executed: Path, problem: str) -> None:
     cells = nbformat.read(executed, as_version=4).cells if executed.is_file() else []
     code = [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
     for number, cell in enumerate(code, 1):
-        errors = [f"{out.ename}: {out.evalue}" for out in cell.outputs if out.output_type == "error"]
+        error = next((out for out in cell.outputs if out.output_type == "error"), None)
         replied = "shell.execute_reply" in cell.metadata.get("execution", {})  # a kernel that died has not
-        if errors or not replied:
-            where = f"code cell {number} (`{cell.source.strip().splitlines()[-1]}`)"
-            reason = errors[0] if errors else problem or "it did not end"
+        if error or not replied:
+            reason = f"{error.ename}: {error.evalue}" if error else problem or "it did not end"
+            where = _where(cell, number, "\n".join(error.traceback) if error else "")
             raise StepFailed(f"{step.name} stopped in {where}: {reason}\nSee {executed}")
     if problem or not code:
         raise StepFailed(f"{step.name} did not run: {problem or 'papermill left no notebook'}")
+
+
+def _where(cell, number: int, traceback: str) -> str:
+    """The cell as JupyterLab numbers it, how it begins, and the line of it that failed."""
+    lines = cell.source.splitlines()
+    begins = next((line for line in lines if line.strip() and not line.startswith("#")), lines[0])
+    number = cell.execution_count or number  # a kernel that died has told none
+    plain = re.sub(r"\x1b\[[\d;]*m", "", traceback)
+    failed = re.findall(rf"In ?\[{number}\], line (\d+)", plain)
+    line = f" at line {failed[-1]}, `{lines[int(failed[-1]) - 1].strip()}`" if failed else ""
+    return f"cell [{number}] (`{begins}`){line}"
 
 
 def _check_files(step: Step) -> None:

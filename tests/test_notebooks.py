@@ -1,12 +1,22 @@
 """The notebooks as documents: structure, parameters, what they say when something is missing."""
 
 import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
+import IPython.display
 import nbformat
 import papermill
 import pytest
 
-from fashionlib import notebook, paths, plan
+from fashionlib import notebook, paths, plan, train
+from fashionlib.train import Recipe
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [
@@ -29,10 +39,61 @@ def test_there_are_six():
     assert [path.stem for path in NOTEBOOKS] == NAMES == list(plan.FILES)
 
 
+def committed(path, scratch):
+    """The notebook as git would commit it, through the filter if there is one; elsewhere as it is."""
+    git = ["git", "-C", paths.PROJECT]
+    options = dict(env={**os.environ, "GIT_OBJECT_DIRECTORY": str(scratch)}, capture_output=True, text=True)
+    hashed = subprocess.run([*git, "hash-object", "-w", path], **options)
+    if hashed.returncode:
+        return path.read_text(encoding="utf-8")
+    return subprocess.run([*git, "cat-file", "blob", hashed.stdout.strip()], check=True, **options).stdout
+
+
 @each
-def test_committed_without_outputs_and_with_a_kernel(path):
-    assert all(not cell.outputs and cell.execution_count is None for cell in code(path))
-    assert nbformat.read(path, as_version=4).metadata.kernelspec.name == "python3"
+def test_committed_without_outputs_and_with_a_kernel(path, tmp_path):
+    found = nbformat.reads(committed(path, tmp_path), as_version=4)
+    mend = f"git would commit outputs: run `make setup`, or `.venv/bin/nbstripout --keep-id {path}`"
+    cells = [cell for cell in found.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells), mend
+    assert found.metadata.kernelspec.name == "python3"
+
+
+def as_saved_by_lab(path):
+    """Run and saved: outputs, counts and times in the cells, the interpreter in the metadata."""
+    content = json.loads(path.read_text())
+    for number, cell in enumerate(cell for cell in content["cells"] if cell["cell_type"] == "code"):
+        cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["1\n"]}]
+        cell["execution_count"] = number + 1
+        cell["metadata"] |= {"execution": {"iopub.status.busy": "2026"}, "scrolled": True, "trusted": True}
+        cell["metadata"] |= {"editable": True, "slideshow": {"slide_type": ""}}
+    mode = {"name": "ipython", "version": 3}
+    content["metadata"]["language_info"] |= {"version": "3.11.9", "mimetype": "x", "codemirror_mode": mode}
+    content["metadata"]["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.skipif(not (shutil.which("git") and shutil.which("make")), reason="needs git and make")
+def test_a_notebook_that_lab_saved_is_no_change_for_git(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    lesson = "notebooks/03_train.ipynb"
+    for name in ("Makefile", ".gitattributes", lesson):
+        shutil.copyfile(paths.PROJECT / name, tmp_path / name)
+    make = ["make", "-C", tmp_path, "git-filter"]
+    subprocess.run(make, check=True, env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
+    for words in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    as_saved_by_lab(tmp_path / lesson)
+
+    def changed():
+        done = subprocess.run(["git", "diff", "--name-only"], cwd=tmp_path, capture_output=True, text=True)
+        return done.stdout.split()
+
+    assert changed() == [lesson]  # no filter yet
+    subprocess.run(make, check=True)
+    assert changed() == []
+    (tmp_path / lesson).write_text((tmp_path / lesson).read_text().replace("parameters", "values"))
+    assert changed() == [lesson]
 
 
 @each
@@ -64,7 +125,7 @@ def test_the_library_does_and_the_notebook_tells(path):
 def test_parameters_are_typed_commented_and_checked(path):
     tagged = [i for i, cell in enumerate(code(path)) if "parameters" in cell.metadata.get("tags", ())]
     assert len(tagged) == 1
-    assert code(path)[tagged[0] + 1].source.startswith("notebook.check_parameters(globals())")
+    assert re.match(r"notebook.check_parameters\(\s*globals\(\)", code(path)[tagged[0] + 1].source)
     found = papermill.inspect_notebook(str(path))
     assert set(found) == {node.target.id for node in ast.parse(code(path)[tagged[0]].source).body}
     for parameter in found.values():
@@ -75,7 +136,7 @@ def test_parameters_are_typed_commented_and_checked(path):
 DECLARED = "epochs: int = None  # None: the preset's\nlr: float = 0.1\nslow: bool = False\nmore: dict = None"
 
 
-def check(injected):
+def check(injected, **allowed):
     """`check_parameters` as a notebook of a magic, a parameters cell and what papermill adds has it."""
     scope = {
         "In": [
@@ -88,7 +149,7 @@ def check(injected):
     }
     for text in (DECLARED, injected):
         exec(text, scope)
-    notebook.check_parameters(scope)
+    notebook.check_parameters(scope, **allowed)
 
 
 @pytest.mark.parametrize("injected", ["", "epochs = 3", "epochs = None", "lr = 1", "slow = True\nlr = 1e-4"])
@@ -117,6 +178,31 @@ def test_check_parameters_names_the_bad_one(injected, sentence):
     assert sentence in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "injected, sentence",
+    [
+        ("names = ['a', 'x']", "Unknown names 'x'. Known: 'a', 'b'."),
+        ("share = -0.1", "Parameter share = -0.1 must be between 0 and 1."),
+        ("share = float('nan')", "Parameter share = nan must be between 0 and 1."),
+        ("seed = -1", "Parameter seed = -1 must be at least 0."),
+        ("names = ['b']\nshare = 1\nseed = None", ""),
+    ],
+)
+def test_check_parameters_knows_what_is_allowed(injected, sentence, monkeypatch):
+    declared = "names: list = None\nshare: float = 0.5\nseed: int = None"
+    monkeypatch.setattr(sys.modules[__name__], "DECLARED", declared)
+    with pytest.raises(ValueError) if sentence else nullcontext() as error:
+        check(injected, names=("a", "b"), share=(0, 1), seed=(0, None))
+    assert not sentence or str(error.value) == sentence
+
+
+def test_a_bad_variant_is_refused_before_anything_is_timed():
+    with pytest.raises(ValueError, match="'unet-mini-none-a/b' can't name a folder"):
+        plan.run_name({"model": "unet", "variant": "a/b"})
+    with pytest.raises(ValueError, match="can't name a folder"):
+        Recipe.from_preset("quick", model="unet", data="sample", variant="a/b")
+
+
 def test_missing_data_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setenv("FASHION_HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="`fashionlib sample`"):
@@ -127,17 +213,65 @@ def test_missing_data_names_the_command(tmp_path, monkeypatch):
         notebook.require_raw("ccp")
 
 
-def test_live_curves_are_drawn_at_most_once_in_a_while(monkeypatch):
-    drawn = []
-    curves = notebook.LiveCurves(every=1000)
-    monkeypatch.setattr(curves, "_figure", lambda: drawn.append(len(curves.rows)))
-    for i in range(1, 50):
-        curves(dict(epoch=1, iter=i, loss_decode="2.5", acc="10"))
-    curves.draw()
-    assert drawn == [1, 49]
+@pytest.fixture
+def live(tmp_path, monkeypatch):
+    """Live curves of a run, the figures that they show, and a function that trains an iteration of it."""
+    monkeypatch.setenv("FASHION_HOME", str(tmp_path))
+    curves = notebook.LiveCurves(Recipe.from_preset("quick", model="unet", data="tiny"), every=1000)
+    shown = []
+    handle = SimpleNamespace(update=shown.append)
+    monkeypatch.setattr(IPython.display, "display", lambda figure, **_: shown.append(figure) or handle)
+    curves.history.parent.mkdir(parents=True)
+    curves.history.write_text("epoch,iter,loss_decode,acc\n")
+
+    def train(iteration):
+        with curves.history.open("a") as history:
+            history.write(f"1,{iteration},2.5,{iteration}\n")
+        curves({})
+
+    return curves, shown, train
 
 
-def test_live_curves_show_rows_as_training_logs_them():
-    curves = notebook.LiveCurves()
-    curves.rows = [dict(epoch=1, iter=i, loss_decode="2.5", acc="10") for i in (1, 2)]
-    assert [list(axis.lines[0].get_ydata()) for axis in curves._figure().axes] == [[2.5, 2.5], [10, 10]]
+def points(figure):
+    return [list(axes.lines[0].get_xdata()) for axes in figure.axes]
+
+
+def test_live_curves_are_drawn_at_most_once_in_a_while_and_at_the_end(live):
+    curves, shown, train = live
+    with curves:
+        for iteration in range(1, 50):
+            train(iteration)
+    assert [len(points(figure)[0]) for figure in shown] == [1, 49]
+    assert shown[0].axes[0].lines[0].get_marker() == "."  # a line through one point is not to be seen
+    assert [axes.get_ylabel() for axes in shown[0].axes] == ["loss [nats per pixel]", "pixel accuracy [%]"]
+    assert shown[1].get_suptitle() == "epoch 1 of 10, iteration 49"
+    assert list(shown[1].axes[1].lines[0].get_ydata()) == list(range(1, 50))
+
+
+def test_live_curves_show_all_points_after_a_stop_and_those_of_before_when_resumed(live):
+    curves, shown, train = live
+    with pytest.raises(KeyboardInterrupt), curves:
+        train(1)
+        train(2)
+        raise KeyboardInterrupt
+    assert points(shown[-1]) == [[1, 2]] * 2
+    with notebook.LiveCurves(curves.recipe):  # finished, or in other processes: nothing calls it
+        pass
+    assert len(shown) == 3 and points(shown[-1]) == [[1, 2]] * 2
+    with notebook.LiveCurves(curves.recipe) as curves:
+        curves.history.write_text(curves.history.read_text() + "1,3,2.5,3\n")
+        curves({})
+    assert points(shown[-1]) == [[1, 2, 3]] * 2
+
+
+def test_live_curves_of_a_refused_run_are_not_drawn(live):
+    curves, shown, _ = live
+    with pytest.raises(ValueError), curves:
+        raise ValueError("holds another run")
+    assert not shown
+
+
+def test_a_training_shows_no_bar_before_its_first_second(capsys):
+    """In a notebook it would stand above the curves, at 0 %, for good."""
+    with train._bar(Recipe.from_preset("quick", model="unet", data="tiny"), 10, progress=True):
+        assert capsys.readouterr().err == ""

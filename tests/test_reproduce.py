@@ -1,8 +1,12 @@
 """Plans, the order and skipping of steps, failures; and all six notebooks on a few drawn photos."""
 
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import nbformat
 import pytest
@@ -146,12 +150,12 @@ def test_a_step_runs_once_until_something_it_depends_on_changes(toy, tmp_path, m
     "code, sentence",
     [
         (
-            "x = 1\nraise ValueError('the dog ate it')",
-            "toy.step stopped in code cell 3 (`raise ValueError('the dog",
+            "#papermill_description=Dog\nx = 1\nif x:\n    open('no such file')\nprint(x)",
+            "toy.step stopped in cell [3] (`x = 1`) at line 4, `open('no such file')`: FileNotFoundError",
         ),
         (
             "import os; os._exit(3)",
-            "code cell 3 (`import os; os._exit(3)`): exit code 1, nbclient.exceptions.DeadKernelError",
+            "cell [3] (`import os; os._exit(3)`): exit code 1, nbclient.exceptions.DeadKernelError",
         ),
         ("pass", "out.txt is missing"),
         ("home.joinpath('out.txt').touch()", "out.txt is empty"),
@@ -164,6 +168,102 @@ def test_a_failed_step_names_cell_and_reason_and_is_not_stamped(toy, tmp_path, c
     assert sentence in str(error.value)
     assert (tmp_path / "runs/d/notebooks/toy.step.ipynb").is_file()
     assert not (tmp_path / "runs/d/stamps").exists()
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_an_error_of_ours_is_a_sentence_and_the_line_of_the_cell(toy, tmp_path, monkeypatch, debug):
+    monkeypatch.setenv("FASHION_DEBUG", debug)
+    code = "from fashionlib import notebook as n\nn.short_errors(get_ipython())\nn.require_raw('none')"
+    with pytest.raises(reproduce.StepFailed, match=r" at line 3, `n.require_raw\('none'\)`: FileNotFound"):
+        reproduce.run(toy(code), "d")
+    cells = nbformat.read(tmp_path / "runs/d/notebooks/toy.step.ipynb", as_version=4).cells
+    *folds, error = cells[-1].outputs
+    assert error.output_type == "error"
+    if debug:
+        assert ("require_raw" in error.traceback[-2]) and not folds
+    else:
+        where, line, _, sentence = error.traceback
+        assert (where, line) == ("Cell In[3], line 3", "----> 3 n.require_raw('none')")
+        assert sentence.startswith("FileNotFoundError: No raw data in ")
+        assert ", in require_raw" in folds[0].data["text/html"]
+
+
+CLI = """
+import sys
+from fashionlib import cli, paths, plan, reproduce
+paths.NOTEBOOKS = paths.home()
+reproduce.library = lambda: ""
+reproduce.make_raw = lambda *_: None
+reproduce.steps = lambda *_: [plan.Step("toy", "01_toy", {}, (), ())]
+cli.main(["reproduce", "--data", "d", "--plan", "plan.yaml"])
+"""
+WAITS = """
+import socket, threading
+told = socket.create_connection(("127.0.0.1", {port})).makefile("w")  # the end of it is that of this process
+print("begun", file=told, flush=True)
+try:
+    threading.Event().wait(60)
+    print("went on", file=told, flush=True)
+except KeyboardInterrupt:
+    print("saved", file=told, flush=True)
+    raise
+"""
+
+
+@contextmanager
+def reproducing(toy, tmp_path, program: list[str]):
+    """``fashionlib reproduce`` of a notebook that waits: the process, and what its kernel tells."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(120)  # for a test that fails instead of hanging
+    toy(WAITS.format(port=listener.getsockname()[1]))
+    (tmp_path / "toy.ipynb").rename(tmp_path / "01_toy.ipynb")
+    write(tmp_path, "03_train: [{model: unet}]")
+    (tmp_path / "fashionlib").write_text(f"#!/bin/sh\nexec {sys.executable} -c '{CLI}'\n")
+    (tmp_path / "fashionlib").chmod(0o755)
+    with subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        with listener, listener.accept()[0].makefile() as told:
+            assert told.readline() == "begun\n"
+            yield process, told
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGHUP], ids=lambda how: how.name)
+def test_a_stop_stops_the_notebook_after_it_has_saved(toy, tmp_path, how):
+    with reproducing(toy, tmp_path, [tmp_path / "fashionlib"]) as (process, told):
+        process.send_signal(how)
+        assert told.read() == "saved\n"  # all of it: the kernel is gone
+        assert "Error: Stopped. The same command goes on from here.\n" in process.stderr.read()
+        assert process.wait() == 1
+
+
+def test_a_killed_reproduce_takes_the_notebook_along(toy, tmp_path):
+    with reproducing(toy, tmp_path, [tmp_path / "fashionlib"]) as (process, told):
+        process.kill()
+        assert told.read() in ("", "saved\n")
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_a_stopped_make_stops_the_notebook(toy, tmp_path):
+    for stamp in ("venv/.ready", "data/sample/dataset.json"):
+        (tmp_path / stamp).parent.mkdir(parents=True)
+        (tmp_path / stamp).touch()
+    makefile = paths.PROJECT / "Makefile"
+    words = ["make", "-f", makefile, "-o", "pyproject.toml", "-o", "constraints.txt", "reproduce"]
+    words += [f"VENV={tmp_path}/venv", f"FASHIONLIB={tmp_path}/fashionlib"]
+    with reproducing(toy, tmp_path, words) as (process, told):
+        process.terminate()
+        assert told.read() == "saved\n"
+        assert "Error: Stopped. The same command goes on from here.\n" in process.stderr.read()
+        assert process.wait()
+
+
+def test_a_notebook_that_does_not_stop_is_killed(toy, tmp_path, monkeypatch):
+    deaf = WAITS.replace("try:", "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\ntry:")
+    monkeypatch.setattr(sys.modules[__name__], "WAITS", deaf)
+    hasty = CLI.replace("cli.main", "reproduce.PATIENCE = 0\ncli.main")
+    monkeypatch.setattr(sys.modules[__name__], "CLI", hasty)
+    with reproducing(toy, tmp_path, [tmp_path / "fashionlib"]) as (process, told):
+        process.terminate()
+        assert told.read() == ""
 
 
 def test_raw_data_that_we_cannot_make_is_asked_for(tmp_path, monkeypatch):
@@ -217,7 +317,8 @@ def test_papermill_trains_with_an_output_path(tiny_home, tmp_path):
 def test_an_unknown_parameter_stops_a_piped_papermill(tiny_home):
     done = papermill(tiny_home, "-p", "epochz", 1)
     assert done.returncode == 1
-    assert "Unknown parameter 'epochz'. Did you mean 'epochs'?" in done.stderr
+    said = "ValueError: Unknown parameter 'epochz'. Did you mean 'epochs'?"
+    assert said in done.stderr and "in check_name" not in done.stderr
 
 
 def test_without_data_the_notebook_names_the_command(tmp_path):

@@ -166,6 +166,21 @@ def test_make_skips_the_set_up_the_second_time(tmp_path):
     assert "pip install" in changed.stdout
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_make_lab_puts_the_environment_on_the_path_and_passes_options_on(tmp_path):
+    """The recipe runs with a stand-in for python that tells its words and its PATH."""
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$PATH|$*"\n')
+    python.chmod(0o755)
+    stamps = [f"VENV={tmp_path}/venv", "-o", f"{tmp_path}/venv/.ready", "-o", "./data/sample/dataset.json"]
+    words = ["make", "-s", *stamps, "lab", "ARGS=--no-browser --port 9999"]
+    told = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True).stdout
+    path, words = told.split("|")
+    assert path.split(":")[0] == str(python.parent)
+    assert words.startswith("-m jupyterlab ") and words.endswith("--no-browser --port 9999\n")
+
+
 def test_jupyters_python3_is_this_environment():
     from jupyter_client.kernelspec import KernelSpecManager
 

@@ -221,6 +221,7 @@ def _bar(recipe: Recipe, iterations: int, progress: bool):
         disable=quiet,
         mininterval=15 if lines else 0.5,
         maxinterval=60 if lines else 5,
+        delay=1,  # a first 0 % above a notebook's curves would stay there
     ) as bar:
 
         def advance(row: dict) -> None:

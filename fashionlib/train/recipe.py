@@ -182,6 +182,7 @@ class Recipe:
             check_name(getattr(self, name), allowed, name)
         if self.resize_range[0] > self.resize_range[1]:
             raise ValueError(f"resize_range={self.resize_range}: the smaller number comes first.")
+        paths.run_folder(self.data, self.name)  # refuses a variant that can't name a folder
         share = (1 if self.batch_is == "per_gpu" else self.gpus) * self.accumulate
         if self.batch % share:
             raise ValueError(
