@@ -7,12 +7,11 @@ shipped config, changed by a preset, changed by the caller; it remembers where e
 
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
-from sys import float_info
-from types import NoneType, UnionType
-from typing import Any, get_args
+from typing import Any
 
 from fashionlib import models, paths
 from fashionlib.classes import check_name
+from fashionlib.train import allowed
 
 PAPER, CONFIG, OURS, CALLER = "paper", "MMSegmentation config", "ours", "given"
 
@@ -142,7 +141,7 @@ class Recipe:
         given = {name: _plain(value) for name, value in overrides.items() if value is not None}
         run = dict(model=model, data=data, preset=preset)
         for name, value in (run | given).items():  # before a config is made of them
-            _check(name, value)
+            allowed.check(name, value, _KINDS[name])
         check_name(preset, PRESETS, "preset")
         check_name(model, models.MODELS, "model")
         scale = check_name(given.get("scale", "full"), models.SCALES, "scale")
@@ -169,8 +168,8 @@ class Recipe:
     def check(self) -> None:
         """ValueError in one sentence for the first setting that can't be."""
         for name in _KINDS:
-            _check(name, getattr(self, name))
-        for name, allowed in (
+            allowed.check(name, getattr(self, name), _KINDS[name])
+        for name, choices in (
             ("scale", models.SCALES),
             ("batch_is", ("total", "per_gpu")),
             ("optimizer", ("SGD", "AdamW")),
@@ -179,7 +178,7 @@ class Recipe:
             ("test_mode", ("slide", "whole")),
             ("precision", models.PRECISIONS),
         ):
-            check_name(getattr(self, name), allowed, name)
+            check_name(getattr(self, name), choices, name)
         if self.resize_range[0] > self.resize_range[1]:
             raise ValueError(f"resize_range={self.resize_range}: the smaller number comes first.")
         paths.run_folder(self.data, self.name)  # refuses a variant that can't name a folder
@@ -215,41 +214,6 @@ _SETTINGS = tuple(f.name for f in fields(Recipe) if f.name not in ("model", "dat
 
 
 _KINDS = {f.name: f.type for f in fields(Recipe) if f.name != "origin"}
-_WORDS = {int: "whole number", float: "number", str: "text", bool: "True or False"}
-# Numbers are 0 or more; these are above 0, and those have an upper bound.
-_ABOVE_0 = {
-    *("epochs", "batch", "accumulate", "gpus", "lr", "clip_grad", "layer_decay", "photos", "balance"),
-    *("crop", "resize_base", "resize_range", "test_resize", "cat_max_ratio"),
-}
-_AT_MOST = dict.fromkeys(("momentum", "warmup", "flip", "cat_max_ratio", "layer_decay", "balance"), 1)
-_AT_MOST["seed"] = 2**32 - 1  # numpy's
-
-
-def _check(name: str, value: Any) -> None:
-    """ValueError, with what is allowed, for a setting out of range or not of its annotation's type."""
-    kind, optional = _KINDS[name], False
-    if isinstance(kind, UnionType):
-        optional, (kind, *_) = NoneType in get_args(kind), get_args(kind)
-    if value is None and optional:
-        return
-    several = get_args(kind)  # (int, int) of tuple[int, int]
-    one, parts = (several[0], value) if several else (kind, [value])
-    right = len(parts) == (len(several) or 1) if isinstance(parts, list | tuple) else False
-    if right and all(_fits(name, part, one) for part in parts):
-        return
-    what = f"two {_WORDS[one]}s" if several else _WORDS[one] if one is bool else f"a {_WORDS[one]}"
-    if one in (int, float):
-        what += " above 0" if name in _ABOVE_0 else " of 0 or more"
-        what += f", at most {_AT_MOST[name]}" if name in _AT_MOST else ""
-    raise ValueError(f"{name}={value!r}: must be {what}{', or None' if optional else ''}.")
-
-
-def _fits(name: str, value: Any, kind: type) -> bool:
-    """Whether one value is of its type (a whole number is a number too, True is none) and in range."""
-    if kind in (str, bool) or isinstance(value, bool) or not isinstance(value, (int, kind)):
-        return isinstance(value, kind) and kind in (str, bool)
-    above = value > 0 or (value == 0 and name not in _ABOVE_0)
-    return above and value <= _AT_MOST.get(name, float_info.max)
 
 
 def _plain(value: Any) -> Any:

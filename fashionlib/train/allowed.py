@@ -1,0 +1,41 @@
+"""What a setting of a recipe may be: its annotation's type, and a range."""
+
+from sys import float_info
+from types import NoneType, UnionType
+from typing import Any, get_args
+
+_WORDS = {int: "whole number", float: "number", str: "text", bool: "True or False"}
+# Numbers are 0 or more; these are above 0, and those have an upper bound.
+_ABOVE_0 = {
+    *("epochs", "batch", "accumulate", "gpus", "lr", "clip_grad", "layer_decay", "photos", "balance"),
+    *("crop", "resize_base", "resize_range", "test_resize", "cat_max_ratio"),
+}
+_AT_MOST = dict.fromkeys(("momentum", "warmup", "flip", "cat_max_ratio", "layer_decay", "balance"), 1)
+_AT_MOST["seed"] = 2**32 - 1  # numpy's
+
+
+def check(name: str, value: Any, kind: type | UnionType) -> None:
+    """ValueError, with what is allowed, for a setting out of range or not of the type `kind`."""
+    optional = False
+    if isinstance(kind, UnionType):
+        optional, (kind, *_) = NoneType in get_args(kind), get_args(kind)
+    if value is None and optional:
+        return
+    several = get_args(kind)  # (int, int) of tuple[int, int]
+    one, parts = (several[0], value) if several else (kind, [value])
+    right = len(parts) == (len(several) or 1) if isinstance(parts, list | tuple) else False
+    if right and all(_fits(name, part, one) for part in parts):
+        return
+    what = f"two {_WORDS[one]}s" if several else _WORDS[one] if one is bool else f"a {_WORDS[one]}"
+    if one in (int, float):
+        what += " above 0" if name in _ABOVE_0 else " of 0 or more"
+        what += f", at most {_AT_MOST[name]}" if name in _AT_MOST else ""
+    raise ValueError(f"{name}={value!r}: must be {what}{', or None' if optional else ''}.")
+
+
+def _fits(name: str, value: Any, kind: type) -> bool:
+    """Whether one value is of its type (a whole number is a number too, True is none) and in range."""
+    if kind in (str, bool) or isinstance(value, bool) or not isinstance(value, (int, kind)):
+        return isinstance(value, kind) and kind in (str, bool)
+    above = value > 0 or (value == 0 and name not in _ABOVE_0)
+    return above and value <= _AT_MOST.get(name, float_info.max)
