@@ -5,6 +5,7 @@ import shlex
 
 import click
 import pytest
+import readme_commands
 
 from fashionlib import publish
 from fashionlib.paths import PROJECT
@@ -20,6 +21,17 @@ def commands(program: str) -> list[list[str]]:
     spans = [" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", README)]
     words = [shlex.split(text, comments=True) for text in [*lines, *spans] if text.startswith(f"{program} ")]
     return [rest for _, *rest in words if rest]
+
+
+def test_ci_runs_readmes_commands():
+    """Both forms of papermill, and no command that is left out without a match and a reason."""
+    assert "tests.readme_commands" in (PROJECT / ".ci/run").read_text()
+    assert len(readme_commands.trainings()) == 2
+    blocks = {command.split()[0] for command in readme_commands.commands()}
+    assert {"make", "fashionlib", "papermill"} <= blocks
+    for command in readme_commands.commands():
+        if re.search("--data (sample|imaterialist)|papermill|cutout photos", command):
+            assert not any(re.match(rule, command) for rule in readme_commands.ELSEWHERE), command
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import nbformat
 import pytest
+import readme_commands
 from nbformat import v4
 from soak import WATCHDOG
 
@@ -312,6 +313,24 @@ def test_papermill_trains_with_an_output_path(tiny_home, tmp_path):
     assert texts.startswith("unet at scale mini from none on sample, 4 training photos")
     assert "This is not the paper's run." in texts.splitlines()[0]
     assert (tiny_home / "runs/sample/unet-mini-none-4photos/epoch_1.safetensors").is_file()
+
+
+def test_readmes_papermill_commands_train_and_find_a_finished_run_finished(tiny_home, tmp_path):
+    """As printed but for the length: one in a terminal, then the other with its output captured."""
+    (tmp_path / "notebooks").symlink_to(paths.NOTEBOOKS)
+    (tmp_path / "results").mkdir()
+    terminal, script = readme_commands.trainings()
+    assert ">" in script and ">" not in terminal
+    histories = []
+    for command in (terminal, script):
+        command = readme_commands.of_model(command, "setr_pup -p epochs 1 -p batch 4 -p photos 4")
+        code, said = readme_commands.run(command, tmp_path, tiny_home)
+        assert code == 0, said
+        histories.append((tiny_home / "runs/sample/setr_pup-mini-none-4photos/history.csv").read_bytes())
+    assert histories[0] == histories[1]
+    cells = nbformat.read(tmp_path / "executed.ipynb", as_version=4).cells
+    assert any("image/png" in output.get("data", {}) for cell in cells for output in cell.get("outputs", ()))
+    assert (tmp_path / "results/03_train.setr_pup.ipynb").is_file()
 
 
 def test_an_unknown_parameter_stops_a_piped_papermill(tiny_home):
