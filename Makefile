@@ -27,8 +27,8 @@ coverage: $(READY) $(SAMPLE)  ## the test suite, and that it runs at least 90 % 
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --cov=fashionlib --cov-fail-under=90
 
 # Merging is `rle.label_map`, and which instances get which label value and how they reach the disk.
-MUTATED := $(foreach part,rle.* metrics.* splits.* classes.* prepare.x__choose* labels.x_write* \
-    labels.x_size_of* labels.x__palette_image*,'fashionlib.$(part)')
+MUTATED := $(foreach part,data.rle.* evaluate.metrics.* data.splits.* core.classes.* data.prepare.x__choose* \
+    data.label_maps.x_write* data.label_maps.x_size_of* data.label_maps.x__palette_image*,'fashionlib.$(part)')
 
 # A venv of its own on top of the other: mutmut brings packages that nothing else here needs.
 mutation: $(READY)  ## mutants of codec, metrics, split and merging, against their tests (up to half an hour)
@@ -85,6 +85,6 @@ git-filter:  # quietly nothing outside a git checkout
 	@! git ls-files --error-unmatch Makefile >/dev/null 2>&1 || \
 	    git config filter.notebooks.clean 'if test -x .venv/bin/nbstripout; then $(STRIP); else cat; fi'
 
-$(SAMPLE): $(wildcard fashionlib/sources/sample/*.py) | $(READY)
+$(SAMPLE): $(wildcard tools/draw_sample/*.py) | $(READY)
 	$(FASHIONLIB) sample
 	touch $@

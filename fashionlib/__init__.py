@@ -1,16 +1,17 @@
-"""Fashion photos with the background gone: a thin library behind six numbered steps.
+"""Fashion photos with the background gone: a thin library behind six numbered notebooks.
 
-raw data -> label maps and splits -> a run -> per-epoch checkpoints -> validation curve
--> picked epoch -> Table I -> figures -> cut-outs.
+raw data -> label maps and splits -> a run -> per-epoch checkpoints -> validation curve -> picked epoch -> Table I
+-> figures -> cut-outs. Stages meet only in files, and a module imports only from its own room or an earlier one:
 
-Every arrow is one module and one notebook; stages meet only in files:
+    core        classes, paths, files, processes: the ground
+    data        anything -> ``raw/<data>`` -> label maps and splits in ``data/<data>`` -> training crops
+    models      the table of networks, initial weights, checkpoints, inference
+    train       data -> ``runs/<data>/<run>``: one weight file an epoch, and the history
+    evaluate    runs -> validation scores, picked epochs, test scores
+    report      scores -> Table I and the figures
+    cutout      photo -> RGBA with the background gone
 
-``sources``   anything -> ``raw/<data>/`` in the iMaterialist (Fashion) 2020 layout
-``prepare``   raw -> ``data/<data>/`` (photos, label maps, splits)
-``train``     data -> ``runs/<data>/<run>/`` (one weight file an epoch, history)
-``evaluate``  runs -> validation curve, picked epochs, test scores
-``report``    results -> Table I and the figures
-``cutout``    photo -> RGBA with the background gone
+On top: ``cli``, ``notebook``, ``reproduce``, ``doctor``, ``export``.
 """
 
 __version__ = "0.1.0"

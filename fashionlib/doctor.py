@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from . import paths
+from fashionlib.core import paths
 
 TESTED_PYTHON = (3, 11)
 DISK_GB = 5  # the sample's photos, label maps and runs, with room to breathe

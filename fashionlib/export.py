@@ -20,7 +20,7 @@ from mmseg.models import EncoderDecoder
 from torch import Tensor, nn
 
 from fashionlib import models
-from fashionlib.files import claim_file, whole
+from fashionlib.core.files import claim_file, whole
 
 OPSET = 17  # the first with layer normalisation as one operator
 STRIDE = 16  # sides of the convolutional rows' inputs are multiples of it

@@ -19,14 +19,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from fashionlib import paths
-from fashionlib.classes import check_name
+from fashionlib.core import paths
+from fashionlib.core.classes import check_name
 
 warnings.filterwarnings("ignore", module=r"mmseg\.")  # advice to those who write MMSegmentation configs
 
 _KINDS = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": (list, tuple), "dict": dict}
 _INJECTED = "# Parameters\n"  # papermill's first line of the cell it adds
-PAPER_DATA = ("imaterialist", "fashionpedia")  # split at random as the paper does
 
 
 def check_parameters(scope: dict, **allowed: Collection) -> None:
@@ -76,11 +75,6 @@ def short_errors(shell) -> None:
     shell.set_custom_exc((Exception, KeyboardInterrupt), show)
 
 
-def stratify_by_default(data: str) -> bool:
-    """Whether rare classes are spread over the splits unless asked: for all data but the paper's own."""
-    return data not in PAPER_DATA
-
-
 def require_raw(data: str) -> Path:
     """The folder ``raw/<data>``; FileNotFoundError with the command that fills it."""
     folder = paths.raw_folder(data)
@@ -108,7 +102,7 @@ def require_prepared(data: str) -> Path:
 
 def require_runs(data: str, names: list[str] | None) -> None:
     """FileNotFoundError where `data` has no runs, ValueError where one of `names` is none of them."""
-    from fashionlib.runs import find
+    from fashionlib.evaluate.runs import find
 
     find(data, names)
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 from soak import inputs
 
-from fashionlib import raw, rle
-from fashionlib.paths import PROJECT
+from fashionlib.core.paths import PROJECT
+from fashionlib.data import raw, rle
 
 SHARED = PROJECT.parent / "shared"
 CCP = SHARED / "data" / "clothing-co-parsing"

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from fashionlib import models
-from fashionlib.classes import CLASS_SETS
+from fashionlib.core.classes import CLASS_SETS
 
 PERSON = list(CLASS_SETS["person"])
 DRESS, BAG, HAIR = PERSON.index("dress"), PERSON.index("bag, wallet"), PERSON.index("hair")

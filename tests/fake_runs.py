@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 
 import fashionlib
-from fashionlib.classes import CLASS_SETS
+from fashionlib.core.classes import CLASS_SETS
 
 DATA, HEIGHT, WIDTH = "toy", 48, 40
 NAMES = list(CLASS_SETS["person"])

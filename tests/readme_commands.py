@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fashionlib import paths
+from fashionlib.core import paths
+from fashionlib.evaluate.runs import digest
 from fashionlib.models import PAPER
-from fashionlib.runs import digest
 
 README = paths.PROJECT / "README.md"
 ELSEWHERE = {  # what is not run here, and why

@@ -15,10 +15,14 @@ from cutout_stub import scene, stub_model
 from PIL import Image
 from soak import WATCHDOG
 
-from fashionlib import cli, evaluate, files, prepare, selftrain
+from fashionlib import cli, evaluate
+from fashionlib.core import files
 from fashionlib.cutout import batch
-from fashionlib.sources import ccp, download, fashionpedia, flatlay, folder, sample
-from fashionlib.train import RunRefused, folders
+from fashionlib.data import prepare
+from fashionlib.data.sources import ccp, download, fashionpedia, folder
+from fashionlib.train import RunRefused, run_folder
+from tools import draw_sample
+from tools.cutout_model import flatlay, pseudo_labels
 
 HOLDER = """
 import os, sys
@@ -124,7 +128,7 @@ def test_a_second_training_is_refused(two, tmp_path):
     folder = two(tmp_path / "run")
     words = rf"Another process is training in {folder}: .* \(process \d+, .*, or .* own \(variant=…\)"
     with pytest.raises(RunRefused, match=words):
-        with folders.locked(folder):
+        with run_folder.locked(folder):
             pass
 
 
@@ -155,8 +159,8 @@ RAW_FOLDERS = {  # who writes one -> the call with an unused source and its fold
     "convert fashionpedia": (fashionpedia.convert, "converting to"),
     "convert folder": (folder.convert, "converting to"),
     "flatlay": (flatlay.make, "laying garments into"),
-    "extend": (selftrain.extend, "extending a data set into"),
-    "sample": (lambda _, out, **quiet: sample.make(out, **quiet), "drawing the sample into"),
+    "extend": (pseudo_labels.extend, "extending a data set into"),
+    "sample": (lambda _, out, **quiet: draw_sample.make(out, **quiet), "drawing the sample into"),
 }
 
 

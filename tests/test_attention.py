@@ -4,7 +4,8 @@ import pytest
 import torch
 from mmcv.cnn.bricks.transformer import MultiheadAttention
 
-from fashionlib import attention, models
+from fashionlib import models
+from fashionlib.models.fast import attention
 
 
 def outputs(core: str, x: torch.Tensor):

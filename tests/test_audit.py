@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fashionlib import raw, rle
-from fashionlib.audit import audit, near_pairs
+from fashionlib.data import raw, rle
+from fashionlib.data.audit import audit, near_pairs
 
 TOP, SKIRT, DRESS, SLEEVE = 1, 8, 10, 31
 
@@ -31,8 +31,11 @@ def photo(path, seed, size=(30, 40), orientation=None):
 def folder(tmp_path):
     """Six photos: a and b look alike, c holds parts only, d is turned by EXIF, e disagrees with its row."""
     rows = [
-        ("a", box(0, 20, 0, 30), TOP), ("a", box(16, 40, 0, 30), SKIRT),
-        ("b", box(0, 40, 0, 10), DRESS), ("b", box(0, 40, 0, 10), DRESS), ("b", box(0, 40, 0, 10), SKIRT),
+        ("a", box(0, 20, 0, 30), TOP),
+        ("a", box(16, 40, 0, 30), SKIRT),
+        ("b", box(0, 40, 0, 10), DRESS),
+        ("b", box(0, 40, 0, 10), DRESS),
+        ("b", box(0, 40, 0, 10), SKIRT),
         ("c", box(0, 5, 0, 5), SLEEVE),
         ("d", box(0, 40, 0, 30), DRESS),
         ("e", box(0, 40, 0, 30), DRESS),
@@ -135,8 +138,12 @@ def test_near_pairs_equals_counting_bits_pair_by_pair():
     rng = np.random.default_rng(0)
     hashes = [int(h) for h in rng.integers(0, 2**63, 600, dtype=np.uint64)]
     hashes[300:320] = [h ^ (1 << i) ^ (1 << 63) for i, h in enumerate(hashes[:20])]  # across the block's edge
-    expected = {(i, j, (hashes[i] ^ hashes[j]).bit_count()) for j in range(len(hashes)) for i in range(j)
-                if (hashes[i] ^ hashes[j]).bit_count() <= 20}
+    expected = {
+        (i, j, (hashes[i] ^ hashes[j]).bit_count())
+        for j in range(len(hashes))
+        for i in range(j)
+        if (hashes[i] ^ hashes[j]).bit_count() <= 20
+    }
     found = near_pairs(hashes, 20)
     assert set(found) == expected and len(found) == len(expected)
     assert [pair[2] for pair in found] == sorted(pair[2] for pair in found)

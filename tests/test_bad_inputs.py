@@ -10,8 +10,9 @@ from bad_inputs.of_sources import SOURCES
 from bad_inputs.of_stages import STAGES
 from click.testing import CliRunner
 
-from fashionlib import cli, prepare, prepared, raw
-from fashionlib.window import LoadWindow, Span
+from fashionlib import cli
+from fashionlib.data import prepare, prepared, raw
+from fashionlib.data.transforms import LoadWindow, Span
 
 CASES = [*RAW, *SOURCES, *STAGES]
 

@@ -4,7 +4,7 @@ import colorsys
 
 import pytest
 
-from fashionlib import classes
+from fashionlib.core import classes
 
 
 def test_label_values_of_each_class_set():

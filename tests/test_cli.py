@@ -7,9 +7,12 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from fashionlib import paths, plan, publish, reproduce
 from fashionlib.cli import main
-from fashionlib.sources import sample as source
+from fashionlib.core import paths
+from fashionlib.report import publish
+from fashionlib.reproduce import plan
+from fashionlib.reproduce import run as reproduce
+from tools import draw_sample as source
 
 
 def call(*words):

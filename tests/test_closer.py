@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from fashionlib import models
 from fashionlib.cli import main
-from fashionlib.models import forward
-from fashionlib.models.closer import Before, View
+from fashionlib.models import inference
+from fashionlib.models.two_stage import Before, View
 
 CARD = {"first": [512, 128], "margin": 0.1, "pixels": 40_000}
 
@@ -36,7 +36,7 @@ class Red:
 
 def stand_in(patch, **more) -> Red:
     model = Red(**more)
-    for module in (forward, import_module("fashionlib.models.predict")):
+    for module in (inference, import_module("fashionlib.models.predict")):
         patch.setattr(module, "scores", model)
     return model
 

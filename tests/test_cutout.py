@@ -6,16 +6,8 @@ import pytest
 from cutout_stub import DRESS, PERSON, Stub, scene, stub_model
 from PIL import Image
 
-from fashionlib.classes import CLASS_SETS
-from fashionlib.cutout import (
-    compose,
-    contact_sheet,
-    edges,
-    load_model,
-    photos,
-    remove_background,
-    segment,
-)
+from fashionlib.core.classes import CLASS_SETS
+from fashionlib.cutout import compose, contact_sheet, edges, load_model, photos, remove_background, segment
 from fashionlib.cutout.cut import cut, layers
 
 
@@ -31,15 +23,18 @@ def masks(rgb):
 # one photo -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("options", "stay"), [
-    ({}, ["dress", "bag"]),
-    ({"subject": "person"}, ["dress", "bag", "hair"]),
-    ({"keep": "dress"}, ["dress"]),
-    ({"keep": ["wholebody", "hair"]}, ["dress", "hair"]),
-    ({"drop": "bag"}, ["dress"]),
-    ({"drop": ["bag, wallet"], "subject": "person"}, ["dress", "hair"]),
-    ({"keep": "dress,shoe,bag, wallet", "drop": "others"}, ["dress"]),
-])
+@pytest.mark.parametrize(
+    ("options", "stay"),
+    [
+        ({}, ["dress", "bag"]),
+        ({"subject": "person"}, ["dress", "bag", "hair"]),
+        ({"keep": "dress"}, ["dress"]),
+        ({"keep": ["wholebody", "hair"]}, ["dress", "hair"]),
+        ({"drop": "bag"}, ["dress"]),
+        ({"drop": ["bag, wallet"], "subject": "person"}, ["dress", "hair"]),
+        ({"keep": "dress,shoe,bag, wallet", "drop": "others"}, ["dress"]),
+    ],
+)
 def test_hard_alpha_is_the_mask_of_what_stays(model, options, stay):
     rgb = scene()
     before = rgb.copy()
@@ -52,14 +47,17 @@ def test_hard_alpha_is_the_mask_of_what_stays(model, options, stay):
     assert np.array_equal(rgb, before)
 
 
-@pytest.mark.parametrize(("options", "sentence"), [
-    ({"keep": "dres"}, r"Unknown class or group 'dres'. Did you mean 'dress'\?"),
-    ({"drop": "uperbody"}, "Did you mean 'upperbody'"),
-    ({"keep": "background"}, "Unknown class or group 'background'"),
-    ({"subject": "persn"}, "Did you mean 'person'"),
-    ({"edge": "sof"}, "Did you mean 'soft'"),
-    ({"keep": "dress", "drop": "wholebody"}, "leave no class to keep"),
-])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"keep": "dres"}, r"Unknown class or group 'dres'. Did you mean 'dress'\?"),
+        ({"drop": "uperbody"}, "Did you mean 'upperbody'"),
+        ({"keep": "background"}, "Unknown class or group 'background'"),
+        ({"subject": "persn"}, "Did you mean 'person'"),
+        ({"edge": "sof"}, "Did you mean 'soft'"),
+        ({"keep": "dress", "drop": "wholebody"}, "leave no class to keep"),
+    ],
+)
 def test_wrong_names_are_refused_with_a_guess(model, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         remove_background(scene(), model, **options)
@@ -134,7 +132,9 @@ def test_layers_share_out_the_alpha(model):
     result = cut(photos.as_photo(scene()), model, choice)
     label, found = layers(result, PERSON, choice.kept)
     assert [(entry["class"], entry["pixels"], entry["box"], entry["confidence"]) for entry in found] == [
-        ("dress", 600, [20, 30, 40, 60], 1.0), ("bag, wallet", 100, [40, 40, 50, 50], 1.0)]
+        ("dress", 600, [20, 30, 40, 60], 1.0),
+        ("bag, wallet", 100, [40, 40, 50, 50], 1.0),
+    ]
     total = sum(result.rgba[..., 3].astype(int) * (label == entry["value"]) for entry in found)
     assert np.array_equal(total, result.rgba[..., 3])
 
@@ -196,8 +196,9 @@ def test_a_red_wall_leaves_no_red_rim():
     photo, truth, _, _ = composite(3)
     alpha = np.round(truth * 255).astype(np.uint8)  # the matte is right: only the colours are at stake
     mixed = (alpha > 30) & (alpha < 225)
-    before, after = ((rgb[..., 0].astype(int) - rgb[..., 1])[mixed].mean()
-                     for rgb in (photo, edges.coloured(photo, alpha)))
+    before, after = (
+        (rgb[..., 0].astype(int) - rgb[..., 1])[mixed].mean() for rgb in (photo, edges.coloured(photo, alpha))
+    )
     assert before > 60 and abs(after) < 12
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from soak import WATCHDOG
 
 from fashionlib import models
-from fashionlib.cutout import about, batch, engines, photos, remove_background, single
+from fashionlib.cutout import about, batch, executors, one_photo, photos, remove_background
 from fashionlib.cutout.cut import Cutout
 from fashionlib.cutout.options import Options
 from fashionlib.cutout.quality import Quality
@@ -124,8 +124,13 @@ def test_several_workers_make_the_same_pictures(folder, tmp_path):
 def test_layers_and_manifest(folder, model, tmp_path):
     out = tmp_path / "out"
     batch.run(folder / "a.png", out, model, layers=True, crop=True, size=60, progress=False)
-    assert set(files_below(out)) == {"a.png", "a.layers/dress.png", "a.layers/bag-wallet.png",
-                                     "a.layers/manifest.json", "report.csv"}
+    assert set(files_below(out)) == {
+        "a.png",
+        "a.layers/dress.png",
+        "a.layers/bag-wallet.png",
+        "a.layers/manifest.json",
+        "report.csv",
+    }
     manifest = json.loads((out / "a.layers" / "manifest.json").read_text())
     assert manifest["frame"] == {"left": 20, "top": 30, "right": 50, "bottom": 60}
     assert [entry["file"] for entry in manifest["layers"]] == ["dress.png", "bag-wallet.png"]
@@ -146,24 +151,27 @@ def test_formats_and_masks(folder, model, tmp_path):
     assert Image.open(tmp_path / "mask" / "a.jpg").mode == "L"
 
 
-@pytest.mark.parametrize(("options", "sentence"), [
-    ({"format": "jpg"}, "JPEG has no transparency"),
-    ({"format": "gif"}, "Unknown format 'gif'"),
-    ({"background": "grey"}, "The background 'grey' is not"),
-    ({"margin": -1}, "margin=-1 is no share"),
-    ({"margin": float("nan")}, "margin=nan is no share"),
-    ({"margin": float("inf")}, "margin=inf is no share"),
-    ({"size": 0}, "size=0"),
-    ({"max_pixels": 0}, "max_pixels=0"),
-    ({"edge": ""}, "Unknown edge"),
-    ({"keep": ""}, "keep and drop name classes or groups"),
-    ({"drop": ""}, "keep and drop name classes or groups"),
-    ({"background": __file__}, "test_cutout_batch.py is not an image that Pillow can read"),
-    ({"edge": "feather"}, "Unknown edge"),
-    ({"keep": "dres"}, "Did you mean 'dress'"),
-    ({"workers": 0}, "workers=0"),
-    ({"workers": 2}, "need the model's path"),
-])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"format": "jpg"}, "JPEG has no transparency"),
+        ({"format": "gif"}, "Unknown format 'gif'"),
+        ({"background": "grey"}, "The background 'grey' is not"),
+        ({"margin": -1}, "margin=-1 is no share"),
+        ({"margin": float("nan")}, "margin=nan is no share"),
+        ({"margin": float("inf")}, "margin=inf is no share"),
+        ({"size": 0}, "size=0"),
+        ({"max_pixels": 0}, "max_pixels=0"),
+        ({"edge": ""}, "Unknown edge"),
+        ({"keep": ""}, "keep and drop name classes or groups"),
+        ({"drop": ""}, "keep and drop name classes or groups"),
+        ({"background": __file__}, "test_cutout_batch.py is not an image that Pillow can read"),
+        ({"edge": "feather"}, "Unknown edge"),
+        ({"keep": "dres"}, "Did you mean 'dress'"),
+        ({"workers": 0}, "workers=0"),
+        ({"workers": 2}, "need the model's path"),
+    ],
+)
 def test_wrong_options_are_refused_before_anything_is_written(folder, model, tmp_path, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         batch.run(folder, tmp_path / "out", model, progress=False, **options)
@@ -187,18 +195,21 @@ def test_names_that_collide_are_refused_before_anything_is_written(folder, model
     assert not out.exists()
 
 
-@pytest.mark.parametrize(("photos", "out", "more"), [
-    ("in", "in/cut", {}),
-    ("in", "in", {}),
-    ("in/sub", "in", {}),
-    ("in/a.png", "in", {}),
-    ("in/*.png", "in", {}),
-    ("in", "link/cut", {}),
-    ("link", "in/sub", {}),
-    ("in/a.png", "masks", {"mask_in": "masks/a.png"}),
-    ("in/a.png", "sub", {"apply_to": ["sub/b.png"]}),
-    ("in/a.png", "sub", {"background": "sub/b.png"}),
-])
+@pytest.mark.parametrize(
+    ("photos", "out", "more"),
+    [
+        ("in", "in/cut", {}),
+        ("in", "in", {}),
+        ("in/sub", "in", {}),
+        ("in/a.png", "in", {}),
+        ("in/*.png", "in", {}),
+        ("in", "link/cut", {}),
+        ("link", "in/sub", {}),
+        ("in/a.png", "masks", {"mask_in": "masks/a.png"}),
+        ("in/a.png", "sub", {"apply_to": ["sub/b.png"]}),
+        ("in/a.png", "sub", {"background": "sub/b.png"}),
+    ],
+)
 def test_inputs_and_output_lie_apart(folder, tmp_path, monkeypatch, photos, out, more):
     (tmp_path / "link").symlink_to(folder)
     for name in ("masks/a.png", "sub/b.png"):
@@ -270,17 +281,25 @@ def test_what_cannot_be_read_in_a_folder_is_a_failed_row(folder, model, tmp_path
     assert (result.done, result.skipped, result.failed) == (0, 2, 7)
     notes = {name: row["note"] for name, row in report(result).items() if row["status"] == "failed"}
     for name, words in {
-        "pipe.png": "pipe.jpg can't be read: it is a pipe or a device", "locked": "can't be read: Permission",
-        "loop.png": "loop.jpg can't be read: Too many levels of symbolic", "gone.png": "is a link that leads",
+        "pipe.png": "pipe.jpg can't be read: it is a pipe or a device",
+        "locked": "can't be read: Permission",
+        "loop.png": "loop.jpg can't be read: Too many levels of symbolic",
+        "gone.png": "is a link that leads",
         "back": "back can't be read: it is a link to a directory: name it as an input of its own",
     }.items():
         assert words in notes[name]
 
 
-@pytest.mark.parametrize(("item", "sentence"), [
-    ("-", "'-' is no path"), ("", "'' is no path"), ("/dev/zero", "/dev/zero is a pipe or a device"),
-    ("pipe", "pipe is a pipe or a device"), ("loop", "loop is a link that leads nowhere"),
-])
+@pytest.mark.parametrize(
+    ("item", "sentence"),
+    [
+        ("-", "'-' is no path"),
+        ("", "'' is no path"),
+        ("/dev/zero", "/dev/zero is a pipe or a device"),
+        ("pipe", "pipe is a pipe or a device"),
+        ("loop", "loop is a link that leads nowhere"),
+    ],
+)
 def test_inputs_that_are_no_files_are_called_what_they_are(tmp_path, monkeypatch, item, sentence):
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
@@ -330,8 +349,13 @@ def square():
 
 def test_a_given_mask_takes_the_models_place(folder, tmp_path, square):
     Image.fromarray(square).save(tmp_path / "mask.png")
-    done = batch.run(folder / "a.png", tmp_path / "out", "no model is needed", mask_in=tmp_path / "mask.png",
-                     progress=False)
+    done = batch.run(
+        folder / "a.png",
+        tmp_path / "out",
+        "no model is needed",
+        mask_in=tmp_path / "mask.png",
+        progress=False,
+    )
     assert done[:3] == (1, 0, 0) and np.array_equal(alpha_of(tmp_path / "out" / "a.png"), square)
     again = {"mask_in": tmp_path / "mask.png", "progress": False, "edge": "hard", "crop": True}
     batch.run(folder / "a.png", tmp_path / "out", **again)
@@ -356,23 +380,35 @@ def test_other_renditions_take_over_the_matte_with_their_own_colours(folder, mod
     grey = np.kron(np.full((80, 60, 3), 70, np.uint8), np.ones((2, 2, 1), np.uint8))  # the model sees nothing
     Image.fromarray(grey).save(tmp_path / "big.png")
     Image.fromarray(scene()[:, :30].copy()).save(tmp_path / "half.png")
-    result = batch.run(folder / "a.png", tmp_path / "out", model, progress=False,
-                       apply_to=[tmp_path / "big.png", tmp_path / "half.png"])
+    result = batch.run(
+        folder / "a.png",
+        tmp_path / "out",
+        model,
+        progress=False,
+        apply_to=[tmp_path / "big.png", tmp_path / "half.png"],
+    )
     assert result[:3] == (2, 0, 1) and "half.png: The mask is 60 x 80" in report(result)["half.png"]["note"]
     first, big = alpha_of(tmp_path / "out" / "a.png"), np.asarray(Image.open(tmp_path / "out" / "big.png"))
     assert (np.kron(first, np.ones((2, 2))) != big[..., 3]).mean() < 0.05
     assert (big[big[..., 3] == 255][:, :3] == 70).all() and (big[..., 3] == 255).mean() > 0.1
-    assert batch.run(folder / "a.png", tmp_path / "out", model, progress=False,
-                     apply_to=str(tmp_path / "big.png")).skipped == 2
+    assert (
+        batch.run(
+            folder / "a.png", tmp_path / "out", model, progress=False, apply_to=str(tmp_path / "big.png")
+        ).skipped
+        == 2
+    )
 
 
-@pytest.mark.parametrize(("options", "sentence"), [
-    ({"mask_in": "none.png"}, "The mask none.png does not exist"),
-    ({"mask_in": __file__}, "is one photo's, but there are 4"),
-    ({"apply_to": __file__}, "One photo's matte is applied to others, but there are 4"),
-    ({"engine": "spark"}, "Unknown engine 'spark'"),
-    ({"engine": "ray", "mask_in": __file__}, "for the engine local"),
-])
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"mask_in": "none.png"}, "The mask none.png does not exist"),
+        ({"mask_in": __file__}, "is one photo's, but there are 4"),
+        ({"apply_to": __file__}, "One photo's matte is applied to others, but there are 4"),
+        ({"engine": "spark"}, "Unknown engine 'spark'"),
+        ({"engine": "ray", "mask_in": __file__}, "for the engine local"),
+    ],
+)
 def test_masks_and_renditions_that_fit_nothing_are_refused(folder, model, tmp_path, options, sentence):
     with pytest.raises((ValueError, FileNotFoundError), match=sentence):
         batch.run(folder, tmp_path / "out", model, progress=False, **options)
@@ -402,7 +438,7 @@ def test_the_report_and_the_page_put_the_doubtful_first(folder, model, tmp_path,
         rgba = np.dstack([photo.rgb, photo.rgb[..., 0]])
         return Cutout(rgba, None, ("a note",), scores[photo.rgb[0, 0, 0]], votes=3)
 
-    monkeypatch.setattr(single, "cut", cut)
+    monkeypatch.setattr(one_photo, "cut", cut)
     result = batch.run(f"{folder}/*.*", tmp_path / "out", model, preview=True, progress=False)
     rows = list(report(result).values())
     assert [row["output"] for row in rows] == ["text.png", "zero.png", "b & c.png", "d.png", "a.png"]
@@ -449,7 +485,7 @@ def test_large_photos_are_in_memory_one_at_a_time(folder, model, tmp_path, monke
     steps, decode, write = [], photos.from_pil, photos.write
     monkeypatch.setattr(photos, "from_pil", lambda image: steps.append("read") or decode(image))
     monkeypatch.setattr(photos, "write", lambda *how: write(*how) or steps.append("written"))
-    monkeypatch.setattr(single, "LARGE", 80 * 60 - 1)
+    monkeypatch.setattr(one_photo, "LARGE", 80 * 60 - 1)
     for name in "bcd":
         Image.fromarray(scene()).save(folder / f"{name}.png")
     assert batch.run(f"{folder}/*.png", tmp_path / "out", model, progress=False).done == 4
@@ -473,7 +509,7 @@ def test_steps_of_neighbours_overlap_and_stay_in_order():
         return work
 
     items = [(number, 0) for number in range(8)]
-    done = engines.in_threads(items, step(2, 7), step(1, 6), step(0, 5))
+    done = executors.in_threads(items, step(2, 7), step(1, 6), step(0, 5))
     assert list(done) == [(number, 3) for number in range(8)]
 
 
@@ -489,13 +525,13 @@ def test_few_photos_are_in_memory_at_once():
         alive.remove(item)
         return item
 
-    assert list(engines.in_threads(range(20), read, lambda item: item, write)) == list(range(20))
+    assert list(executors.in_threads(range(20), read, lambda item: item, write)) == list(range(20))
     assert max(most) <= 5
 
 
 def test_a_task_that_kills_its_process_is_lost_alone():
     tasks = ["1", "2", "__import__('os')._exit(1)", "3", "4", "5"]
-    rows = engines.in_processes(tasks, eval, 2, None, (), lambda task: f"lost {task}")
+    rows = executors.in_processes(tasks, eval, 2, None, (), lambda task: f"lost {task}")
     assert sorted(map(str, rows)) == ["1", "2", "3", "4", "5", f"lost {tasks[2]}"]
 
 
@@ -504,18 +540,33 @@ def test_a_task_that_kills_its_process_is_lost_alone():
 
 def test_about_names_model_data_and_licences(tmp_path):
     info = models.meta("segmenter_vit_t", PERSON, "mini") | {
-        "run": "my-run", "epoch": 7, "recipe": {"preset": "quick"},
-        "data": "ccp-person", "class_set": "person",
-        "init_report": {"source": "DINOv2 here", "licence": "Apache-2.0 there", "note": "Beware."}}
+        "run": "my-run",
+        "epoch": 7,
+        "recipe": {"preset": "quick"},
+        "data": "ccp-person",
+        "class_set": "person",
+        "init_report": {"source": "DINOv2 here", "licence": "Apache-2.0 there", "note": "Beware."},
+    }
     real = models.build("segmenter_vit_t", len(PERSON), scale="mini")
     path = models.save(real, tmp_path / "model.safetensors", info)
     text = about.about(path)
-    facts = ("segmenter_vit_t", "my-run, epoch 7, preset quick", "bag, wallet", "class set person",
-             "released under Apache-2.0", "DINOv2 here", "Apache-2.0 there", "Beware.", "THIRD_PARTY.md")
+    facts = (
+        "segmenter_vit_t",
+        "my-run, epoch 7, preset quick",
+        "bag, wallet",
+        "class set person",
+        "released under Apache-2.0",
+        "DINOv2 here",
+        "Apache-2.0 there",
+        "Beware.",
+        "THIRD_PARTY.md",
+    )
     for fact in facts:
         assert fact in text
-    again = info["init_report"] | {"source": "cache/b.pth", "note": "It started from cache/a.pth."
-                                   " It started from DINOv2 here. Beware."}
+    again = info["init_report"] | {
+        "source": "cache/b.pth",
+        "note": "It started from cache/a.pth. It started from DINOv2 here. Beware.",
+    }
     text = about.about(models.save(real, path, info | {"init_report": again}))
     assert "cache/" not in text and "Beware." in text
     assert "DINOv2 here, trained in 2 earlier runs, each from what the one before had learnt." in text

@@ -82,8 +82,10 @@ def test_a_red_wall_leaves_no_red_rim_on_a_white_shirt():
     for edge, left in [("matting", 0.35), ("soft", 0.6)]:
         alpha, _ = edges.alpha_of(photo, p, edge)
         seen = rim if edge == "matting" else rim & (alpha < 255)
-        assert redness(edges.coloured(photo, alpha))[seen].mean() < left * redness(
-            np.dstack([photo, alpha]))[seen].mean()
+        assert (
+            redness(edges.coloured(photo, alpha))[seen].mean()
+            < left * redness(np.dstack([photo, alpha]))[seen].mean()
+        )
 
 
 def test_a_given_mask_is_kept_as_soft_as_it_is_or_given_a_new_edge():

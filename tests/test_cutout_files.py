@@ -18,8 +18,15 @@ def test_exif_turns_are_applied(tmp_path, orientation):
     image = Image.fromarray(scene())
     image.save(tmp_path / "turned.png", exif=exif)
     photo = photos.read(tmp_path / "turned.png")
-    turns = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE",
-             "ROTATE_90"]
+    turns = [
+        "FLIP_LEFT_RIGHT",
+        "ROTATE_180",
+        "FLIP_TOP_BOTTOM",
+        "TRANSPOSE",
+        "ROTATE_270",
+        "TRANSVERSE",
+        "ROTATE_90",
+    ]
     upright = image.transpose(Image.Transpose[turns[orientation - 2]]) if orientation > 1 else image
     assert np.array_equal(photo.rgb, np.asarray(upright))
     photos.write(tmp_path / "out.png", photo.rgb, "png", photo)
@@ -89,11 +96,14 @@ def test_colour_profiles_stay_with_rgb_and_turn_grey_into_srgb(tmp_path):
     assert photos.read(tmp_path / "c.jpg").icc is None  # a profile that lies stops nothing
 
 
-@pytest.mark.parametrize(("content", "sentence"), [
-    (b"", r"bad.jpg is empty \(0 bytes\)"),
-    (b"no image at all", "bad.jpg is not an image that Pillow can read"),
-    ("truncated", "bad.jpg can't be read: .*truncated"),
-])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", r"bad.jpg is empty \(0 bytes\)"),
+        (b"no image at all", "bad.jpg is not an image that Pillow can read"),
+        ("truncated", "bad.jpg can't be read: .*truncated"),
+    ],
+)
 def test_files_that_are_no_photos_are_named(tmp_path, content, sentence):
     path = tmp_path / "bad.jpg"
     if content == "truncated":

@@ -11,9 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from fashionlib import models, paths, runs
-from fashionlib.classes import CLASSES
+from fashionlib import models
+from fashionlib.core import paths
+from fashionlib.core.classes import CLASSES
 from fashionlib.cutout import panel, segment
+from fashionlib.evaluate import runs
 
 DRESS, BAG = CLASSES.index("dress"), CLASSES.index("bag, wallet")
 ALL = segment.wanted(CLASSES)

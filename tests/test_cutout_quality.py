@@ -6,8 +6,9 @@ import torch
 from scipy.special import expit
 
 from fashionlib import models
-from fashionlib.classes import CLASS_SETS
-from fashionlib.cutout import calibrate, cut, photos, quality, segment
+from fashionlib.core.classes import CLASS_SETS
+from fashionlib.cutout import cut, photos, quality, segment
+from tools.cutout_model import calibrate
 
 PERSON = list(CLASS_SETS["person"])
 COAT, JACKET, HAIR, SKIN = (PERSON.index(name) for name in ("coat", "jacket", "hair", "skin"))
@@ -103,8 +104,13 @@ def test_calibrate_can_judge_by_a_model_that_never_saw_the_validation_photos(tmp
     measured = {"seen": (drawn(50, 0)[0], np.full(50, 0.99)), "unseen": drawn(150, 1)}
     monkeypatch.setattr(segment, "load_model", lambda path: path)
     monkeypatch.setattr(calibrate, "attach", lambda path, fitted: None)
-    monkeypatch.setattr(calibrate, "measured", lambda model, folder, split, subject: (
-        measured[model] if split == "val" else {"seen": drawn(100, 2)}[model]))  # tried: the model itself
+    monkeypatch.setattr(
+        calibrate,
+        "measured",
+        lambda model, folder, split, subject: (
+            measured[model] if split == "val" else {"seen": drawn(100, 2)}[model]
+        ),
+    )  # tried: the model itself
     blind, fair = calibrate.calibrate("seen", tmp_path), calibrate.calibrate("seen", tmp_path, by="unseen")
     assert fair["photos"] == 150 and fair["weights"] == calibrate.fit(*measured["unseen"])["weights"]
     assert fair["test"]["distance"] < blind["test"]["distance"]
@@ -118,8 +124,10 @@ def test_a_cutout_carries_its_quality_and_votes(monkeypatch):
     scores[COAT] = 0
     monkeypatch.setattr(models, "probabilities", lambda model, rgb: scores)
     stub = torch.nn.Module()
-    stub.meta = {"classes": PERSON, "quality": {
-        "weights": {"bias": 0.0}, "limits": quality.DEFAULT["limits"] | {"area": 0.0}}}
+    stub.meta = {
+        "classes": PERSON,
+        "quality": {"weights": {"bias": 0.0}, "limits": quality.DEFAULT["limits"] | {"area": 0.0}},
+    }
     result = cut.cut(photos.Photo(np.zeros((120, 160, 3), np.uint8)), stub, segment.wanted(PERSON))
     assert result.votes == 1 and result.quality == quality.Quality(0.5, ("small",))  # by its own calibration
     _, found = cut.layers(result, PERSON, segment.wanted(PERSON).kept)

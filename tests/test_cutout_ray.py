@@ -15,8 +15,12 @@ from fashionlib import models
 from fashionlib.cutout import batch, on_ray
 from fashionlib.cutout.options import Options
 
-ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing", "RAY_AUTH_MODE": "disabled",
-               "AWS_DEFAULT_REGION": "us-east-1"}
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "nobody",
+    "AWS_SECRET_ACCESS_KEY": "nothing",
+    "RAY_AUTH_MODE": "disabled",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 
 
 def test_without_the_extra_one_sentence_says_how_to_get_it(tmp_path, monkeypatch):
@@ -46,7 +50,9 @@ def tasks(shop, *inputs):
 def test_urls_keep_their_tree_and_their_keys(shop):
     found = tasks(shop, "in")
     assert {url: task["output"] for url, task in found.items()} == {
-        "memory:///shop/in/a.jpg": "a.png", "memory:///shop/in/sub/b.png": "sub/b.png"}
+        "memory:///shop/in/a.jpg": "a.png",
+        "memory:///shop/in/sub/b.png": "sub/b.png",
+    }
     globbed, alone = tasks(shop, "in/*/*.png"), tasks(shop, "in/sub/b.png")
     assert {task["output"] for task in globbed.values()} == {"sub/b.png"}
     assert {task["output"] for task in alone.values()} == {"b.png"}
@@ -82,8 +88,13 @@ def cluster():
     before = dict(os.environ)
     os.environ |= ENVIRONMENT | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3.get_host_and_port()[1]}"}
     try:
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False,
-                 object_store_memory=200_000_000)
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=200_000_000,
+        )
         yield s3fs.S3FileSystem()
     finally:
         ray.shutdown()
@@ -110,8 +121,9 @@ def test_a_bucket_becomes_what_a_folder_becomes(cluster, tmp_path):
     first, again = (batch.run(*urls, model, engine="ray", **options) for _ in range(2))
     assert first[:3] == local[:3] == (2, 0, 1) and again[:3] == (0, 2, 1)
     there = {path.removeprefix("shop/out/") for path in cluster.find("shop/out")}
-    assert there == {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")
-                     if path.is_file()}
+    assert there == {
+        str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*") if path.is_file()
+    }
     for name in ("a.png", "sub/b.png"):
         with cluster.open(f"shop/out/{name}") as file:
             pair = np.asarray(Image.open(file)).astype(int), np.asarray(Image.open(tmp_path / "out" / name))

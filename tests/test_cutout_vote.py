@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fashionlib.classes import CLASSES
+from fashionlib.core.classes import CLASSES
 from fashionlib.cutout import segment, vote
 
 DRESS, SKIRT, PANTS = (CLASSES.index(name) for name in ("dress", "skirt", "pants"))
@@ -44,8 +44,12 @@ def test_top_and_skirt_take_a_patch_of_dress():
 
 
 def test_what_is_no_conflict_stays():
-    for upper, lower in [({DRESS: 0.9}, {DRESS: 0.9}), ({TOP: 0.9}, {SKIRT: 0.9}), ({TOP: 0.9}, {DRESS: 0.9}),
-                         ({TOP: 0.9}, {PANTS: 0.6, SKIRT: 0.3})]:
+    for upper, lower in [
+        ({DRESS: 0.9}, {DRESS: 0.9}),
+        ({TOP: 0.9}, {SKIRT: 0.9}),
+        ({TOP: 0.9}, {DRESS: 0.9}),
+        ({TOP: 0.9}, {PANTS: 0.6, SKIRT: 0.3}),
+    ]:
         p = scores(upper, lower)
         after, count = vote.resolved(p, CLASSES)
         assert count == 0 and after is p

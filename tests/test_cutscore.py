@@ -1,6 +1,5 @@
 """Scores of cut-outs: known outlines, known masks, known intervals, and rows that are kept."""
 
-
 import pickle
 import time
 from types import SimpleNamespace
@@ -13,14 +12,15 @@ from fake_runs import DATA, NAMES, SPLITS, make_data
 from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
 
-from fashionlib import cutscore, metrics
-from fashionlib.classes import CLASS_SETS
 from fashionlib.cli import main
-from fashionlib.cutout import photos
-from fashionlib.cutscore import classical, methods, page, scores, timing
-from fashionlib.cutscore.boundary import boundary, boundary_f
-from fashionlib.cutscore.measure import rows, values_of
+from fashionlib.core.classes import CLASS_SETS
+from fashionlib.cutout import baselines, photos
+from fashionlib.evaluate import metrics
 from fashionlib.evaluate.split import Split
+from tools.cutout_model import score
+from tools.cutout_model.score import methods, page, scores, timing
+from tools.cutout_model.score.boundary import boundary, boundary_f
+from tools.cutout_model.score.measure import rows, values_of
 
 
 def square(shift: int = 0) -> np.ndarray:
@@ -108,7 +108,7 @@ def easy() -> tuple[np.ndarray, np.ndarray]:
     return rgb.clip(0, 255).astype(np.uint8), mask
 
 
-@pytest.mark.parametrize("function", [classical.grabcut, classical.threshold])
+@pytest.mark.parametrize("function", [baselines.grabcut, baselines.threshold])
 def test_classical_ways_solve_an_easy_photo(function, easy):
     rgb, mask = easy
     before = rgb.copy()
@@ -120,7 +120,7 @@ def test_classical_ways_solve_an_easy_photo(function, easy):
 
 
 def test_a_photo_of_one_colour_has_nothing_that_differs_from_its_border():
-    assert not classical.threshold(np.full((30, 20, 3), 77, np.uint8)).any()
+    assert not baselines.threshold(np.full((30, 20, 3), 77, np.uint8)).any()
 
 
 # rows and scores -------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_a_stopped_run_goes_on_with_the_photo_it_lacks(toy, tmp_path):
 
 
 def test_the_page_and_the_tables_carry_what_they_rest_on(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(cutscore, "ModelCutouts", lambda path, edge: Known())
+    monkeypatch.setattr(score, "ModelCutouts", lambda path, edge: Known())
     monkeypatch.setenv("FASHION_HOME", str(tmp_path))
     out = tmp_path / "out"
     words = ["--data", DATA, "--model", str(tmp_path), "--out", str(out), "--timed", "0"]
@@ -224,10 +224,10 @@ def test_the_page_and_the_tables_carry_what_they_rest_on(toy, tmp_path, monkeypa
 
 
 def test_a_trial_takes_evenly_spread_photos(toy):
-    assert cutscore.spread("abcdefghi", 3) == ("a", "e", "i")
-    assert cutscore.spread(toy.ids, 99) == toy.ids
+    assert score.spread("abcdefghi", 3) == ("a", "e", "i")
+    assert score.spread(toy.ids, 99) == toy.ids
     with pytest.raises(ValueError, match="at least 1"):
-        cutscore.spread("abc", 0)
+        score.spread("abc", 0)
 
 
 def checkpoint(monkeypatch, **changes) -> methods.ModelCutouts:
@@ -264,7 +264,7 @@ def _takes_a_tenth_on_one_core(rgb):
     if timing.time is time:
         timing.time = SimpleNamespace(now=0.0, perf_counter=lambda: timing.time.now)
     timing.time.now += 0.1
-    return classical.threshold(rgb)
+    return baselines.threshold(rgb)
 
 
 def test_what_is_unknown_stands_as_a_dash():

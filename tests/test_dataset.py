@@ -8,8 +8,8 @@ from mmseg.registry import DATASETS
 from mmseg.utils import register_all_modules
 
 from fashionlib import train
-from fashionlib.classes import CLASSES
-from fashionlib.dataset import EpochSampler, FashionDataset, read_info, repeat_factors
+from fashionlib.core.classes import CLASSES
+from fashionlib.data.dataset import EpochSampler, FashionDataset, read_info, repeat_factors
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_processes_share_the_batches_of_one(monkeypatch):
     alone = np.array(list(EpochSampler(range(12), 4, seed=7))).reshape(3, 4)
     shares = []
     for rank in (0, 1):
-        monkeypatch.setattr("fashionlib.dataset.get_dist_info", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr("fashionlib.data.dataset.get_dist_info", lambda rank=rank: (rank, 2))
         shares.append(np.array(list(EpochSampler(range(12), 2, seed=7))).reshape(3, 2))
     assert (np.concatenate(shares, axis=1) == alone).all()
 

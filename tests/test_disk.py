@@ -22,7 +22,9 @@ from soak import WATCHDOG, kills, stages
 from soak.inputs import DATA
 from soak.stages import Stage
 
-from fashionlib import audit, cli, files, processes
+from fashionlib import cli
+from fashionlib.core import files, processes
+from fashionlib.data import audit
 from fashionlib.train import _explain_memory as explain_memory
 
 

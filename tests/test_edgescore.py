@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fashionlib.classes import CLASS_SETS
+from fashionlib.core.classes import CLASS_SETS
 from fashionlib.cutout import edges
-from fashionlib.cutscore import composites, edgescore
 from fashionlib.evaluate.split import Split
+from tools.cutout_model.score import composites, edgescore
 
 NAMES = list(CLASS_SETS["person"])
 DRESS = NAMES.index("dress")

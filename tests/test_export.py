@@ -11,8 +11,8 @@ import torch
 from click.testing import CliRunner
 
 from fashionlib import export, models
-from fashionlib.classes import CLASSES
 from fashionlib.cli import main
+from fashionlib.core.classes import CLASSES
 
 
 @pytest.fixture(scope="module")

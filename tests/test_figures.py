@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from fashionlib import figures
-from fashionlib.classes import CLASSES, FULL_PALETTE, IGNORE
+from fashionlib.core.classes import CLASSES, FULL_PALETTE, IGNORE
+from fashionlib.report import style
 
 PHOTO = np.full((2, 3, 3), 100, np.uint8)
 LABEL = np.array([[0, 1, IGNORE], [0, 2, 2]], np.uint8)
 
 
 def test_overlay_leaves_background_alone():
-    blended = figures.overlay(PHOTO, LABEL, CLASSES, alpha=0.5)
+    blended = style.overlay(PHOTO, LABEL, CLASSES, alpha=0.5)
     assert blended.dtype == np.uint8 and blended.shape == PHOTO.shape
     np.testing.assert_array_equal(blended[:, 0], PHOTO[:, 0])
     np.testing.assert_array_equal(blended[0, 1], np.round((100 + np.array(FULL_PALETTE[1])) / 2))
@@ -22,46 +22,46 @@ def test_overlay_shows_the_legends_hue_on_coloured_cloth():
     red = np.zeros((1, 1, 3), np.uint8) + np.array([240, 30, 30], np.uint8)
     grey = np.full((1, 1, 3), 100, np.uint8)  # as bright as the red
     label = np.ones((1, 1), np.uint8)
-    np.testing.assert_array_equal(figures.overlay(red, label, CLASSES), figures.overlay(grey, label, CLASSES))
+    np.testing.assert_array_equal(style.overlay(red, label, CLASSES), style.overlay(grey, label, CLASSES))
 
 
 def test_overlay_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match=r"photo is \(2, 3\) but its label map \(3, 2\)"):
-        figures.overlay(PHOTO, LABEL.T, CLASSES)
+        style.overlay(PHOTO, LABEL.T, CLASSES)
     with pytest.raises(ValueError, match="has the value 2, but the classes are 0 … 1"):
-        figures.overlay(PHOTO, LABEL, CLASSES[:2])
+        style.overlay(PHOTO, LABEL, CLASSES[:2])
 
 
 def test_checkerboard_shows_through_where_alpha_is_zero():
     rgba = np.zeros((4, 4, 4), np.uint8)
     rgba[:2, :, :3], rgba[:2, :, 3] = 50, 255
-    shown = figures.checkerboard(rgba, square=2)
+    shown = style.checkerboard(rgba, square=2)
     assert (shown[:2] == 50).all()
     assert (shown[2:, :2] == 255).all() and (shown[2:, 2:] == 204).all()
 
 
 def test_legend_lists_the_classes_that_occur():
-    patches = figures.legend([LABEL, np.array([[3, IGNORE]], np.uint8)], CLASSES)
+    patches = style.legend([LABEL, np.array([[3, IGNORE]], np.uint8)], CLASSES)
     assert [patch.get_label() for patch in patches] == list(CLASSES[1:4])
 
 
 def test_triptych_and_grid_fit_their_pictures():
     photo, label = np.zeros((60, 30, 3), np.uint8), np.zeros((60, 30), np.uint8)
-    fig = figures.triptych(photo, label, label + 1, CLASSES, "toy · scale mini")
+    fig = style.triptych(photo, label, label + 1, CLASSES, "toy · scale mini")
     assert [axis.get_title() for axis in fig.axes] == ["photo", "ground truth", "prediction"]
     width, height = fig.get_size_inches()
-    assert width == figures.COLUMN
+    assert width == style.COLUMN
     box = fig.axes[0].get_position()
     assert box.height * height == pytest.approx(2 * box.width * width)  # twice as high as wide: not squeezed
     assert [text.get_text() for text in fig.texts] == ["toy · scale mini"]
-    wide = figures.picture_grid([[photo] * 5, [photo[:20]] * 5], row_labels=["a", "b"], width=figures.PAGE)
+    wide = style.picture_grid([[photo] * 5, [photo[:20]] * 5], row_labels=["a", "b"], width=style.PAGE)
     assert len(wide.axes) == 10
 
 
 def test_row_labels_fit_beside_their_rows():
     flat = np.zeros((30, 40, 3), np.uint8)
     labels = ["SETR MLA (2 of 10 epochs, b4)", "shipped model"]
-    fig = figures.picture_grid([[flat] * 6] * 2, row_labels=labels, width=7)
+    fig = style.picture_grid([[flat] * 6] * 2, row_labels=labels, width=7)
     fig.canvas.draw()
     upper, lower = (text.get_window_extent() for text in fig.texts[:2])
     assert lower.y1 < upper.y0 and upper.x0 >= 0
@@ -70,10 +70,10 @@ def test_row_labels_fit_beside_their_rows():
 
 def test_same_figure_gives_the_same_bytes(tmp_path):
     def draw(folder):
-        fig, axes = figures.panels(figures.COLUMN, 2)
-        axes[0, 0].plot([1, 2, 3], **figures.line_style(0))
-        figures.note(fig, "toy")
-        return [path.read_bytes() for path in figures.save(fig, "fig", tmp_path / folder)]
+        fig, axes = style.panels(style.COLUMN, 2)
+        axes[0, 0].plot([1, 2, 3], **style.line_style(0))
+        style.note(fig, "toy")
+        return [path.read_bytes() for path in style.save(fig, "fig", tmp_path / folder)]
 
     first, second = draw("a"), draw("b")
     assert first == second
@@ -83,22 +83,22 @@ def test_same_figure_gives_the_same_bytes(tmp_path):
 
 def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
     (tmp_path / "fig.png").write_bytes(b"before")
-    fig, _ = figures.panels(2, 2)
+    fig, _ = style.panels(2, 2)
     monkeypatch.setattr(fig, "savefig", lambda path, **_: path.write_bytes(b"half") and 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        figures.save(fig, "fig", tmp_path)
+        style.save(fig, "fig", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["fig.png"]
     assert (tmp_path / "fig.png").read_bytes() == b"before"
 
 
 def test_lines_are_told_apart():
-    styles = [tuple(figures.line_style(i).values()) for i in range(10)]
+    styles = [tuple(style.line_style(i).values()) for i in range(10)]
     assert len(set(styles)) == 10
 
 
 def test_small_print_fits_its_width():
     text = "scale mini · init none · 15 epochs · " * 5
-    fig, _ = figures.panels(figures.COLUMN, 2)
-    figures.note(fig, text)
+    fig, _ = style.panels(style.COLUMN, 2)
+    style.note(fig, text)
     fig.canvas.draw()
     assert fig._supxlabel.get_window_extent().width < fig.bbox.width

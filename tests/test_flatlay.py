@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fashionlib import prepare, raw, rle
-from fashionlib.classes import CATEGORIES, CLASS_SETS
-from fashionlib.sources import flatlay
-from fashionlib.sources.flatlay import pieces, scene
+from fashionlib.core.classes import CATEGORIES, CLASS_SETS
+from fashionlib.data import prepare, raw, rle
+from tools.cutout_model import flatlay
+from tools.cutout_model.flatlay import pieces, scene
 
 NAMES = list(CLASS_SETS["person"])
 DRESS, SKIRT, SHOE, BAG, COAT = (NAMES.index(n) for n in ("dress", "skirt", "shoe", "bag, wallet", "coat"))

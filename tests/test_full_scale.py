@@ -7,8 +7,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
 from fashionlib import models, train
-from fashionlib.prepare import prepare
-from fashionlib.sources import ccp
+from fashionlib.data.prepare import prepare
+from fashionlib.data.sources import ccp
 
 
 @pytest.fixture(scope="module")

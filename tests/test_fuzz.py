@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fashionlib import png as library_png
-from fashionlib import raw, rle
-from fashionlib.paths import PROJECT
-from fashionlib.sources import fashionpedia
+from fashionlib.core.paths import PROJECT
+from fashionlib.data import png as library_png
+from fashionlib.data import raw, rle
+from fashionlib.data.sources import fashionpedia
 
 GUIDED = {"codec": 20_000, "csv": 2_000}  # executions: a quarter of a minute each; the soak takes 5 minutes
 

@@ -9,7 +9,8 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from fashionlib import heads, models
+from fashionlib import models
+from fashionlib.models.fast import heads
 
 
 def step(model, x, samples):

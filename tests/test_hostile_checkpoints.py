@@ -23,13 +23,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from test_train import recipe
 
-from fashionlib import models, train, weights
+from fashionlib import models, train
 from fashionlib.cli import main
 from fashionlib.cutout.about import about
 from fashionlib.export import export
-from fashionlib.models.pack import pack
-from fashionlib.train import state
-from fashionlib.weights import files
+from fashionlib.models import init_weights, weight_files
+from fashionlib.train import resume as state
+from tools.cutout_model.average import pack
 
 BUFFER = b"cmmengine.logging.history_buffer\nHistoryBuffer\n"
 REBUILD = b"ctorch._tensor\n_rebuild_from_type_v2\n"
@@ -138,12 +138,12 @@ def test_a_pickle_that_does_more_than_store_is_refused(name, suffix, canary, tmp
     bare = tmp_path / f"bare.{suffix}"
     bare.write_bytes(program(canary))
     for file in (path, bare):
-        with pytest.raises(weights.WeightsError, match=rf"{file.name} can't be loaded safely") as error:
-            weights.safe_load(file)
+        with pytest.raises(init_weights.WeightsError, match=rf"{file.name} can't be loaded safely") as error:
+            init_weights.safe_load(file)
         assert "\n" not in str(error.value) and len(str(error.value)) < 400 + len(str(file))
     if suffix != "safetensors":
-        with pytest.raises(weights.WeightsError, match=sentence):
-            weights.safe_load(path)
+        with pytest.raises(init_weights.WeightsError, match=sentence):
+            init_weights.safe_load(path)
 
 
 FORMATS = {
@@ -162,8 +162,8 @@ FORMATS = {
 def test_every_format_under_every_name(kind, suffix, canary, tmp_path):
     make, sentence = FORMATS[kind]
     path = make(tmp_path / f"bad{'.' * bool(suffix)}{suffix}", canary)
-    with pytest.raises(weights.WeightsError, match=rf"^{path} can't be loaded safely \(.*({sentence})"):
-        weights.load_into(None, path, spec=None, scale="full")
+    with pytest.raises(init_weights.WeightsError, match=rf"^{path} can't be loaded safely \(.*({sentence})"):
+        init_weights.load_into(None, path, spec=None, scale="full")
 
 
 def statistics_replaced() -> bytes:
@@ -194,8 +194,8 @@ def test_no_file_changes_a_class_for_the_whole_process(make, tmp_path):
     before = dict(HistoryBuffer._statistics_methods), HistoryBuffer.mean
     path = zipped(tmp_path / "gadget.pth", make())
     try:
-        weights.safe_load(path)
-    except weights.WeightsError:
+        init_weights.safe_load(path)
+    except init_weights.WeightsError:
         pass
     try:
         assert (dict(HistoryBuffer._statistics_methods), HistoryBuffer.mean) == before
@@ -289,8 +289,8 @@ LIES = {
 @pytest.mark.parametrize("name", LIES)
 def test_data_that_lie_are_one_sentence_that_names_the_file(name, tmp_path):
     make, sentence = LIES[name]
-    with pytest.raises(weights.WeightsError, match=f"^{make(tmp_path / name)} .*({sentence})") as error:
-        weights.load_into(None, tmp_path / name, spec=None, scale="full")
+    with pytest.raises(init_weights.WeightsError, match=f"^{make(tmp_path / name)} .*({sentence})") as error:
+        init_weights.load_into(None, tmp_path / name, spec=None, scale="full")
     assert "\n" not in str(error.value)
 
 
@@ -299,11 +299,11 @@ def test_tensors_alone_load_under_every_name(name, tmp_path):
     """Safetensors are known by how they begin, so a `.pth` may be one; a `.safetensors` may be no other."""
     expected = small_model()
     save_file(expected, tmp_path / name)
-    assert weights.safe_load(tmp_path / name).keys() == expected.keys()
+    assert init_weights.safe_load(tmp_path / name).keys() == expected.keys()
     if not name.endswith(".safetensors"):
         for new in (False, True):
             saved(tmp_path / name, expected, _use_new_zipfile_serialization=new)
-            assert torch.equal(weights.safe_load(tmp_path / name)["weight"], expected["weight"])
+            assert torch.equal(init_weights.safe_load(tmp_path / name)["weight"], expected["weight"])
 
 
 @pytest.mark.parametrize("core", ["core", "_core"])
@@ -316,9 +316,9 @@ def test_metadata_of_numpy_1_and_2_pass_unread(core, tmp_path):
     program = parts.pop("data.pkl").replace(b"numpy._core.", f"numpy.{core}.".encode())
     del parts["version"]  # `zipped` writes one
     path = zipped(tmp_path / "old.pth", program, **parts)
-    loaded = weights.safe_load(path)
+    loaded = init_weights.safe_load(path)
     assert loaded["state_dict"]["weight"].flatten().tolist() == list(struct.unpack("<4f", parts["data/0"]))
-    assert type(loaded["meta"]["seed"]) is type(loaded["meta"]["shape"]) is files._Unread
+    assert type(loaded["meta"]["seed"]) is type(loaded["meta"]["shape"]) is weight_files._Unread
 
 
 # ---------------------------------------------------------------- what our own checkpoints say of themselves
@@ -459,11 +459,11 @@ def test_weights_that_are_no_numbers_are_refused(value, ours, tmp_path):
 def test_trust_is_the_only_way_past_and_says_what_it_means(tmp_path, caplog):
     path, made = tmp_path / "theirs.pth", tmp_path / "made"
     saved(path, {"state_dict": small_model(), "meta": Call(os.mkdir, str(made))})
-    with pytest.raises(weights.WeightsError) as error:
-        weights.safe_load(path)
+    with pytest.raises(init_weights.WeightsError) as error:
+        init_weights.safe_load(path)
     assert "--trust-checkpoint (trust_checkpoint=True) loads it and lets it run code with" in str(error.value)
     assert not made.exists() and not caplog.records
-    loaded = weights.safe_load(path, trust=True)
+    loaded = init_weights.safe_load(path, trust=True)
     assert made.is_dir() and loaded["state_dict"].keys() == small_model().keys()
     (warning,) = caplog.records
     assert warning.getMessage() == (
@@ -473,21 +473,21 @@ def test_trust_is_the_only_way_past_and_says_what_it_means(tmp_path, caplog):
 
 def test_trust_changes_nothing_for_tensors_and_repairs_no_damage(tmp_path, caplog):
     saved(tmp_path / "plain.pth", small_model())
-    assert weights.safe_load(tmp_path / "plain.pth", trust=True).keys() == small_model().keys()
+    assert init_weights.safe_load(tmp_path / "plain.pth", trust=True).keys() == small_model().keys()
     (tmp_path / "torn.pth").write_bytes((tmp_path / "plain.pth").read_bytes()[:-100])
-    with pytest.raises(weights.WeightsError, match="torn.pth can't be loaded safely .*tensors only.$"):
-        weights.safe_load(tmp_path / "torn.pth", trust=True)
+    with pytest.raises(init_weights.WeightsError, match="torn.pth can't be loaded safely .*tensors only.$"):
+        init_weights.safe_load(tmp_path / "torn.pth", trust=True)
     assert not caplog.records
     (tmp_path / "broken.pth").write_bytes(b"cos\nnothing\n.")
-    with pytest.raises(weights.WeightsError, match="broken.pth can't be loaded"):
-        weights.safe_load(tmp_path / "broken.pth", trust=True)
+    with pytest.raises(init_weights.WeightsError, match="broken.pth can't be loaded"):
+        init_weights.safe_load(tmp_path / "broken.pth", trust=True)
 
 
 def test_a_recipe_carries_the_trust_to_the_loader(tmp_path):
     made, spec = tmp_path / "made", dict(num_classes=3, scale="mini", crop=(64, 64))
     theirs = models.build("segmenter_vit_t", **spec).state_dict()
     path = saved(tmp_path / "theirs.pth", {"state_dict": theirs, "meta": Call(os.mkdir, str(made))})
-    with pytest.raises(weights.WeightsError, match="asks for posix.mkdir"):
+    with pytest.raises(init_weights.WeightsError, match="asks for posix.mkdir"):
         models.build("segmenter_vit_t", init=str(path), **spec)
     assert not made.exists()
     models.build("segmenter_vit_t", init=str(path), trust_checkpoint=True, **spec)
@@ -500,7 +500,7 @@ def test_a_recipe_carries_the_trust_to_the_loader(tmp_path):
 def test_the_command_line_hands_trust_to_every_run(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "fashionlib.reproduce.reproduce", lambda data, plan, **_: seen.append(plan["03_train"])
+        "fashionlib.reproduce.run.reproduce", lambda data, plan, **_: seen.append(plan["03_train"])
     )
     for flags in ([], ["--trust-checkpoint"]):
         done = CliRunner().invoke(main, ["reproduce", "--data", "sample", "--models", "unet", *flags])

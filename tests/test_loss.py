@@ -7,7 +7,8 @@ from mmengine.structures import PixelData
 from mmseg.models.losses import accuracy
 from mmseg.structures import SegDataSample
 
-from fashionlib import loss, models
+from fashionlib import models
+from fashionlib.models.fast import loss
 
 SIZES = [((4, 4), (64, 64)), ((7, 5), (30, 41)), ((16, 16), (16, 16)), ((20, 20), (9, 11)), ((1, 1), (8, 8))]
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fashionlib import metrics
-from fashionlib.classes import CLASS_SETS, CLASSES, IGNORE
+from fashionlib.core.classes import CLASS_SETS, CLASSES, IGNORE
+from fashionlib.evaluate import metrics
 
 TRUTH = np.array([[0, 0, 1], [1, 1, 2]], np.uint8)
 PRED = np.array([[0, 1, 1], [1, 0, 0]], np.uint8)

@@ -16,9 +16,9 @@ from mmseg.utils import register_all_modules
 from safetensors.torch import load_file, save_file
 
 from fashionlib import models
-from fashionlib.classes import CLASSES
-from fashionlib.models.forward import fitted_size
-from fashionlib.models.table import _VIT_S, CONFIGS
+from fashionlib.core.classes import CLASSES
+from fashionlib.models.inference import fitted_size
+from fashionlib.models.zoo import _VIT_S, CONFIGS
 
 MILLIONS = {  # parameters at 28 classes, auxiliary heads included, counted once and then golden
     "segmenter_vit_t": 6.69, "segmenter_vit_b": 102.40, "setr_mla": 309.38, "setr_pup": 317.16,

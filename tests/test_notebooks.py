@@ -15,7 +15,9 @@ import nbformat
 import papermill
 import pytest
 
-from fashionlib import notebook, paths, plan, train
+from fashionlib import notebook, train
+from fashionlib.core import paths
+from fashionlib.reproduce import plan
 from fashionlib.train import Recipe
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))

@@ -5,9 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fashionlib import models, weights
-from fashionlib.models.pack import average, pack
-from fashionlib.weights.packed import SCALE, packed, unpacked
+from fashionlib import models
+from fashionlib.models import init_weights
+from fashionlib.models.int8 import SCALE, packed, unpacked
+from tools.cutout_model.average import average, pack
 
 
 @pytest.fixture
@@ -102,4 +103,4 @@ def test_a_packed_checkpoint_can_start_a_run(epochs, tmp_path):
     model = models.build("detail_vit_s", 5, scale="mini", init=str(out))
     assert model.init_report.fresh == 0
     name = "backbone.layers.0.attn.attn.in_proj_weight"
-    assert torch.equal(model.state_dict()[name], unpacked(weights.safe_load(out))[name])
+    assert torch.equal(model.state_dict()[name], unpacked(init_weights.safe_load(out))[name])

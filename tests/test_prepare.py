@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from test_raw import changed
 
-from fashionlib import classes, labels, prepare, raw, rle
-from fashionlib.dataset import FashionDataset
-from fashionlib.prepare import prepare as prepare_all
-from fashionlib.splits import SPLITS, split
+from fashionlib.core import classes
+from fashionlib.data import label_maps as labels
+from fashionlib.data import prepare, raw, rle
+from fashionlib.data.dataset import FashionDataset
+from fashionlib.data.prepare import prepare as prepare_all
+from fashionlib.data.splits import SPLITS, split
 
 
 def run(raw_root, out, **options):

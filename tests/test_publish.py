@@ -6,7 +6,8 @@ import subprocess
 import pandas as pd
 import pytest
 
-from fashionlib import paths, publish
+from fashionlib.core import paths
+from fashionlib.report import publish
 
 SCORES = pd.DataFrame(
     {"run": ["a", "a", "b"], "epoch": [1, 2, 1], "mIoU": [0.20, 0.30, 0.40], "seconds": [1.0, 1.0, 1.0]}

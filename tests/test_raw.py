@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fashionlib import files, raw
+from fashionlib.core import files
+from fashionlib.data import raw
 
 
 def changed(row, column, value):

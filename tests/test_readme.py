@@ -7,8 +7,8 @@ import click
 import pytest
 import readme_commands
 
-from fashionlib import publish
-from fashionlib.paths import PROJECT
+from fashionlib.core.paths import PROJECT
+from fashionlib.report import publish
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 PAGES = ("README.md", "THIRD_PARTY.md", "tests/README.md")
@@ -60,7 +60,7 @@ def test_fashionlib_commands_parse(words):
 
 
 def test_papermill_commands_name_parameters_of_the_notebook():
-    from fashionlib import plan
+    from fashionlib.reproduce import plan
 
     runs = [words for words in commands("papermill") if words[0].startswith("notebooks/")]
     assert len(runs) >= 3
@@ -70,15 +70,15 @@ def test_papermill_commands_name_parameters_of_the_notebook():
 
 
 def test_parameters_in_the_text_are_the_notebooks():
-    from fashionlib import plan
+    from fashionlib.reproduce import plan
 
     assert {words[0] for words in commands("-p")} <= set(plan.defaults("03_train"))
 
 
 def test_model_table_lists_every_model_preset_and_init():
     from fashionlib.models import MODELS
+    from fashionlib.models.init_weights import INITS
     from fashionlib.train import PRESETS
-    from fashionlib.weights import INITS
 
     rows = dict(re.findall(r"^\| `(model|preset|init|scale)` \| (.*) \|$", README, re.MULTILINE))
     named = {parameter: set(re.findall(r"`(\w+)`", text)) for parameter, text in rows.items()}

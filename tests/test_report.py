@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from fake_runs import DATA, make_data, make_run
 
-from fashionlib import evaluate, paths, report, runs
-from fashionlib.report import inference, record, scores, words
-from fashionlib.report.table import _what_it_is_not
+from fashionlib import evaluate, report
+from fashionlib.core import paths
+from fashionlib.evaluate import runs
+from fashionlib.report import captions, inference, run_record, scores
+from fashionlib.report.table1 import _what_it_is_not
 
 RUNS = ("segmenter_vit_t-mini-none", "segmenter_vit_s-full-dinov2", "setr_mla-mini-none")
 
@@ -170,9 +172,9 @@ def test_history_is_thinned_by_means(home):
     np.testing.assert_allclose(mine.loss_decode, full.loss_decode.to_numpy().reshape(450, 8).mean(axis=1))
     written = pd.read_csv(paths.results_folder(DATA, home) / "history" / f"{RUNS[2]}.csv")
     assert list(written) == list(full)
-    short = record.thin(full.iloc[:7])
+    short = run_record.thin(full.iloc[:7])
     pd.testing.assert_frame_equal(short, full.iloc[:7], check_dtype=False)
-    assert max(len(record.thin(full.iloc[:n])) for n in (499, 500, 501, 999, 1001)) <= 500
+    assert max(len(run_record.thin(full.iloc[:n])) for n in (499, 500, 501, 999, 1001)) <= 500
 
 
 def test_run_json_says_how_runs_were_made(home):
@@ -183,7 +185,7 @@ def test_run_json_says_how_runs_were_made(home):
     mine = what["runs"][RUNS[1]]
     assert mine["recipe"]["preset"] == "finetune" and mine["command"].startswith("papermill")
     assert mine["versions"]["device"] == "a processor, 2 threads"
-    assert mine["recipe"]["seed"] == 0 and what["reported"]["commit"] == record.commit()
+    assert mine["recipe"]["seed"] == 0 and what["reported"]["commit"] == run_record.commit()
     assert mine["done"]["finished"] == "2026-11-23T16:00:00Z"
 
 
@@ -208,17 +210,17 @@ def test_what_is_missing_is_said(tmp_path):
     ],
 )
 def test_model_titles(model, title):
-    assert words.model_title(model) == title
+    assert captions.model_title(model) == title
 
 
 def test_labels_tell_runs_apart():
     alike = dict(model="setr_mla", scale="mini", init="none", epochs=5)
     runs = pd.DataFrame([dict(alike, run="setr_mla-mini-none"), dict(alike, run="setr_mla-mini-none-lr2")])
-    assert list(words.labels(runs).values()) == ["SETR MLA", "SETR MLA (lr2)"]
+    assert list(captions.labels(runs).values()) == ["SETR MLA", "SETR MLA (lr2)"]
     other = dict(alike, run="setr_mla-mini-seed1", init="/w/seed1.safetensors")
     runs = pd.DataFrame([dict(alike, run="setr_mla-mini-none"), other])
-    assert list(words.labels(runs).values()) == ["SETR MLA (none)", "SETR MLA (seed1)"]
-    assert list(words.labels(pd.DataFrame([dict(alike, run="setr_mla-mini-none-lr2")])).values()) == [
+    assert list(captions.labels(runs).values()) == ["SETR MLA (none)", "SETR MLA (seed1)"]
+    assert list(captions.labels(pd.DataFrame([dict(alike, run="setr_mla-mini-none-lr2")])).values()) == [
         "SETR MLA (lr2)"  # its variant is said even where nothing else has to be told apart
     ]
 

@@ -14,10 +14,12 @@ import readme_commands
 from nbformat import v4
 from soak import WATCHDOG
 
-from fashionlib import paths, plan, reproduce
-from fashionlib.notebook import stratify_by_default
-from fashionlib.prepare import prepare
-from fashionlib.sources import sample
+from fashionlib.core import paths
+from fashionlib.data.prepare import prepare
+from fashionlib.data.splits import stratify_by_default
+from fashionlib.reproduce import plan
+from fashionlib.reproduce import run as reproduce
+from tools import draw_sample
 
 RUN = "segmenter_vit_t-mini-none-4photos"
 TINY = {
@@ -280,7 +282,7 @@ def test_raw_data_that_we_cannot_make_is_asked_for(tmp_path, monkeypatch):
 def tiny_home(tmp_path_factory):
     """A home with 30 drawn photos, prepared."""
     home = tmp_path_factory.mktemp("home")
-    raw = sample.make(home / "raw/sample", photos=30, workers=1, progress=False)
+    raw = draw_sample.make(home / "raw/sample", photos=30, workers=1, progress=False)
     prepare(raw, home / "data/sample", stratify=stratify_by_default("sample"), workers=1, progress=False)
     return home
 

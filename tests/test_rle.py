@@ -9,7 +9,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco
 from scipy.io import loadmat
 
-from fashionlib import rle
+from fashionlib.core import checked_files
+from fashionlib.data import rle
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools'
 
@@ -260,5 +261,5 @@ def test_real_polygons_of_fashionpedia():
     ],
 )
 def test_what_is_shown_in_a_sentence_is_short_as_it_is_read(text, kept):
-    assert rle.shown(text) == repr(text if kept is None else kept + "...")
-    assert len(rle.shown(text)) <= 44
+    assert checked_files.shown(text) == repr(text if kept is None else kept + "...")
+    assert len(checked_files.shown(text)) <= 44

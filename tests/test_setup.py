@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from fashionlib import doctor
-from fashionlib.paths import PROJECT
+from fashionlib.core.paths import PROJECT
 
 CONSTRAINTS = PROJECT / "constraints.txt"
 COMMITTED = ("constraints.txt", "environment.yml", "pyproject.toml", "Makefile", ".ci/run")

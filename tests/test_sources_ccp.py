@@ -5,8 +5,9 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from fashionlib import classes, files, paths, raw, rle
-from fashionlib.sources import ccp
+from fashionlib.core import classes, files, paths
+from fashionlib.data import raw, rle
+from fashionlib.data.sources import ccp
 
 REAL = paths.PROJECT.parent / "shared" / "data" / "clothing-co-parsing"
 NAMES = ["null", "t-shirt", "bracelet", "hair", "skin", "top", "wedges"]

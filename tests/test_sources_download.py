@@ -8,8 +8,8 @@ import pytest
 from soak import WATCHDOG
 from soak.server import Server, archive
 
-from fashionlib.sources import download
-from fashionlib.sources.download import DownloadError, Item
+from fashionlib.data.sources import download
+from fashionlib.data.sources.download import DownloadError, Item
 
 BODY = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(BODY).hexdigest()

@@ -10,8 +10,9 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from fashionlib import classes, paths, raw, rle
-from fashionlib.sources import fashionpedia
+from fashionlib.core import classes, paths
+from fashionlib.data import raw, rle
+from fashionlib.data.sources import fashionpedia
 
 REAL = paths.PROJECT.parent / "shared" / "data" / "fashionpedia-sample"
 needs_sample = pytest.mark.skipif(not REAL.exists(), reason="../shared/data/fashionpedia-sample is not here")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fashionlib import classes, raw
-from fashionlib.sources import folder
+from fashionlib.core import classes
+from fashionlib.data import raw
+from fashionlib.data.sources import folder
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 COLOURS = 'colour,class\n#ff0000,dress\n#00FF00,"bag, wallet"\n#ffffff,background\n'

@@ -8,19 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fashionlib import raw, rle, splits
-from fashionlib.sources import sample
-from fashionlib.sources.sample.paint import Canvas, Item
-from fashionlib.sources.sample.plan import INSTANCES, Scene, plan
-from fashionlib.sources.sample.scenes import draw
-from fashionlib.sources.sample.textures import PATTERNS, Cloth
+from fashionlib.data import raw, rle, splits
+from tools import draw_sample
+from tools.draw_sample.paint import Canvas, Item
+from tools.draw_sample.plan import INSTANCES, Scene, plan
+from tools.draw_sample.scenes import draw
+from tools.draw_sample.textures import PATTERNS, Cloth
 
 SMALL = 96  # photos of the small data set drawn for these tests
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    return sample.make(tmp_path_factory.mktemp("raw") / "sample", SMALL, workers=2, progress=False)
+    return draw_sample.make(tmp_path_factory.mktemp("raw") / "sample", SMALL, workers=2, progress=False)
 
 
 def seen(scene: Scene) -> set[int]:
@@ -131,33 +131,33 @@ def test_photos_outside_the_data_set(drawn):
 
 
 def test_same_seed_same_bytes_whatever_the_workers(tmp_path, monkeypatch):
-    monkeypatch.setattr(sample, "TEST_PHOTOS", 2)
-    folders = [sample.make(tmp_path / str(n), 6, seed=5, workers=n, progress=False) for n in (1, 2)]
+    monkeypatch.setattr(draw_sample, "TEST_PHOTOS", 2)
+    folders = [draw_sample.make(tmp_path / str(n), 6, seed=5, workers=n, progress=False) for n in (1, 2)]
     names = [sorted(p.relative_to(f) for p in f.rglob("*") if p.is_file()) for f in folders]
     assert names[0] == names[1] and len(names[0]) == 10
     assert all((folders[0] / name).read_bytes() == (folders[1] / name).read_bytes() for name in names[0])
-    other = sample.make(tmp_path / "other", 6, seed=6, workers=1, progress=False)
+    other = draw_sample.make(tmp_path / "other", 6, seed=6, workers=1, progress=False)
     assert (other / "train.csv").read_bytes() != (folders[0] / "train.csv").read_bytes()
 
 
 def test_a_folder_with_other_data_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("a")
     with pytest.raises(FileExistsError, match="holds 'mine.txt' and nothing that shows a drawn sample"):
-        sample.make(tmp_path, 4)
+        draw_sample.make(tmp_path, 4)
 
 
 def test_a_photo_of_ones_own_among_the_drawn_ones_stays(tmp_path):
-    sample.make(tmp_path, 2, workers=1, progress=False)
+    draw_sample.make(tmp_path, 2, workers=1, progress=False)
     mine = tmp_path / "train" / "holiday.jpg"
     mine.touch()
     with pytest.raises(FileExistsError, match="nothing that shows a drawn sample"):
-        sample.make(tmp_path, 2, seed=1, workers=1, progress=False)
+        draw_sample.make(tmp_path, 2, seed=1, workers=1, progress=False)
     assert mine.exists()
 
 
 def test_no_photos_are_refused(tmp_path):
     with pytest.raises(ValueError, match="photos=0"):
-        sample.make(tmp_path / "x", 0)
+        draw_sample.make(tmp_path / "x", 0)
 
 
 def test_colour_alone_does_not_solve_it(drawn):

@@ -22,11 +22,14 @@ from PIL import Image
 from soak import WATCHDOG, Line, deaths, kills, load, stages, twice
 from soak.server import Server, archive
 
-from fashionlib import evaluate, files, models, prepare, processes, raw
-from fashionlib.classes import CLASS_SETS
+from fashionlib import evaluate, models
+from fashionlib.core import files, processes
+from fashionlib.core.classes import CLASS_SETS
 from fashionlib.cutout import batch
-from fashionlib.sources import download, sample
-from fashionlib.train import folders, runner, state
+from fashionlib.data import prepare, raw
+from fashionlib.data.sources import download
+from fashionlib.train import resume, run_folder, runner
+from tools import draw_sample
 
 # ------------------------------------------------------------------ at random moments
 
@@ -123,11 +126,11 @@ def test_a_sample_drawn_over_an_older_one_killed_before_every_change(tmp_path, m
     def work(folder):
         if (folder / "raw" / raw.CSV).exists():
             assert {text for name, text in texts(folder / "raw").items() if name[0] == "t"} in seeds
-        sample.make(folder / "raw", seed=2)
+        draw_sample.make(folder / "raw", seed=2)
 
     seeds = {"of seed 1"}, {"of seed 2"}
-    monkeypatch.setattr(sample, "_draw", draw)
-    sample.make(tmp_path / "home" / "raw", seed=1)
+    monkeypatch.setattr(draw_sample, "_draw", draw)
+    draw_sample.make(tmp_path / "home" / "raw", seed=1)
     assert at_every_change(work, tmp_path, texts, tmp_path / "home") > 15
     work(tmp_path / "home")
     assert len(texts(tmp_path / "home")) == 4 and {*texts(tmp_path / "home").values()} == seeds[1]
@@ -191,13 +194,13 @@ def at_work(value: float):
 
 
 def saved(folder) -> int | None:
-    found = state.newest(folder)
+    found = resume.newest(folder)
     assert found is None or (found["model"]["weight"] == found["iter"]).all()
     return found and found["iter"]
 
 
 def save(folder, n: int) -> None:
-    state.save(at_work(n), folder, 0, n)
+    resume.save(at_work(n), folder, 0, n)
 
 
 def test_a_state_killed_before_any_of_its_steps_leaves_the_one_before(tmp_path):
@@ -212,7 +215,7 @@ def test_a_state_killed_before_any_of_its_steps_leaves_the_one_before(tmp_path):
         save(folder, 5)
         assert saved(folder) == 5
         files.sweep(folder)
-        assert {path.name for path in folder.iterdir()} == {state.LAST, state.PREVIOUS, state.DIGESTS}
+        assert {path.name for path in folder.iterdir()} == {resume.LAST, resume.PREVIOUS, resume.DIGESTS}
         if not any(died):
             break
     assert n >= 4
@@ -220,7 +223,7 @@ def test_a_state_killed_before_any_of_its_steps_leaves_the_one_before(tmp_path):
 
 def test_a_state_killed_inside_its_write_leaves_the_one_before(tmp_path):
     save(tmp_path, 1)
-    size = (tmp_path / state.LAST).stat().st_size
+    size = (tmp_path / resume.LAST).stat().st_size
     assert deaths.inside_write(size // 2, lambda: save(tmp_path, 2))
     assert saved(tmp_path) == 1
     part = next(tmp_path.glob(".last.*.fashionlib.part.pth"))
@@ -232,7 +235,7 @@ def test_a_state_killed_inside_its_write_leaves_the_one_before(tmp_path):
 def test_a_torn_state_never_takes_the_place_of_the_whole_one_before(tmp_path, caplog):
     save(tmp_path, 1)
     save(tmp_path, 2)
-    last = tmp_path / state.LAST
+    last = tmp_path / resume.LAST
     last.write_bytes(last.read_bytes()[:-9])
     with caplog.at_level(logging.WARNING):
         assert saved(tmp_path) == 1
@@ -330,9 +333,9 @@ def test_overwriting_a_run_killed_half_way_never_mixes_two(tmp_path):
             (folder / name).touch()
         (folder / "recipe.json").write_text(json.dumps(card))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(folders.provenance, "command", lambda _: "")
-            patch.setattr(folders.provenance, "versions", dict)
-            died = deaths.before_change(n, folder, lambda f=folder: folders.claim(f, recipe, info, True))
+            patch.setattr(run_folder.provenance, "command", lambda _: "")
+            patch.setattr(run_folder.provenance, "versions", dict)
+            died = deaths.before_change(n, folder, lambda f=folder: run_folder.claim(f, recipe, info, True))
         lr = json.loads((folder / "recipe.json").read_text())["recipe"]["lr"]
         assert lr == 1 or not (folder / "last.pth").exists()
         if not died:
@@ -350,9 +353,9 @@ def test_a_torn_header_of_the_history_is_written_anew(tmp_path):
 
 
 def test_a_finished_run_drops_the_states_that_a_kill_kept(tmp_path):
-    for name in ("done.json", state.LAST, state.DIGESTS):
+    for name in ("done.json", resume.LAST, resume.DIGESTS):
         (tmp_path / name).touch()
-    assert folders.is_finished(tmp_path)
+    assert run_folder.is_finished(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["done.json"]
 
 
@@ -376,7 +379,7 @@ def test_workers_end_with_a_killed_parent(tmp_path):
 
 
 def _with_a_worker(_, workspace):
-    from fashionlib import processes
+    from fashionlib.core import processes
 
     with processes.pool(1) as pool:
         (workspace / "worker.txt").write_text(str(pool.submit(os.getpid).result()))

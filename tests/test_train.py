@@ -15,9 +15,11 @@ import torch
 from safetensors.torch import load_file
 from soak import WATCHDOG
 
-from fashionlib import models, paths, plan, train
-from fashionlib.train import Recipe, RunRefused, folders, runner, state
-from fashionlib.train.table import recipe_page
+from fashionlib import models, train
+from fashionlib.core import paths
+from fashionlib.reproduce import plan
+from fashionlib.train import Recipe, RunRefused, resume, run_folder, runner
+from fashionlib.train.describe import recipe_page
 
 TINY = dict(
     model="segmenter_vit_t", data="tiny", scale="mini", epochs=2, batch=4, workers=0, precision="fp32"
@@ -253,7 +255,7 @@ def test_stopped_inside_an_epoch_and_at_its_end_and_resumed_ends_alike(finished,
 
         with pytest.raises(KeyboardInterrupt):
             train.train(asked, home=prepared_home, progress=False, on_iteration=stop)
-        assert state.newest(prepared_home / "runs" / "tiny" / asked.name)["iter"] == last
+        assert resume.newest(prepared_home / "runs" / "tiny" / asked.name)["iter"] == last
     folder = train.train(asked, home=prepared_home, progress=False)
     assert same(weights(finished[0], 2), weights(folder, 2))
     ours, theirs = (
@@ -272,14 +274,14 @@ def test_a_torn_state_is_named_and_the_one_before_used(prepared_home, caplog):
     with pytest.raises(KeyboardInterrupt):
         train.train(asked, home=prepared_home, progress=False, on_iteration=stop_late)
     folder = prepared_home / "runs" / "tiny" / asked.name
-    last = folder / state.LAST
+    last = folder / resume.LAST
     last.write_bytes(last.read_bytes()[:-100])
     with caplog.at_level("WARNING"):
-        saved = state.newest(folder)
+        saved = resume.newest(folder)
     assert "last.pth is torn" in caplog.text and saved["epoch"] == 2
     last.unlink()
-    (folder / state.PREVIOUS).unlink()
-    assert state.newest(folder) is None
+    (folder / resume.PREVIOUS).unlink()
+    assert resume.newest(folder) is None
 
 
 def test_another_recipe_in_the_same_folder_is_refused(finished, prepared_home):
@@ -315,8 +317,8 @@ def test_out_of_memory_names_the_way_out(prepared_home, monkeypatch):
 
 
 def test_two_at_once_are_refused(finished):
-    with folders.locked(finished[0]), pytest.raises(RunRefused, match="Another process"):
-        with folders.locked(finished[0]):
+    with run_folder.locked(finished[0]), pytest.raises(RunRefused, match="Another process"):
+        with run_folder.locked(finished[0]):
             pass
 
 

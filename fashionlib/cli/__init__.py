@@ -13,7 +13,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 EXISTING = click.Path(path_type=Path, exists=True)
 
 
-class _Commands(click.Group):
+class Commands(click.Group):
     """A group whose commands end a foreseen error with its sentence and exit code 1."""
 
     def main(self, *args, **options):
@@ -31,7 +31,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise click.ClickException("Stopped. The same command goes on from here.") from None
+            raise click.ClickException("Stopped. The same command goes on, or starts again.") from None
         except Exception as error:
             sentence = None if os.environ.get("FASHION_DEBUG") else _output_lost(error) or _sentence(error)
             if sentence is None:
@@ -54,7 +54,7 @@ def _output_lost(error: BaseException | None) -> str:
 
 def _sentence(error: Exception) -> str | None:
     """What to say of a foreseen error; None for any other, such as click's own."""
-    from fashionlib import files, processes
+    from fashionlib.core import files, processes
 
     if processes.out_of_memory(error):
         text = str(error) or "no more to be had"
@@ -67,7 +67,7 @@ def _sentence(error: Exception) -> str | None:
     return None
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(package_name="fashionlib")
 def main() -> None:
     """From raw fashion photos to label maps, trained segmenters, Table I, figures and cut-outs.

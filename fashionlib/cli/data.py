@@ -12,12 +12,16 @@ from fashionlib.cli import EXISTING, FOLDER, main
 @click.option("--seed", type=click.IntRange(0), default=0, help="Another seed draws another sample.")
 def sample(photos: int, seed: int) -> None:
     """Draw the sample into raw/sample and prepare it in data/sample."""
-    from fashionlib import paths
-    from fashionlib.notebook import stratify_by_default
-    from fashionlib.prepare import prepare
-    from fashionlib.sources import sample
+    import sys
 
-    raw = sample.make(paths.raw_folder("sample"), photos, seed)
+    from fashionlib.core import paths
+    from fashionlib.data.prepare import prepare
+    from fashionlib.data.splits import stratify_by_default
+
+    sys.path.insert(0, str(paths.PROJECT))
+    from tools import draw_sample
+
+    raw = draw_sample.make(paths.raw_folder("sample"), photos, seed)
     _say_prepared(prepare(raw, paths.data_folder("sample"), stratify=stratify_by_default("sample")))
 
 
@@ -31,7 +35,7 @@ def convert() -> None:
 @click.argument("out", type=FOLDER)
 def convert_ccp(src: Path, out: Path) -> None:
     """Clothing Co-Parsing: SRC is the unpacked archive with photos/ and annotations/."""
-    from fashionlib.sources import ccp
+    from fashionlib.data.sources import ccp
 
     click.echo(f"Wrote {ccp.convert(src, out)}.")
 
@@ -41,7 +45,7 @@ def convert_ccp(src: Path, out: Path) -> None:
 @click.argument("out", type=FOLDER)
 def convert_fashionpedia(src: Path, out: Path) -> None:
     """Fashionpedia: SRC holds CVDF's JSON files and unpacked zips, or is one such JSON file."""
-    from fashionlib.sources import fashionpedia
+    from fashionlib.data.sources import fashionpedia
 
     click.echo(f"Wrote {fashionpedia.convert(src, out)}.")
 
@@ -52,7 +56,7 @@ def convert_fashionpedia(src: Path, out: Path) -> None:
 @click.option("--table", type=EXISTING, help="The class table.  [default: SRC/classes.csv]")
 def convert_folder(src: Path, out: Path, table: Path | None) -> None:
     """Your own photos and painted masks: SRC holds photos/, masks/ and the class table classes.csv."""
-    from fashionlib.sources import folder
+    from fashionlib.data.sources import folder
 
     click.echo(f"Wrote {folder.convert(src, out, table)}.")
 
@@ -61,39 +65,11 @@ def convert_folder(src: Path, out: Path, table: Path | None) -> None:
 @click.argument("data")
 def download(data: str) -> None:
     """Fetch ccp or fashionpedia from its official place, going on where a download stopped."""
-    from fashionlib import paths
-    from fashionlib.sources import download
+    from fashionlib.core import paths
+    from fashionlib.data.sources import download
 
     source = download.download(data)
     click.echo(f"Now: fashionlib convert {data} {source} {paths.raw_folder(data)}")
-
-
-@main.command()
-@click.argument("prepared", type=FOLDER)
-@click.argument("out", type=FOLDER)
-@click.option("--split", default="train", help="Whose photos: train for training, test for a test.")
-@click.option("--photos", "count", type=click.IntRange(1), default=400, help="Composites to make.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Another seed makes other composites.")
-@click.option("--workers", type=click.IntRange(1), help="Processes; all cores if not given.")
-def flatlay(prepared: Path, out: Path, **options) -> None:
-    """Single garments of the PREPARED photos, alone and large on other grounds: a raw folder OUT."""
-    from fashionlib.sources import flatlay
-
-    click.echo(f"Wrote {flatlay.make(prepared, out, **options)}.")
-
-
-@main.command()
-@click.argument("raw", type=FOLDER)
-@click.argument("out", type=FOLDER)
-@click.option("--model", type=EXISTING, help="Checkpoint that draws masks for the tagged photos of RAW/test.")
-@click.option("--add", type=FOLDER, multiple=True, help="Raw folder whose photos are added; several times.")
-@click.option("--without", multiple=True, metavar="ID", help="A tagged photo to leave out; several times.")
-def extend(raw: Path, out: Path, model: Path | None, add: tuple[Path, ...], without: tuple[str, ...]) -> None:
-    """Write RAW with more photos for training to OUT: tagged ones, other folders; never scored on."""
-    from fashionlib import models, selftrain
-
-    loaded = models.load(model) if model else None
-    click.echo(f"Wrote {selftrain.extend(raw, out, loaded, add, without)}.")
 
 
 @main.command()
@@ -103,7 +79,7 @@ def extend(raw: Path, out: Path, model: Path | None, add: tuple[Path, ...], with
 )
 def audit(raw: Path, out: Path | None) -> None:
     """One page about a raw folder, to be read before any training."""
-    from fashionlib.audit import audit
+    from fashionlib.data.audit import audit
 
     click.echo(audit(raw, out))
 
@@ -133,8 +109,8 @@ def audit(raw: Path, out: Path | None) -> None:
 @click.option("--workers", type=click.IntRange(1), help="Processes; all cores if not given.")
 def prepare(raw: Path, out: Path, stratify: bool | None, **options) -> None:
     """Write label maps and splits of the raw folder RAW to OUT, as MMSegmentation expects them."""
-    from fashionlib.notebook import stratify_by_default
-    from fashionlib.prepare import prepare
+    from fashionlib.data.prepare import prepare
+    from fashionlib.data.splits import stratify_by_default
 
     stratify = stratify_by_default(out.resolve().name) if stratify is None else stratify
     _say_prepared(prepare(raw, out, stratify=stratify, **options))

@@ -39,8 +39,8 @@ def reproduce(
     data: str, models: str, preset: str | None, parameters: tuple, plan: Path | None, trust: bool, **options
 ) -> None:
     """Run the six notebooks in order, 03 once a model, skipping what is up to date."""
-    from fashionlib import plan as plans
-    from fashionlib.reproduce import StepFailed, reproduce
+    from fashionlib.reproduce import plan as plans
+    from fashionlib.reproduce.run import StepFailed, reproduce
 
     overrides = {name: _literal(value) for name, value in parameters} | ({"preset": preset} if preset else {})
     read = plans.read(data, plan, [name for name in models.split(",") if name], overrides)
@@ -56,9 +56,9 @@ def reproduce(
 @main.command()
 def recipe() -> None:
     """Write results/recipe.md: the paper's recipe, setting by setting, and whose each is."""
-    from fashionlib import paths
-    from fashionlib.files import write_text
-    from fashionlib.train.table import recipe_page
+    from fashionlib.core import paths
+    from fashionlib.core.files import write_text
+    from fashionlib.train.describe import recipe_page
 
     click.echo(write_text(paths.PROJECT / "results" / "recipe.md", recipe_page()))
 
@@ -68,7 +68,7 @@ def recipe() -> None:
 @click.option("--check", is_flag=True, help="Only compare with what is committed.")
 def publish(data: str, check: bool) -> None:
     """Copy this machine's results and figures of DATA into the repository."""
-    from fashionlib import publish as publishing
+    from fashionlib.report import publish as publishing
 
     if not check:
         click.echo(f"Published {len(publishing.publish(data))} files of {data}.")
@@ -80,50 +80,6 @@ def publish(data: str, check: bool) -> None:
     click.echo(
         f"As committed in results/{data}: same files, columns and rows, mIoU within {publishing.TOLERANCE}."
     )
-
-
-@main.command()
-@click.argument("checkpoints", type=EXISTING, nargs=-1, required=True)
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--resize",
-    nargs=2,
-    type=click.IntRange(1),
-    metavar="LONG SHORT",
-    help="Fit photos into this to test them.",
-)
-@click.option(
-    "--closer",
-    type=(click.IntRange(1), click.IntRange(1), click.FloatRange(0, 1), click.IntRange(1)),
-    metavar="LONG SHORT MARGIN PIXELS",
-    help="Look twice: fit the photo into LONG x SHORT to find its subject, then show the box around that, "
-    "wider by MARGIN of its longer side, at PIXELS in all.",
-)
-@click.option(
-    "--share",
-    type=click.FloatRange(0, 1, max_open=True),
-    help="With --closer: share of the first look in the answer.",
-)
-@click.option("--soup", is_flag=True, help="Of runs that began from one another, or from the same weights.")
-def pack(
-    checkpoints: tuple[Path, ...],
-    out: Path,
-    resize: tuple | None,
-    closer: tuple | None,
-    share: float | None,
-    soup: bool,
-) -> None:
-    """Average CHECKPOINTS of one run and write them to OUT in int8: a quarter of the size."""
-    from fashionlib.models.pack import pack
-
-    more = {"resize": list(resize)} if resize else {}
-    if share is not None and not closer:
-        raise click.UsageError("--share is of the first of two looks: say --closer as well.")
-    if closer:
-        more["closer"] = {"first": list(closer[:2]), "margin": closer[2], "pixels": closer[3]}
-        more["closer"] |= {} if share is None else {"share": share}
-    pack(checkpoints, out, soup, **more)
-    click.echo(f"Wrote {out} ({out.stat().st_size / 1e6:.1f} MB).")
 
 
 @main.command()

@@ -1,15 +1,16 @@
 """``fashionlib cutout --about``: which model it is, what it learnt from, and under which terms."""
 
-from fashionlib import models, paths
+from fashionlib import models
+from fashionlib.core import paths
 from fashionlib.cutout import segment
 
 TERMS = {  # of the data sets, as THIRD_PARTY.md states them with where each was read
     "sample": "drawn by fashionlib: Apache-2.0",
     "ccp": "Clothing Co-Parsing: released under Apache-2.0, labels and photos together; who took the photos"
-           " is not stated",
+    " is not stated",
     "fashionpedia": "Fashionpedia: no terms found where the files are hosted; the photos are their owners'",
     "imaterialist": "iMaterialist (Fashion) 2020: Kaggle's competition rules, quoted as non-commercial"
-                    " research and educational purposes",
+    " research and educational purposes",
 }
 
 

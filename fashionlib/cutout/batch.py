@@ -17,20 +17,31 @@ from pathlib import Path
 import cv2
 import torch
 
-from fashionlib import files
-from fashionlib.classes import check_name
-from fashionlib.cutout import engines, segment, sources
+from fashionlib.core import files
+from fashionlib.core.classes import check_name
+from fashionlib.cutout import executors, segment, sources
 from fashionlib.cutout import preview as previews
-from fashionlib.cutout.keys import digest_of, key_of, version_of
+from fashionlib.cutout.cache_key import digest_of, key_of, version_of
+from fashionlib.cutout.one_photo import Maker, Task
 from fashionlib.cutout.options import Options
 from fashionlib.cutout.report import REPORT, TAKEN, Report, Result, Row
-from fashionlib.cutout.single import Maker, Task
 
 ENGINES = ("local", "ray")
 
 
-def run(inputs, out, model=None, *, mask_in=None, apply_to=(), workers: int = 1, preview: bool = False,
-        progress: bool = True, engine: str = "local", **options) -> Result:
+def run(
+    inputs,
+    out,
+    model=None,
+    *,
+    mask_in=None,
+    apply_to=(),
+    workers: int = 1,
+    preview: bool = False,
+    progress: bool = True,
+    engine: str = "local",
+    **options,
+) -> Result:
     """Cut out every photo of `inputs` (files, folders, globs; one or a list) into the folder `out`.
 
     `model` is a checkpoint's path (None: the shipped default) or a loaded model; `options` are the fields of
@@ -63,26 +74,36 @@ def run(inputs, out, model=None, *, mask_in=None, apply_to=(), workers: int = 1,
         return on_ray.run(inputs, out, model, chosen, workers, preview, progress)
     out = Path(out)
     others = [path for path in (mask_in, chosen.background) if path and os.path.lexists(path)]
-    read = [place for item in (*sources.listed(inputs), *sources.listed(apply_to))
-            for place in sources.places(item)]
+    read = [
+        place
+        for item in (*sources.listed(inputs), *sources.listed(apply_to))
+        for place in sources.places(item)
+    ]
     files.claim(out, "cut-outs", [*read, *others], _is_ours)
     tasks = _tasks(inputs, out, chosen, mask_in, apply_to)
     by_model = chosen.layers or not all(task.mask for task in tasks)
     loaded, choice = _loaded(model, chosen) if by_model else (None, None)
     digest = digest_of(loaded, chosen)
-    tasks = [task._replace(key=key_of(digest, *map(version_of, (task.photo, task.mask, task.like))))
-             for task in tasks]
+    tasks = [
+        task._replace(key=key_of(digest, *map(version_of, (task.photo, task.mask, task.like))))
+        for task in tasks
+    ]
     with files.alone(out, "cutting out into"):
         report = Report(out / REPORT)
-        to_do = [task for task in tasks
-                 if not (report.is_done(task.output, task.key) and (out / task.output).is_file())]
-        report.expect([(str(task.output), str(task.photo)) for task in to_do],
-                      lambda output: os.path.lexists(out / output) and not (out / output).is_dir())
+        to_do = [
+            task
+            for task in tasks
+            if not (report.is_done(task.output, task.key) and (out / task.output).is_file())
+        ]
+        report.expect(
+            [(str(task.output), str(task.photo)) for task in to_do],
+            lambda output: os.path.lexists(out / output) and not (out / output).is_dir(),
+        )
         if workers > 1:
             rows = _in_processes(to_do, workers, by_model, model, out, choice, chosen)
         else:
             maker = Maker(out, loaded, choice, chosen)
-            rows = engines.in_threads(to_do, maker.read, maker.cut, maker.write)
+            rows = executors.in_threads(to_do, maker.read, maker.cut, maker.write)
         with report:
             failed = report.add_all(rows, len(to_do), progress)
         if preview:
@@ -102,6 +123,7 @@ def _loaded(model, options: Options) -> tuple[torch.nn.Module, segment.Choice]:
 
 def _tasks(inputs, out: Path, options: Options, mask_in, apply_to) -> list[Task]:
     """What is to be made of which photo; the keys are still missing."""
+
     def outputs(photos) -> list[tuple[Path, Path]]:
         return sources.outputs(photos, out, options.format, TAKEN, options.layers)
 
@@ -144,4 +166,4 @@ def _lost(task: Task) -> Row:
 
 def _in_processes(tasks: list[Task], workers: int, *arguments) -> Iterator[Row]:
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    return engines.in_processes(tasks, _make, workers, _start, (threads, *arguments), _lost)
+    return executors.in_processes(tasks, _make, workers, _start, (threads, *arguments), _lost)

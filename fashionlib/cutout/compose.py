@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
 from fashionlib.cutout import photos
-from fashionlib.figures import checkerboard
+from fashionlib.report.style import checkerboard
 
 PRESENT = 10  # alpha from which a pixel counts as subject: 1 or 2 are noise that would defeat a crop
 BLUR = 1 / 40  # of the longer side: the blurred ground's standard deviation
@@ -27,8 +27,12 @@ class Frame:
     def __call__(self, pixels: np.ndarray, outside: int = cv2.BORDER_CONSTANT) -> np.ndarray:
         """`pixels` uint8 (H, W, 3 or 4) of the photo in this frame; RGBA is resized as it would be seen."""
         height, width = pixels.shape[:2]
-        margins = (max(0, -self.top), max(0, self.bottom - height),
-                   max(0, -self.left), max(0, self.right - width))
+        margins = (
+            max(0, -self.top),
+            max(0, self.bottom - height),
+            max(0, -self.left),
+            max(0, self.right - width),
+        )
         inside = pixels[max(0, self.top) : self.bottom, max(0, self.left) : self.right]
         factor = self.size[0] / (self.bottom - self.top)
         if any(margins) and factor < 1:  # smaller first: margins may be far larger than the photo
@@ -54,8 +58,13 @@ def frame(alpha: np.ndarray, crop: bool = False, margin: float = 0.0, size: int 
         top, left, bottom, right = y[0] - wide, x[0] - wide, y[-1] + 1 + wide, x[-1] + 1 + wide
     height, width = bottom - top, right - left
     factor = size / max(height, width) if size else 1
-    return Frame(int(top), int(left), int(bottom), int(right),
-                 (max(1, round(height * factor)), max(1, round(width * factor))))
+    return Frame(
+        int(top),
+        int(left),
+        int(bottom),
+        int(right),
+        (max(1, round(height * factor)), max(1, round(width * factor))),
+    )
 
 
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

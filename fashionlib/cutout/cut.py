@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fashionlib.classes import check_name
+from fashionlib.core.classes import check_name
 from fashionlib.cutout import edges, photos, quality, segment
 
 ASPECT = 0.01  # share by which the aspect ratios of a shot's renditions may differ
@@ -34,8 +34,9 @@ def cut(photo: photos.Photo, model, choice: segment.Choice, edge: str = "hard", 
     return _finished(photo, *edges.alpha_of(photo.rgb, p, edge), grow, scores, judged, votes)
 
 
-def from_mask(photo: photos.Photo, mask: np.ndarray, edge: str | None = None, grow: int = 0,
-              model=None) -> Cutout:
+def from_mask(
+    photo: photos.Photo, mask: np.ndarray, edge: str | None = None, grow: int = 0, model=None
+) -> Cutout:
     """The cut-out of `photo` by a mask that was made elsewhere, or on another rendition of the shot.
 
     `mask` is uint8 (h, w), 255 where opaque, and is resized to the photo. `edge` finds its edge (at 128)
@@ -44,8 +45,10 @@ def from_mask(photo: photos.Photo, mask: np.ndarray, edge: str | None = None, gr
     """
     size, (height, width) = photo.rgb.shape[:2], mask.shape[:2]
     if mask.ndim != 2 or abs(height - width * size[0] / size[1]) > 1 + ASPECT * height:
-        raise ValueError(f"The mask is {width} x {height}, the photo {size[1]} x {size[0]} pixels:"
-                         " they must have the same shape.")
+        raise ValueError(
+            f"The mask is {width} x {height}, the photo {size[1]} x {size[0]} pixels:"
+            " they must have the same shape."
+        )
     way = cv2.INTER_AREA if size[0] < height else cv2.INTER_LINEAR
     p = cv2.resize(mask.astype(np.float32) / 255, size[::-1], interpolation=way)
     alpha, note = edges.alpha_of(photo.rgb, p, edge) if edge else (np.round(p * 255).astype(np.uint8), "")
@@ -53,8 +56,15 @@ def from_mask(photo: photos.Photo, mask: np.ndarray, edge: str | None = None, gr
     return _finished(photo, alpha, note, grow, scores, quality.GIVEN, votes)
 
 
-def _finished(photo: photos.Photo, alpha: np.ndarray, note: str, grow: int, scores, judged: quality.Quality,
-              votes: int = 0) -> Cutout:
+def _finished(
+    photo: photos.Photo,
+    alpha: np.ndarray,
+    note: str,
+    grow: int,
+    scores,
+    judged: quality.Quality,
+    votes: int = 0,
+) -> Cutout:
     alpha = edges.grown(alpha, grow)
     if photo.alpha is not None:
         alpha = np.minimum(alpha, photo.alpha)  # what the photo had already cut away stays away
@@ -63,8 +73,9 @@ def _finished(photo: photos.Photo, alpha: np.ndarray, note: str, grow: int, scor
     return Cutout(rgba, scores, tuple(filter(None, [note, empty])), judged, votes)
 
 
-def remove_background(image, model, subject: str = "apparel", keep=None, drop=None, edge: str = "hard",
-                      grow: int = 0) -> np.ndarray:
+def remove_background(
+    image, model, subject: str = "apparel", keep=None, drop=None, edge: str = "hard", grow: int = 0
+) -> np.ndarray:
     """A photo without what is not worn: RGBA uint8 (H, W, 4), straight alpha, at the photo's own size.
 
     Parameters
@@ -106,9 +117,15 @@ def layers(result: Cutout, classes, values: list[int]) -> tuple[np.ndarray, list
         if mask.any():
             y, x = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
             confidence = segment.resized(result.scores[value], alpha.shape)[mask].mean()
-            found.append({"class": classes[value], "value": value, "pixels": int(mask.sum()),
-                          "box": [int(x[0]), int(y[0]), int(x[-1]) + 1, int(y[-1]) + 1],
-                          "confidence": round(float(confidence), 4)})
+            found.append(
+                {
+                    "class": classes[value],
+                    "value": value,
+                    "pixels": int(mask.sum()),
+                    "box": [int(x[0]), int(y[0]), int(x[-1]) + 1, int(y[-1]) + 1],
+                    "confidence": round(float(confidence), 4),
+                }
+            )
     return label, found
 
 

@@ -1,8 +1,8 @@
 """The edge of a cut-out: how opaque each pixel is, and which colour it has without its old ground.
 
-    hard     255 where the probability reaches 1/2, else 0
-    soft     that mask led along the photo's own edges by a guided filter, in a band around its border
-    matting  closed-form matting in the band, slower and finer
+hard     255 where the probability reaches 1/2, else 0
+soft     that mask led along the photo's own edges by a guided filter, in a band around its border
+matting  closed-form matting in the band, slower and finer
 """
 
 import time

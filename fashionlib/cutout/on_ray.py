@@ -17,21 +17,22 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
-from fashionlib import files
+from fashionlib.core import files
 from fashionlib.cutout import preview as previews
 from fashionlib.cutout import segment, sources
-from fashionlib.cutout.keys import digest_of, key_of
+from fashionlib.cutout.cache_key import digest_of, key_of
+from fashionlib.cutout.one_photo import Maker, Task
 from fashionlib.cutout.options import Options
 from fashionlib.cutout.report import REPORT, TAKEN, Report, Result, Row
-from fashionlib.cutout.single import Maker, Task
 
 SAVED = 30.0  # seconds between two copies of the report beside the pictures: what a lost driver forgets
 RETRIES = 3  # of photos whose actor died
 BLOCKS = 2000  # at most: a block is what is tried again
 
 
-def run(inputs, out, model, options: Options, workers: int = 1, preview: bool = False,
-        progress: bool = True) -> Result:
+def run(
+    inputs, out, model, options: Options, workers: int = 1, preview: bool = False, progress: bool = True
+) -> Result:
     """`batch.run` with fsspec URLs for `inputs` and `out`, by `workers` actors. Raises as it does."""
     fsspec = _fsspec()
     if isinstance(model, torch.nn.Module):
@@ -46,8 +47,11 @@ def run(inputs, out, model, options: Options, workers: int = 1, preview: bool = 
     with here, tempfile.TemporaryDirectory() as folder:
         report = _Copied(Path(folder) / REPORT, place, f"{root}/{REPORT}")
         there = _names(place, root)
-        to_do = [task for task in tasks
-                 if not (report.is_done(task["output"], task["key"]) and task["output"] in there)]
+        to_do = [
+            task
+            for task in tasks
+            if not (report.is_done(task["output"], task["key"]) and task["output"] in there)
+        ]
         ground = Path(options.background).read_bytes() if Path(options.background).is_file() else None
         arguments = path.read_bytes(), ground, str(out), choice, options
         report.expect([(task["output"], task["photo"]) for task in to_do], there.__contains__)
@@ -65,8 +69,9 @@ def _fsspec():
         import fsspec
         import ray.data  # noqa: F401  (needs pyarrow)
     except ImportError as error:
-        raise ValueError(f"The engine ray needs the extra of that name ({error}):"
-                         " pip install 'fashionlib[ray]'.") from None
+        raise ValueError(
+            f"The engine ray needs the extra of that name ({error}): pip install 'fashionlib[ray]'."
+        ) from None
     return fsspec
 
 
@@ -79,8 +84,10 @@ def _tasks(fsspec, inputs, out: str, options: Options, digest: str) -> list[dict
     sources.check_names(pairs, out, TAKEN, options.layers)
     if overwritten := {f"{out}/{output}" for _, output in pairs} & {url for url, _ in pairs}:
         raise ValueError(f"{min(overwritten)} is a photo and would be overwritten: take another folder.")
-    return [{"photo": url, "output": str(output), "key": key_of(digest, version)}
-            for (url, output), version in zip(pairs, photos.values(), strict=True)]
+    return [
+        {"photo": url, "output": str(output), "key": key_of(digest, version)}
+        for (url, output), version in zip(pairs, photos.values(), strict=True)
+    ]
 
 
 def _photos(fsspec, item: str, out: str) -> dict[tuple[str, str], str]:
@@ -183,10 +190,14 @@ def _rows(tasks: list[dict], workers: int, arguments: tuple) -> Iterator[Row]:
     held = ray.put(weights)  # by the driver: an actor that is started again finds it
     photos = ray.data.from_items(tasks, override_num_blocks=min(len(tasks), BLOCKS))
     # max_task_retries has no other way in; Ray 2.64 is to name one (pyproject.toml ends below it)
-    done = photos.map(_Actor, fn_constructor_args=(held, *others), num_cpus=1,
-                      num_gpus=min(1, ray.cluster_resources().get("GPU", 0) / workers),
-                      compute=ray.data.ActorPoolStrategy(size=workers),
-                      ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES})
+    done = photos.map(
+        _Actor,
+        fn_constructor_args=(held, *others),
+        num_cpus=1,
+        num_gpus=min(1, ray.cluster_resources().get("GPU", 0) / workers),
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES},
+    )
     lost = {task["output"]: task for task in tasks}
     try:
         for item in done.iter_rows():

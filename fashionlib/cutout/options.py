@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from fashionlib.classes import check_name
+from fashionlib.core.classes import check_name
 from fashionlib.cutout import compose, edges, photos, segment
 
 

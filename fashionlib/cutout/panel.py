@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fashionlib import models, paths, prepared
-from fashionlib.classes import BACKGROUND
+from fashionlib import models
+from fashionlib.core import paths
+from fashionlib.core.classes import BACKGROUND
 from fashionlib.cutout import compose, cut, edges, photos, segment
 from fashionlib.cutout.sources import outputs
-from fashionlib.figures import checkerboard, colour_map
+from fashionlib.data import prepared
+from fashionlib.report.style import checkerboard, colour_map
 
 GROUNDS = ("none", "white", "blur", "#c8d8e8")
 SIDE = 480  # pixels: the panel shows, and cuts out, a photo no larger

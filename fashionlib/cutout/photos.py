@@ -16,7 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from fashionlib import files
+from fashionlib.core import files
 
 MAX_PIXELS = 50_000_000  # take 1.4 GB of memory with a hard edge, 1.8 with a soft one
 FORMATS = {  # Pillow's name and how to save; PNG at level 4 takes half the time of 6 for 3 % more bytes
@@ -62,8 +62,10 @@ def read(path, max_pixels: int = MAX_PIXELS, convert=None) -> Photo:
             raise PhotoError(f"{path} is empty (0 bytes).")
         with _open(path) as image:
             if image.width * image.height > max_pixels:
-                raise PhotoError(f"{path} has {image.width} x {image.height} pixels, more than"
-                                 f" {max_pixels / 1e6:g} megapixels: shrink it, or raise --max-pixels.")
+                raise PhotoError(
+                    f"{path} has {image.width} x {image.height} pixels, more than"
+                    f" {max_pixels / 1e6:g} megapixels: shrink it, or raise --max-pixels."
+                )
             return (convert or from_pil)(image)
     except PhotoError:
         raise
@@ -113,9 +115,15 @@ def from_pil(image: Image.Image) -> Photo:
     elif (image.mode, space) in (("CMYK", b"CMYK"), ("L", b"GRAY")):
         image = _to_srgb(image, profile)
     rgb = np.array(image if image.mode == "RGB" else image.convert("RGB"))  # a copy: writeable, file closed
-    return Photo(rgb, alpha if alpha is not None and alpha.min() < 255 else None,
-                 profile if space == b"RGB " else None, exif.tobytes() if len(exif) else None,
-                 info.get("xmp"), info.get("dpi"), frames)
+    return Photo(
+        rgb,
+        alpha if alpha is not None and alpha.min() < 255 else None,
+        profile if space == b"RGB " else None,
+        exif.tobytes() if len(exif) else None,
+        info.get("xmp"),
+        info.get("dpi"),
+        frames,
+    )
 
 
 def _frames(image: Image.Image) -> int:

@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from fashionlib import files
+from fashionlib.core import files
 from fashionlib.cutout import compose, photos
 
 PAGE, SHEET, WORST = "preview.html", "preview.png", "worst.png"
@@ -54,10 +54,18 @@ def on_sheets(rows: list[dict[str, str]]) -> tuple[list[str], list[str]]:
 
 def page(done: list[dict[str, str]], failed: list[dict[str, str]]) -> str:
     """The page's HTML: needs no other file but the pictures, and runs no script."""
-    figures = (_FIGURE.format(link=quote(Path(row["output"]).as_posix()), name=escape(row["output"]),
-                              quality=row["quality"], why="".join(f"<br>{escape(row[said])}" for said in
-                                                                  ("reasons", "note") if row[said]))
-               for row in done)
+    figures = (
+        _FIGURE.format(
+            link=quote(Path(row["output"]).as_posix()),
+            name=escape(row["output"]),
+            quality=row["quality"],
+            why="".join(f"<br>{escape(row[said])}" for said in ("reasons", "note") if row[said]),
+        )
+        for row in done
+    )
     notes = "".join(f"<li>{escape(row['note'])}\n" for row in failed)
-    return _PAGE.format(count=len(done), figures="\n".join(figures),
-                        failed=f"<h2>Failed: {len(failed)}</h2><ul>\n{notes}</ul>\n" if failed else "")
+    return _PAGE.format(
+        count=len(done),
+        figures="\n".join(figures),
+        failed=f"<h2>Failed: {len(failed)}</h2><ul>\n{notes}</ul>\n" if failed else "",
+    )

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from scipy.special import expit, logit
 
-from fashionlib.classes import BACKGROUND, PERSON
+from fashionlib.core.classes import BACKGROUND, PERSON
 
 SIDE = 256  # pixels of the longer side at which features are taken: a few milliseconds a photo
 BAND = 1 / 64  # of the shorter side: how far to either side of the border the edge's confidence is taken
@@ -19,8 +19,16 @@ RIVAL = 1 / 4  # of the largest: a smaller piece of a person is no second person
 FEATURES = ("expected", "edge", "inside", "pieces", "conflict", "frame", "people", "area")
 DEFAULT = {  # weights of the features and limits beyond which one is a reason to look
     "weights": {"bias": 0.0, "expected": 1.0, "people": -1.0},
-    "limits": {"expected": 1.7, "edge": 0.4, "inside": 0.9, "pieces": 8, "conflict": 0.4, "frame": 0.05,
-               "people": 0, "area": -3.5},
+    "limits": {
+        "expected": 1.7,
+        "edge": 0.4,
+        "inside": 0.9,
+        "pieces": 8,
+        "conflict": 0.4,
+        "frame": 0.05,
+        "people": 0,
+        "area": -3.5,
+    },
 }
 LOW = ("expected", "edge", "inside", "area")  # features of which little is bad; of the others, much
 _REASONS = {
@@ -60,8 +68,11 @@ def of(scores: np.ndarray, p: np.ndarray, classes, calibration: dict | None = No
     found, how = features(scores, p, classes), calibration or DEFAULT
     weights, limits = how["weights"], DEFAULT["limits"] | how["limits"]
     score = expit(weights.get("bias", 0.0) + sum(weights.get(name, 0.0) * found[name] for name in FEATURES))
-    doubtful = [name for name in FEATURES
-                if (found[name] < limits[name] if name in LOW else found[name] > limits[name])]
+    doubtful = [
+        name
+        for name in FEATURES
+        if (found[name] < limits[name] if name in LOW else found[name] > limits[name])
+    ]
     return Quality(float(score), tuple(_REASONS[name] for name in doubtful))
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tqdm.auto import tqdm
 
-from fashionlib import files
+from fashionlib.core import files
 from fashionlib.cutout import preview
 from fashionlib.cutout.sources import readable
 
@@ -85,8 +85,10 @@ class Report:
         """
         for output, source in tasks:
             if output not in self._rows and there(output):
-                raise ValueError(f"{self.path.parent / output} is not in {self.path.name}, so not of ours:"
-                                 " move it, or choose another folder.")
+                raise ValueError(
+                    f"{self.path.parent / output} is not in {self.path.name}, so not of ours:"
+                    " move it, or choose another folder."
+                )
             waiting = Row(output, source, "failed", note=f"{source}: stopped before its turn.")
             self._rows.setdefault(output, _texts(waiting))
 
@@ -108,6 +110,7 @@ class Report:
 
     def rows(self, there: Callable[[str], bool] = lambda _: True) -> list[dict[str, str]]:
         """Failures, then from the lowest predicted quality to the highest whose picture is `there`."""
+
         def need(row: dict) -> tuple:
             return row["status"] != "failed", float(row["quality"]), row["output"]
 

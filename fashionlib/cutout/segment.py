@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 import torch
 
-from fashionlib import models, paths
-from fashionlib.classes import BACKGROUND, GROUPS, PERSON, check_name
+from fashionlib import models
+from fashionlib.core import paths
+from fashionlib.core.classes import BACKGROUND, GROUPS, PERSON, check_name
 from fashionlib.cutout import vote
 
-DEFAULT_MODEL = Path(paths.__file__).parent / "assets" / "cutout.safetensors"
+DEFAULT_MODEL = paths.ASSETS / "cutout.safetensors"
 SUBJECTS = ("apparel", "person")
 WORK_PIXELS = 1_000_000  # a model sees about 512 x 768: more pixels cost memory and tell it nothing
 SPECK = 1e-4  # of the photo's area: islands and holes below it are removed (45 pixels of CCP's 550 x 825)
@@ -37,8 +38,10 @@ def checkpoint(path=None) -> Path:
     """The file that `load_model` reads; FileNotFoundError where there is none."""
     path = Path(path or DEFAULT_MODEL)
     if not path.is_file():
-        how = ("give the checkpoint of a run, such as runs/sample/<run>/epoch_<n>.safetensors"
-               " (`fashionlib reproduce --data sample` makes them)")
+        how = (
+            "give the checkpoint of a run, such as runs/sample/<run>/epoch_<n>.safetensors"
+            " (`fashionlib reproduce --data sample` makes them)"
+        )
         what = "No model ships with this version" if path == DEFAULT_MODEL else f"There is no model at {path}"
         raise FileNotFoundError(f"{what}: {how}.")
     return path
@@ -58,8 +61,10 @@ def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> Choice:
     values = {name: value for value, name in enumerate(classes) if name != BACKGROUND}
     body = [values[name] for name in PERSON.values() if name in values]
     if subject == "person" and len(body) < len(PERSON):
-        raise ValueError("This model has no hair and skin, so can't keep the person: use subject='apparel',"
-                         " or a model of the class set 'person'.")
+        raise ValueError(
+            "This model has no hair and skin, so can't keep the person: use subject='apparel',"
+            " or a model of the class set 'person'."
+        )
     whole = set(values.values()) - (set(body) if subject == "apparel" else set())
     kept = (_named(keep, values) if keep else whole) - (_named(drop, values) if drop else set())
     if not kept:
@@ -70,8 +75,11 @@ def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> Choice:
 def _named(names, values: dict[str, int]) -> set[int]:
     """Label values behind names. Full names hold commas, but so each part of one names its class as well."""
     known = {part.strip(): {value} for name, value in values.items() for part in name.split(",")}
-    known |= {group: members for group, names_ in GROUPS.items()
-              if (members := {values[name] for name in names_ if name in values})}
+    known |= {
+        group: members
+        for group, names_ in GROUPS.items()
+        if (members := {values[name] for name in names_ if name in values})
+    }
     parts = (names if isinstance(names, str) else ",".join(names)).split(",")
     return set().union(*(known[check_name(part.strip(), known, "class or group")] for part in parts))
 

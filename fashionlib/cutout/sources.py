@@ -8,8 +8,9 @@ from pathlib import Path, PurePath
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".jp2"}
 
 
-def outputs(inputs, out: Path, suffix: str, reserved: Iterable[str] = (),
-            layers: bool = False) -> list[tuple[Path, Path]]:
+def outputs(
+    inputs, out: Path, suffix: str, reserved: Iterable[str] = (), layers: bool = False
+) -> list[tuple[Path, Path]]:
     """(photo, output relative to `out`) for every photo of `inputs`, in order, each once.
 
     `inputs` are files, folders (photos in sub-folders too, hidden ones left out) and globs, one or a list.
@@ -23,14 +24,17 @@ def outputs(inputs, out: Path, suffix: str, reserved: Iterable[str] = (),
     """
     photos = (pair for item in listed(inputs) for pair in _photos(item))
     found = {(os.path.realpath(photo), readable(relative)): photo for photo, relative in photos}
-    pairs = [(photo, Path(relative) if photo.is_dir() else Path(relative).with_suffix(f".{suffix}"))
-             for (_, relative), photo in found.items()]
+    pairs = [
+        (photo, Path(relative) if photo.is_dir() else Path(relative).with_suffix(f".{suffix}"))
+        for (_, relative), photo in found.items()
+    ]
     check_names(pairs, out, reserved, layers)
     inputs_ = {photo for photo, _ in found}
     for photo, relative in pairs:
         if os.path.realpath(out / relative) in inputs_:  # by a link
-            raise ValueError(f"{photo} would become {out / relative}, which is a photo of yours: take another"
-                             " folder.")
+            raise ValueError(
+                f"{photo} would become {out / relative}, which is a photo of yours: take another folder."
+            )
     return pairs
 
 
@@ -44,8 +48,10 @@ def masks(mask_in, pairs: list[tuple[Path, Path]]) -> dict[Path, Path]:
     path = Path(mask_in)
     if path.is_file():
         if len(pairs) != 1:
-            raise ValueError(f"The mask {path} is one photo's, but there are {len(pairs)}: give one photo,"
-                             " or a folder of masks.")
+            raise ValueError(
+                f"The mask {path} is one photo's, but there are {len(pairs)}: give one photo,"
+                " or a folder of masks."
+            )
         return {pairs[0][0]: path}
     if not path.is_dir():
         raise missing(str(path), "The mask ")
@@ -113,6 +119,7 @@ def _below(root: Path) -> list[Path]:
 
     That is a link to a folder (it may lead back), a link that leads nowhere, a folder that can't be listed.
     """
+
     def unlisted(error: OSError) -> None:
         if Path(error.filename) == root:
             raise error

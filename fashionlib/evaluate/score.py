@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from fashionlib import metrics
+from fashionlib.evaluate import metrics
 from fashionlib.evaluate.split import Photos, Split
 
 BATCH = 8  # photos that go through a model together: so many are decoded, and a head's logits are held

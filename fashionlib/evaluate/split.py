@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fashionlib import paths, prepared, reading
-from fashionlib.runs import Run, read_dataset
+from fashionlib.core import checked_files, paths
+from fashionlib.data import prepared
+from fashionlib.evaluate.runs import Run, read_dataset
 
 _KEPT_BYTES = 1 << 30  # decoded photos held from one checkpoint to the next
 _AHEAD = 4  # photos decoded while the model works on others
@@ -60,8 +61,10 @@ class Split:
         try:
             with Image.open(path) as image:
                 pixels = np.asarray(image.convert("RGB"))
-        except reading.DAMAGED as error:
-            raise ValueError(f"{path} can't be read ({reading.reason(error)}): {prepared.AGAIN}.") from None
+        except checked_files.DAMAGED as error:
+            raise ValueError(
+                f"{path} can't be read ({checked_files.reason(error)}): {prepared.AGAIN}."
+            ) from None
         labels = prepared.label_map(self.folder, photo, len(self.classes))
         if labels.shape != pixels.shape[:2]:
             path = self.folder / "labels" / f"{photo}.png"
@@ -74,8 +77,10 @@ class Split:
         try:
             with Image.open(path) as labels:
                 return labels.height, labels.width
-        except reading.DAMAGED as error:
-            raise ValueError(f"{path} can't be read ({reading.reason(error)}): {prepared.AGAIN}.") from None
+        except checked_files.DAMAGED as error:
+            raise ValueError(
+                f"{path} can't be read ({checked_files.reason(error)}): {prepared.AGAIN}."
+            ) from None
 
     def check_run(self, run: Run) -> None:
         """ValueError unless `run` was trained on this very preparation: else it may know these photos."""

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fashionlib import metrics, paths
-from fashionlib.evaluate import tables
+from fashionlib.core import paths
+from fashionlib.core.files import alone, write_csv
+from fashionlib.evaluate import metrics, result_tables
+from fashionlib.evaluate.runs import Run, digest, find, read_picked
 from fashionlib.evaluate.score import Scorer, Scores, summary
 from fashionlib.evaluate.split import Split
-from fashionlib.files import alone, write_csv
-from fashionlib.runs import Run, digest, find, read_picked
 
 
 def test(
@@ -45,14 +45,14 @@ def test(
     if missing := sorted(set(runs or ()) - {run.name for run in found}):
         raise FileNotFoundError(f"The folder of the run {missing[0]} is gone: train it again (notebook 03).")
     with alone(folder, "scoring into"):
-        tables.drop_other_photos(out / "test.csv", photos.fingerprint)
+        result_tables.drop_other_photos(out / "test.csv", photos.fingerprint)
         scorer = Scorer(photos)
-        with tables.progress_bar(len(found) * len(photos.ids), split, progress) as bar:
+        with result_tables.progress_bar(len(found) * len(photos.ids), split, progress) as bar:
             for run in found:
                 photos.check_run(run)
                 epoch, checkpoint = int(picked.epoch[run.name]), picked.checkpoint[run.name]
                 file = _weights(run, epoch, checkpoint)
-                known = tables.rows(tables.read(out / "test.csv"), run.name)
+                known = result_tables.rows(result_tables.read(out / "test.csv"), run.name)
                 if checkpoint in set(known.get("checkpoint", ())):
                     bar.update(len(photos.ids))
                     continue
@@ -64,8 +64,8 @@ def test(
                 row |= {"checkpoint": checkpoint, "split": photos.fingerprint}
                 _write_details(out, run, scores, photos)
                 # last, so that a row here says that the other tables are whole
-                tables.put(out / "test.csv", pd.DataFrame([row]), ["run"])
-    return tables.read(out / "test.csv")
+                result_tables.put(out / "test.csv", pd.DataFrame([row]), ["run"])
+    return result_tables.read(out / "test.csv")
 
 
 def _weights(run: Run, epoch: int, checkpoint: str) -> Path:
@@ -94,7 +94,9 @@ def _write_details(folder: Path, run: Run, scores: Scores, split: Split) -> None
     matrix = pd.DataFrame(scores.cm, index=pd.Index(names, name="truth"), columns=names)
     write_csv(folder / "confusion" / f"{run.name}.csv", matrix.reset_index())
     write_csv(folder / "photos" / f"{run.name}.csv", _per_photo(scores, split))
-    tables.put(folder / "per_class.csv", _per_class(scores, split, run.identity(split.dataset)), ["run"])
+    result_tables.put(
+        folder / "per_class.csv", _per_class(scores, split, run.identity(split.dataset)), ["run"]
+    )
 
 
 def _per_class(scores: Scores, split: Split, who: dict) -> pd.DataFrame:

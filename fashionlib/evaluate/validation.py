@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from fashionlib import paths
-from fashionlib.classes import check_name
-from fashionlib.evaluate import tables
+from fashionlib.core import paths
+from fashionlib.core.classes import check_name
+from fashionlib.core.files import alone, write_csv
+from fashionlib.evaluate import result_tables
+from fashionlib.evaluate.runs import Run, digest, find
 from fashionlib.evaluate.score import Scorer, summary
 from fashionlib.evaluate.split import Split
-from fashionlib.files import alone, write_csv
-from fashionlib.runs import Run, digest, find
 
 RULE = "highest validation mIoU, background included; the earlier epoch on ties"
 
@@ -32,17 +32,17 @@ def validate(
     split = Split.read(data, "val", home)
     found, path = find(data, runs, home), paths.results_folder(data, home) / "validation.csv"
     with alone(path.parent, "scoring into"):
-        tables.drop_other_photos(path, split.fingerprint)
+        result_tables.drop_other_photos(path, split.fingerprint)
         todo = [job for run in found for job in _unknown(path, run, split)]
         scorer = Scorer(split)
-        with tables.progress_bar(len(todo) * len(split.ids), "validation", progress) as bar:
+        with result_tables.progress_bar(len(todo) * len(split.ids), "validation", progress) as bar:
             for run, epoch, checkpoint in todo:
                 bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
                 scores = scorer.score(run.checkpoints()[epoch], bar)
                 row = run.identity(split.dataset) | {"epoch": epoch} | summary(scores, split)
                 row |= {"checkpoint": checkpoint, "split": split.fingerprint}
-                tables.put(path, pd.DataFrame([row]), ["run", "epoch"])
-    return tables.read(path)
+                result_tables.put(path, pd.DataFrame([row]), ["run", "epoch"])
+    return result_tables.read(path)
 
 
 def pick_epochs(
@@ -68,7 +68,7 @@ def pick_epochs(
     """
     check_name(keep, ("all", "picked"), "keep")
     folder = paths.results_folder(data, home)
-    table = tables.read(folder / "validation.csv")
+    table = result_tables.read(folder / "validation.csv")
     if table.empty:
         raise FileNotFoundError(f"No scores in {folder}/validation.csv: validate first (notebook 04).")
     validated = list(table.run.unique())
@@ -77,10 +77,10 @@ def pick_epochs(
     chosen = [name for name in names if unfinished or name not in open_]
     if not chosen:
         raise ValueError(left_out(data, names, home))
-    picked = pd.DataFrame([_pick(tables.rows(table, name)) for name in chosen])
+    picked = pd.DataFrame([_pick(result_tables.rows(table, name)) for name in chosen])
     path = folder / "picked_epochs.csv"
     with alone(folder, "scoring into"):
-        picked = tables.put(path, picked, ["run"])
+        picked = result_tables.put(path, picked, ["run"])
         if len(chosen) < len(names):
             picked = picked[~picked.run.isin(set(names) - set(chosen))]
             write_csv(path, picked)
@@ -108,8 +108,8 @@ def _unknown(path: Path, run: Run, split: Split) -> list[tuple[Run, int, str]]:
     """
     split.check_run(run)
     digests = {epoch: digest(file) for epoch, file in run.checkpoints().items()}
-    table = tables.read(path)
-    mine = tables.rows(table, run.name)
+    table = result_tables.read(path)
+    mine = result_tables.rows(table, run.name)
     known = {} if mine.empty else dict(zip(mine.epoch, mine.checkpoint, strict=True))
     if any(known.get(epoch, new) != new for epoch, new in digests.items()):
         write_csv(path, table[table.run != run.name])

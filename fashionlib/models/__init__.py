@@ -11,15 +11,15 @@ family with fewer, narrower layers, for drawn photos on a CPU; it is named where
 ``predict``     photos -> label maps or probabilities
 """
 
-import fashionlib.engine  # noqa: F401  (first: it keeps the engine quiet)
+import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
 
 # isort: split
 from fashionlib.models.build import build, config, freeze, layers, meta, patch_size, shipped_crop, test_resize
 from fashionlib.models.checkpoint import load, read_meta, save
-from fashionlib.models.closer import views
-from fashionlib.models.forward import PRECISIONS, autocast, fitted_size, logits, precision
+from fashionlib.models.inference import PRECISIONS, autocast, fitted_size, logits, precision
 from fashionlib.models.predict import predict, predict_batch, probabilities, upsampled_argmax
-from fashionlib.models.table import MODELS, PAPER, SCALES, ModelSpec
+from fashionlib.models.two_stage import views
+from fashionlib.models.zoo import MODELS, PAPER, SCALES, ModelSpec
 
 __all__ = [
     "MODELS", "PAPER", "PRECISIONS", "SCALES", "ModelSpec", "autocast", "build", "config", "fitted_size",

@@ -11,11 +11,14 @@ from mmseg.models.backbones.vit import TransformerEncoderLayer
 from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.utils import register_all_modules
 
-from fashionlib import attention, heads, loss, weights
-from fashionlib.classes import CLASSES, check_name
-from fashionlib.files import temporary_folder, writing
-from fashionlib.models import detail  # noqa: F401  (registers DetailViT and DetailHead)
-from fashionlib.models.table import CONFIGS, MINI_CROP, MODELS, SCALES, ModelSpec
+from fashionlib.core.classes import CLASSES, check_name
+from fashionlib.core.files import temporary_folder, writing
+from fashionlib.models import (
+    detail,  # noqa: F401  (registers DetailViT and DetailHead)
+    init_weights,
+)
+from fashionlib.models.fast import attention, heads, loss
+from fashionlib.models.zoo import CONFIGS, MINI_CROP, MODELS, SCALES, ModelSpec
 
 
 def config(
@@ -83,7 +86,7 @@ def build(
     """A model of the table with initial weights, on the CPU, in training mode.
 
     Args:
-        init: ``none``, ``ade20k``, ``dinov2`` or the path of a checkpoint (`fashionlib.weights`).
+        init: ``none``, ``ade20k``, ``dinov2`` or the path of a checkpoint (`fashionlib.models.init_weights`).
         memory: ``lean`` keeps only what enters a transformer layer and computes the rest again in the
             backward pass: a fifth of the memory or less, the same answers, about a third more time.
         sync_bn: keep the configs' SyncBN (several GPUs); otherwise it is plain BatchNorm with the
@@ -108,7 +111,7 @@ def build(
     attention.install(model)
     loss.install(heads.classify_first(model))
     spec = MODELS[name]
-    model.init_report = weights.load_into(model, init, spec=spec, scale=scale, trust=trust_checkpoint)
+    model.init_report = init_weights.load_into(model, init, spec=spec, scale=scale, trust=trust_checkpoint)
     model.meta = meta(name, CLASSES[:num_classes], scale, crop) if num_classes <= len(CLASSES) else {}
     return model
 

@@ -12,12 +12,12 @@ from mmseg.utils import register_all_modules
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from fashionlib import attention, heads
-from fashionlib.files import write_tensors
-from fashionlib.models import card
+from fashionlib.core.files import write_tensors
+from fashionlib.models import metadata
 from fashionlib.models.build import config
-from fashionlib.weights import check_finite
-from fashionlib.weights.packed import unpacked
+from fashionlib.models.fast import attention, heads
+from fashionlib.models.init_weights import check_finite
+from fashionlib.models.int8 import unpacked
 
 
 def save(model: EncoderDecoder, path: str | Path, info: dict) -> Path:
@@ -44,7 +44,7 @@ def read_meta(path: str | Path) -> dict:
         raise ValueError(
             f"{path} can't be read as a checkpoint ({error}); it may be torn: make it again."
         ) from None
-    if wrong := card.wrong(info):
+    if wrong := metadata.wrong(info):
         raise ValueError(f"{path} can't be used: {wrong}. Take a checkpoint as fashionlib wrote it.")
     return info
 

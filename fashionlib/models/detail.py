@@ -5,7 +5,7 @@ the pixels say *where*, as the detail branch of ViTMatte (Yao et al., arXiv 2305
 matting. Ours, not the paper's: the model behind the shipped cut-outs.
 """
 
-import fashionlib.engine  # noqa: F401  (first: it keeps the engine quiet)
+import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
 
 # isort: split
 import torch
@@ -18,7 +18,7 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from fashionlib.loss import cross_entropy_upsampled
+from fashionlib.models.fast.loss import cross_entropy_upsampled
 
 _NORM = dict(type="BN")
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from mmseg.models import EncoderDecoder
 
-from fashionlib.models.closer import View, cells, views
-from fashionlib.models.forward import resized, scores, scores_each
+from fashionlib.models.inference import resized, scores, scores_each
+from fashionlib.models.two_stage import View, cells, views
 
 
 def probabilities(model: EncoderDecoder, image: np.ndarray, ask: str = "auto") -> np.ndarray:

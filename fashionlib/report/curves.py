@@ -6,10 +6,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fashionlib import figures, paths
-from fashionlib.report.record import history
-from fashionlib.report.words import as_trained, circumstances, labels
-from fashionlib.runs import find, read_dataset, read_picked, read_scores
+from fashionlib.core import paths
+from fashionlib.evaluate.runs import find, read_dataset, read_picked, read_scores
+from fashionlib.report import style as figures
+from fashionlib.report.captions import as_trained, circumstances, labels
+from fashionlib.report.run_record import history
 
 PAPER_PICKS = {"setr_mla": 8, "setr_pup": 9}  # the only picked epochs that the paper states
 _SMOOTHED = 20  # a smoothed point is the mean over a 20th of the run

@@ -9,28 +9,30 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
-from fashionlib import figures, paths, prepared
-from fashionlib.classes import CATEGORIES, MAIN, PERSON
-from fashionlib.report.words import class_title
-from fashionlib.runs import read_dataset
+from fashionlib.core import paths
+from fashionlib.core.classes import CATEGORIES, MAIN, PERSON
+from fashionlib.data import prepared
+from fashionlib.evaluate.runs import read_dataset
+from fashionlib.report import style
+from fashionlib.report.captions import class_title
 
 
 def fig_class_frequency(data: str, instances: pd.DataFrame, home: str | Path | None = None) -> Figure:
     """Photos and share of pixels of each main class in the raw data, both on a log scale.
 
-    `instances` is what `fashionlib.raw.read` returns; garment parts are left out.
+    `instances` is what `fashionlib.data.raw.read` returns; garment parts are left out.
     """
     table = _main(instances)
     groups = table.groupby("name")
     photos = groups.ImageId.nunique().sort_values()
     size = table.drop_duplicates("ImageId").eval("Height * Width").sum()
     share = 100 * groups.pixels.sum()[photos.index] / size
-    fig, axes = figures.panels(figures.COLUMN, 0.6 + 0.125 * len(photos), columns=2, sharey=True)
+    fig, axes = style.panels(style.COLUMN, 0.6 + 0.125 * len(photos), columns=2, sharey=True)
     for axis, values, label, i in (
         (axes[0, 0], photos, "photos", 0),
         (axes[0, 1], share, "share of pixels [%]", 1),
     ):
-        axis.barh(photos.index, values, color=figures.COLOURS[i], height=0.7)
+        axis.barh(photos.index, values, color=style.COLOURS[i], height=0.7)
         _log_axis(axis, label)
         axis.set_xlim(values.min() / 2, None)
         axis.grid(axis="x")
@@ -38,8 +40,8 @@ def fig_class_frequency(data: str, instances: pd.DataFrame, home: str | Path | N
         axis.tick_params(axis="y", length=0, labelsize=6)
     parts = len(instances) - len(table)
     shown = f"{instances.ImageId.nunique()} photos, {len(table)} instances of main classes"
-    figures.note(fig, f"{data}: {shown}, before merging; {parts} garment parts left out.")
-    figures.save(fig, "fig_class_frequency", paths.figures_folder(data, home))
+    style.note(fig, f"{data}: {shown}, before merging; {parts} garment parts left out.")
+    style.save(fig, "fig_class_frequency", paths.figures_folder(data, home))
     return fig
 
 
@@ -48,7 +50,7 @@ def fig_mask_areas(data: str, instances: pd.DataFrame, home: str | Path | None =
     table = _main(instances)
     share = (100 * table.pixels / (table.Height * table.Width)).groupby(table.name)
     order = share.median().sort_values().index
-    fig, axes = figures.panels(figures.COLUMN, 0.6 + 0.125 * len(order))
+    fig, axes = style.panels(style.COLUMN, 0.6 + 0.125 * len(order))
     axis, thin = axes[0, 0], dict(linewidth=0.6)
     axis.boxplot(
         [share.get_group(name) for name in order],
@@ -61,15 +63,13 @@ def fig_mask_areas(data: str, instances: pd.DataFrame, home: str | Path | None =
         boxprops=thin | dict(facecolor="#9dc6e0"),
         whiskerprops=thin,
         capprops=thin,
-        medianprops=dict(color=figures.COLOURS[3], linewidth=1.2),
+        medianprops=dict(color=style.COLOURS[3], linewidth=1.2),
     )
     _log_axis(axis, "instance's share of its photo [%]")
     axis.tick_params(axis="y", length=0, labelsize=6)
     axis.grid(axis="x")
-    figures.note(
-        fig, f"{data}: {len(table)} instances of main classes. Box: quartiles; whiskers: 5 and 95 %."
-    )
-    figures.save(fig, "fig_mask_areas", paths.figures_folder(data, home))
+    style.note(fig, f"{data}: {len(table)} instances of main classes. Box: quartiles; whiskers: 5 and 95 %.")
+    style.save(fig, "fig_mask_areas", paths.figures_folder(data, home))
     return fig
 
 
@@ -80,11 +80,11 @@ def fig_label_maps(data: str, photos: int = 4, seed: int = 0, home: str | Path |
     images = [np.asarray(Image.open(folder / "images" / f"{i}.jpg").convert("RGB")) for i in chosen]
     maps = [prepared.label_map(folder, i, len(dataset["classes"])) for i in chosen]
     names = [class_title(name) for name in dataset["classes"]]
-    overlays = [figures.overlay(image, label, names) for image, label in zip(images, maps, strict=True)]
+    overlays = [style.overlay(image, label, names) for image, label in zip(images, maps, strict=True)]
     text = f"{data} · class set {dataset['class_set']} · training photos {', '.join(chosen)}"
-    fig = figures.picture_grid([images, overlays], row_labels=["photo", "label map"], text=text,
-                               patches=figures.legend(maps, names))  # fmt: skip
-    figures.save(fig, "fig_label_maps", paths.pictures_folder(data, home))
+    fig = style.picture_grid([images, overlays], row_labels=["photo", "label map"], text=text,
+                               patches=style.legend(maps, names))  # fmt: skip
+    style.save(fig, "fig_label_maps", paths.pictures_folder(data, home))
     return fig
 
 

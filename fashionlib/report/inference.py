@@ -7,9 +7,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from fashionlib import figures, paths, prepared
-from fashionlib.report.words import as_trained, circumstances, class_title, labels
-from fashionlib.runs import find, read_dataset, read_scores
+from fashionlib.core import paths
+from fashionlib.data import prepared
+from fashionlib.evaluate.runs import find, read_dataset, read_scores
+from fashionlib.report import style
+from fashionlib.report.captions import as_trained, circumstances, class_title, labels
 
 _SIDE = 700  # pixels: more of a photo can't be seen in print
 
@@ -36,18 +38,18 @@ def fig7_inference(
     ]
     by_photo = [list(maps) for maps in zip(truths, *predictions, strict=True)]
     rows = [
-        [_small(picture) for picture in (photo, *(figures.overlay(photo, label, names) for label in maps))]
+        [_small(picture) for picture in (photo, *(style.overlay(photo, label, names) for label in maps))]
         for photo, maps in zip(photos, by_photo, strict=True)
     ]
-    fig = figures.picture_grid(
+    fig = style.picture_grid(
         rows,
         titles=["photo", "ground truth", *(label.replace(" (", "\n(") for label in labels(table).values())],
         row_labels=list(chosen),
-        patches=figures.legend([label for maps in by_photo for label in maps], names),
+        patches=style.legend([label for maps in by_photo for label in maps], names),
         text=f"{circumstances(table)}. Test photos {', '.join(chosen.values())}.",
-        width=figures.COLUMN if len(table) == 1 else figures.PAGE,
+        width=style.COLUMN if len(table) == 1 else style.PAGE,
     )
-    figures.save(fig, name, paths.pictures_folder(data, home))
+    style.save(fig, name, paths.pictures_folder(data, home))
     return fig
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fashionlib import figures, paths
-from fashionlib.classes import BACKGROUND
-from fashionlib.report.words import as_trained, circumstances, class_title, labels
-from fashionlib.runs import read_scores
+from fashionlib.core import paths
+from fashionlib.core.classes import BACKGROUND
+from fashionlib.evaluate.runs import read_scores
+from fashionlib.report import style
+from fashionlib.report.captions import as_trained, circumstances, class_title, labels
 
 _NAMED = 4  # so many of the most frequent classes are named in a panel, and the rarest
 
@@ -26,8 +27,8 @@ def fig_per_class_iou(data: str, runs: list[str] | None = None, home: str | Path
     table = as_trained(rows.drop_duplicates("run"), data, home)
     columns = min(3, len(table))
     lines = -(-len(table) // columns)
-    width = figures.COLUMN if columns == 1 else figures.PAGE
-    fig, axes = figures.panels(width, 2.2 * lines + 0.3, lines, columns, sharex=True, sharey=True)
+    width = style.COLUMN if columns == 1 else style.PAGE
+    fig, axes = style.panels(width, 2.2 * lines + 0.3, lines, columns, sharex=True, sharey=True)
     for axis, (run, name) in zip(axes.flat, labels(table).items(), strict=False):
         mine = rows[(rows.run == run) & (rows.pixels > 0)].sort_values("pixels")
         _scatter(axis, mine)
@@ -39,10 +40,10 @@ def fig_per_class_iou(data: str, runs: list[str] | None = None, home: str | Path
         axis.set_xlabel("share of test pixels [%]")
     for axis in axes[:, 0]:
         axis.set_ylabel("IoU [%]")
-    figures.note(
+    style.note(
         fig, f"{circumstances(table)}. Test split, picked epochs. Lost IoU: 1 - IoU, summed over classes."
     )
-    figures.save(fig, "fig_per_class_iou", paths.figures_folder(data, home))
+    style.save(fig, "fig_per_class_iou", paths.figures_folder(data, home))
     return fig
 
 
@@ -57,7 +58,7 @@ def fig_confusion(data: str, run: str | None = None, home: str | Path | None = N
     matrix = matrix.loc[present, present]
     share = 100 * matrix.div(matrix.sum(axis=1).where(lambda n: n > 0), axis=0)
     names = [class_title(name) for name in matrix]
-    fig, axes = figures.panels(figures.PAGE, 6.2)
+    fig, axes = style.panels(style.PAGE, 6.2)
     axis = axes[0, 0]
     axis.set_facecolor("0.92")  # shows in the rows of classes that no test photo has
     image = axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
@@ -79,15 +80,15 @@ def fig_confusion(data: str, run: str | None = None, home: str | Path | None = N
     axis.spines[:].set_visible(False)
     fig.colorbar(image, ax=axis, shrink=0.6, label="share of the class's true pixels [%]")
     who = f"{labels(table.loc[[run]])[run]} · {circumstances(table.loc[[run]])}"
-    figures.note(fig, f"{who}. Test split, epoch {table.epoch[run]}; numbers from 10 % on.")
-    figures.save(fig, "fig_confusion", paths.figures_folder(data, home))
+    style.note(fig, f"{who}. Test split, epoch {table.epoch[run]}; numbers from 10 % on.")
+    style.save(fig, "fig_confusion", paths.figures_folder(data, home))
     return fig
 
 
 def _scatter(axis, rows: pd.DataFrame) -> None:
     """A dot a class, the rarest and the most frequent named; `rows` by rising pixels."""
     share = (100 * rows.pixels / rows.pixels.sum()).to_numpy()
-    axis.scatter(share, 100 * rows.IoU, s=9, color=figures.COLOURS[0], linewidth=0)
+    axis.scatter(share, 100 * rows.IoU, s=9, color=style.COLOURS[0], linewidth=0)
     axis.set(xscale="log", xlim=(share[0] / 2, 200), ylim=(-3, 125), yticks=range(0, 101, 20))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.grid()

@@ -22,14 +22,16 @@ from mmengine import Config
 from mmengine.dist import is_main_process
 from tqdm import tqdm
 
-from fashionlib import dataset, models, paths
-from fashionlib.files import whole, writing
-from fashionlib.processes import out_of_memory
-from fashionlib.train import folders, job, runner
+from fashionlib import models
+from fashionlib.core import paths
+from fashionlib.core.files import whole, writing
+from fashionlib.core.processes import out_of_memory
+from fashionlib.data import dataset
+from fashionlib.train import config, run_folder, runner
+from fashionlib.train.describe import describe, headline
 from fashionlib.train.estimate import estimate
-from fashionlib.train.folders import RunRefused
 from fashionlib.train.recipe import PRESETS, Recipe
-from fashionlib.train.table import describe, headline
+from fashionlib.train.run_folder import RunRefused
 
 _PROCESS = ("-m", "fashionlib.train")  # what torchrun starts
 _log = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ def train(
     """Train `recipe`, or go on where it stopped, or do nothing if it is finished; returns the run folder.
 
     Args:
-        home: where raw/, data/ and runs/ lie (`fashionlib.paths`).
+        home: where raw/, data/ and runs/ lie (`fashionlib.core.paths`).
         overwrite: begin again in a folder of another recipe, whose files are removed.
         on_iteration: gets every line of ``history.csv`` as a dict, while training.
 
@@ -59,8 +61,8 @@ def train(
         KeyboardInterrupt: stopped; the same call goes on.
     """
     folder, info = _claimed(recipe, home, overwrite)
-    with folders.locked(folder):
-        if folders.is_finished(folder):
+    with run_folder.locked(folder):
+        if run_folder.is_finished(folder):
             _say_finished(recipe, progress)
         else:
             _run(recipe, folder, paths.data_folder(recipe.data, home), info, progress, on_iteration)
@@ -70,7 +72,7 @@ def train(
 def launch(recipe: Recipe, *, home: str | Path | None = None, overwrite: bool = False) -> Path:
     """`train` in ``recipe.gpus`` processes under torchrun (CPU processes where there is no GPU)."""
     folder, _ = _claimed(recipe, home, overwrite)  # refused here, in one sentence, not in each process
-    if folders.is_finished(folder):
+    if run_folder.is_finished(folder):
         _say_finished(recipe)
         return folder
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={recipe.gpus}"]
@@ -100,8 +102,8 @@ def _claimed(recipe: Recipe, home, overwrite: bool) -> tuple[Path, dict]:
     info = dataset.read_info(paths.data_folder(recipe.data, home))
     folder = paths.run_folder(recipe.data, recipe.name, home)
     folder.mkdir(parents=True, exist_ok=True)
-    with folders.locked(folder):
-        folders.claim(folder, recipe, info, overwrite)
+    with run_folder.locked(folder):
+        run_folder.claim(folder, recipe, info, overwrite)
     return folder, info
 
 
@@ -112,7 +114,7 @@ def _run(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress: bo
     except (RuntimeError, MemoryError, OSError) as error:
         _explain_memory(error, recipe)
     if is_main_process():
-        folders.finish(folder, recipe)
+        run_folder.finish(folder, recipe)
 
 
 def _iterate(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress: bool, on_iteration) -> None:
@@ -131,7 +133,7 @@ def _iterate(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress
         models.freeze(model, recipe.freeze)
     if recipe.compile:
         model.backbone.compile()  # in place: the state dict keeps its names
-    steps = job.steps(recipe, recipe.photos or info["counts"]["train"])
+    steps = config.steps(recipe, recipe.photos or info["counts"]["train"])
     with _bar(recipe, steps * recipe.accumulate, progress) as advance, _stop_asked() as stop:
 
         def each(row: dict) -> None:
@@ -142,7 +144,7 @@ def _iterate(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress
         history = runner.HistoryHook(folder / "history.csv", each)
         keeper = runner.StateHook(folder, checkpoint_info(recipe, info, model), recipe.accumulate, stop)
         machine = _machine(
-            recipe, model, folder, job.config(recipe, str(data_root), steps), [history, keeper]
+            recipe, model, folder, config.config(recipe, str(data_root), steps), [history, keeper]
         )
         try:
             machine.train()

@@ -7,8 +7,10 @@ import psutil
 import torch
 from mmengine.runner import Runner
 
-from fashionlib import dataset, models, paths
-from fashionlib.train import job, memory
+from fashionlib import models
+from fashionlib.core import paths
+from fashionlib.data import dataset
+from fashionlib.train import config, memory
 from fashionlib.train.recipe import Recipe
 
 
@@ -31,7 +33,7 @@ def estimate(recipe: Recipe, *, home: str | Path | None = None, iterations: int 
         models.freeze(model, recipe.freeze)
     model.train()
     loader = Runner.build_dataloader(
-        job.loader(recipe, str(data_root)) | dict(num_workers=0, persistent_workers=False)
+        config.loader(recipe, str(data_root)) | dict(num_workers=0, persistent_workers=False)
     )
     batches, seconds, saved = iter(loader), [], 0
     for _ in range(min(iterations, len(loader))):
@@ -42,7 +44,7 @@ def estimate(recipe: Recipe, *, home: str | Path | None = None, iterations: int 
         seconds.append(time.perf_counter() - start)
     typical = sorted(seconds[1:] or seconds)[len(seconds[1:] or seconds) // 2]
     photos = recipe.photos or info["counts"]["train"]
-    total = job.steps(recipe, photos) * recipe.accumulate
+    total = config.steps(recipe, photos) * recipe.accumulate
     weights = sum(p.numel() * p.element_size() for p in model.state_dict().values())
     fixed = memory.fixed_bytes(model, recipe.optimizer)
     free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else psutil.virtual_memory().available

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any
 
-from fashionlib import models, paths
-from fashionlib.classes import check_name
+from fashionlib import models
+from fashionlib.core import paths
+from fashionlib.core.classes import check_name
 from fashionlib.train import allowed
 
 PAPER, CONFIG, OURS, CALLER = "paper", "MMSegmentation config", "ours", "given"

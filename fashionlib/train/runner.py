@@ -20,9 +20,9 @@ from mmengine.registry import LOOPS, OPTIM_WRAPPERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from fashionlib import models
-from fashionlib.files import write_text, writing
-from fashionlib.runs import HISTORY, read_history
-from fashionlib.train import state
+from fashionlib.core.files import write_text, writing
+from fashionlib.evaluate.runs import HISTORY, read_history
+from fashionlib.train import resume as state
 
 
 @LOOPS.register_module()

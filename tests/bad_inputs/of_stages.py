@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fashionlib import plan, prepared, raw, runs, selftrain
-from fashionlib import prepare as preparing
-from fashionlib.classes import CLASS_SETS
+from fashionlib.core.classes import CLASS_SETS
 from fashionlib.cutout import batch, photos
-from fashionlib.evaluate import tables
+from fashionlib.data import prepare as preparing
+from fashionlib.data import prepared, raw
+from fashionlib.evaluate import result_tables, runs
 from fashionlib.evaluate.split import Split
-from fashionlib.train import Recipe, folders, runner, state
+from fashionlib.reproduce import plan
+from fashionlib.train import Recipe, resume, run_folder, runner
+from tools.cutout_model import pseudo_labels
 
 from . import Case, cases, change, encoded, file, huge_jpeg, huge_png, palette_png, picture, without
 from .of_raw import folder as raw_folder
@@ -63,49 +65,85 @@ FEW = {"classes": ["background", "dress"]}
 PREPARED = cases(
     score,
     ("none", without(home, NAMED), r"No .*dataset\.json: prepare the data first"),
-    ("torn", change(home, NAMED, '{"classes": ['),
-     r"dataset\.json is not valid JSON .*: prepare the data again"),
+    (
+        "torn",
+        change(home, NAMED, '{"classes": ['),
+        r"dataset\.json is not valid JSON .*: prepare the data again",
+    ),
     ("list", change(home, NAMED, "[]"), r"dataset\.json holds no JSON object: prepare the data again"),
     ("folder", change(home, NAMED, None), r"dataset\.json is a folder and must be a file"),
     ("latin-1", change(home, NAMED, b"\xe9"), r"dataset\.json is no UTF-8 text \(byte 0\)"),
-    ("no-classes", change(home, NAMED, '{"data": "x", "class_set": "main"}'),
-     r"dataset\.json lacks 'classes'"),
-    ("classes-word", told(classes="dress"),
-     r"dataset\.json has no list as 'classes': prepare the data again"),
+    (
+        "no-classes",
+        change(home, NAMED, '{"data": "x", "class_set": "main"}'),
+        r"dataset\.json lacks 'classes'",
+    ),
+    (
+        "classes-word",
+        told(classes="dress"),
+        r"dataset\.json has no list as 'classes': prepare the data again",
+    ),
     ("foreign-classes", told(**FEW), r"dataset\.json: its classes are not those of a class set 'main'"),
     ("class-set-unknown", told(class_set="mine"), r"dataset\.json: its classes are not .* class set 'mine'"),
     ("no-split", without(home, LIST), r"Unknown split 'val'"),
     ("empty-split", change(home, LIST, "\n"), r"val\.txt is empty: there is nothing to score on"),
-    ("split-climbs-out", change(home, LIST, "a\n../../x\n"),
-     r"val\.txt: .*'\.\./\.\./x' is not a plain file name"),
+    (
+        "split-climbs-out",
+        change(home, LIST, "a\n../../x\n"),
+        r"val\.txt: .*'\.\./\.\./x' is not a plain file name",
+    ),
     ("split-latin-1", change(home, LIST, b"a\n\xe9\n"), r"val\.txt is no UTF-8 text \(byte 2\)"),
     ("photo-missing", without(home, PHOTO), r"images/a\.jpg can't be read .*: prepare the data again"),
     ("photo-text", change(home, PHOTO, "no"), r"images/a\.jpg can't be read"),
     ("label-missing", without(home, LABEL), r"labels/a\.png can't be read .*: prepare the data again"),
-    ("label-empty", labelled(""),
-     r"labels/a\.png can't be decoded \(it is no image\): prepare the data again"),
+    (
+        "label-empty",
+        labelled(""),
+        r"labels/a\.png can't be decoded \(it is no image\): prepare the data again",
+    ),
     ("label-text", labelled("no"), r"labels/a\.png can't be decoded \(it is no image\)"),
     ("label-cut-short", labelled(GOOD[:-30]), r"labels/a\.png can't be decoded \(it is cut short\)"),
-    ("label-checksum", labelled(GOOD[:-17] + b"\0" + GOOD[-16:]),
-     r"a\.png can't be decoded \(the checksum of its "
-     r"part 'IDAT' is wrong\)"),
-    ("label-beyond-palette", labelled(palette_png(np.full((3, 4), 28, np.uint8))),
-     r"labels/a\.png holds the label 28"
-     ", but there are 28 classes: prepare the data again"),
-    ("label-colour", labelled(picture("PNG")),
-     r"labels/a\.png can't be decoded \(it is an image of the kind 'RGB'"),
-    ("label-16-bits", labelled(encoded(Image.fromarray(LABELS.astype(np.uint16)))),
-     r"a\.png can't be decoded \(it is an image of the kind 'I;16'"),
-    ("label-gigapixel", labelled(huge_png()),
-     r"a\.png can't be decoded \(its head promises 60000 x 60000 pixels"),
+    (
+        "label-checksum",
+        labelled(GOOD[:-17] + b"\0" + GOOD[-16:]),
+        r"a\.png can't be decoded \(the checksum of its "
+        r"part 'IDAT' is wrong\)",
+    ),
+    (
+        "label-beyond-palette",
+        labelled(palette_png(np.full((3, 4), 28, np.uint8))),
+        r"labels/a\.png holds the label 28"
+        ", but there are 28 classes: prepare the data again",
+    ),
+    (
+        "label-colour",
+        labelled(picture("PNG")),
+        r"labels/a\.png can't be decoded \(it is an image of the kind 'RGB'",
+    ),
+    (
+        "label-16-bits",
+        labelled(encoded(Image.fromarray(LABELS.astype(np.uint16)))),
+        r"a\.png can't be decoded \(it is an image of the kind 'I;16'",
+    ),
+    (
+        "label-gigapixel",
+        labelled(huge_png()),
+        r"a\.png can't be decoded \(its head promises 60000 x 60000 pixels",
+    ),
     ("label-gigapixel-grey", labelled(huge_png(kind=(8, 0))), r"a\.png can't be decoded \(Image size"),
-    ("label-of-another-size", labelled(palette_png(LABELS.T)),
-     r"labels/a\.png is \(4, 3\), its photo \(3, 4\)"),
+    (
+        "label-of-another-size",
+        labelled(palette_png(LABELS.T)),
+        r"labels/a\.png is \(4, 3\), its photo \(3, 4\)",
+    ),
     prefix="prepared-",
 ) + cases(
     prepare_over,
-    ("torn", both(lambda root: raw_folder()(root / "raw"), file("out/dataset.json", "{")),
-     r"dataset\.json is not valid JSON .*: delete it to prep"),
+    (
+        "torn",
+        both(lambda root: raw_folder()(root / "raw"), file("out/dataset.json", "{")),
+        r"dataset\.json is not valid JSON .*: delete it to prep",
+    ),
     prefix="prepare-over-",
 )
 
@@ -125,19 +163,28 @@ PLANS = cases(
     read_plan,
     ("missing", lambda _: None, r"There is no plan at .*plan\.yaml"),
     ("torn", planned("03_train: [{model"), r"plan\.yaml is not valid YAML: .*line 1"),
-    ("tag", planned("03_train: !!python/object/apply:os.system [id]"),
-     r"plan\.yaml is not valid YAML: could not det"),
+    (
+        "tag",
+        planned("03_train: !!python/object/apply:os.system [id]"),
+        r"plan\.yaml is not valid YAML: could not det",
+    ),
     ("latin-1", planned(b"# \xe9"), r"plan\.yaml is no UTF-8 text \(byte 2\)"),
     ("deep", planned("[" * 100_000), r"plan\.yaml is not valid YAML: maximum recursion"),
     ("no-date", planned("03_train: [{model: 2026-99-99}]"), r"plan\.yaml is not valid YAML: month must be"),
     ("list", planned("- 03_train"), MAPS),
     ("runs-mapping", planned("03_train: {model: unet}"), MAPS),
     ("runs-words", planned("03_train: [unet]"), MAPS),
-    ("notebook", planned("03_trian: {model: unet}\n03_train: [{model: unet}]"),
-     "Unknown notebook '03_trian'. Did you"),
+    (
+        "notebook",
+        planned("03_trian: {model: unet}\n03_train: [{model: unet}]"),
+        "Unknown notebook '03_trian'. Did you",
+    ),
     ("number", planned("3: {model: unet}\n03_train: [{model: unet}]"), "Unknown notebook 3"),
-    ("parameter", planned("03_train: [{modle: unet}]"),
-     "Unknown parameter of 03_train 'modle'. Did you mean 'model'"),
+    (
+        "parameter",
+        planned("03_train: [{modle: unet}]"),
+        "Unknown parameter of 03_train 'modle'. Did you mean 'model'",
+    ),
     ("parameter-list", planned("03_train: [{[1]: unet}]"), r"plan\.yaml is not valid YAML: .*unhashable key"),
     prefix="plan-",
 )
@@ -177,16 +224,16 @@ def read_picked(source: Path, out: Path) -> None:
 
 
 def read_tests(source: Path, out: Path) -> None:
-    tables.read(source / RESULTS / "test.csv")
+    result_tables.read(source / RESULTS / "test.csv")
 
 
 def claim(source: Path, out: Path) -> None:
     recipe = Recipe.from_preset("quick", model="segmenter_vit_t", data="x", scale="mini")
-    folders.claim(source / FOLDER, recipe, INFO, overwrite=False)
+    run_folder.claim(source / FOLDER, recipe, INFO, overwrite=False)
 
 
 def go_on(source: Path, out: Path) -> None:
-    state.newest(source / FOLDER)
+    resume.newest(source / FOLDER)
 
 
 def card(content):
@@ -206,8 +253,11 @@ CARDS = (("cut-short", card('{"recipe": {'), r"recipe\.json is not valid JSON"),
          ("empty-object", card("{}"), r"recipe\.json lacks 'recipe': "),
          ("list", card("[]"), r"recipe\.json holds no JSON object: "))  # fmt: skip
 HISTORIES = (
-    ("words", told_history(",".join(runs.HISTORY) + "\n1,one,2,2,50,0.1,1,900\n"),
-     r"history\.csv, row 2: iter is 'one', which is no number; remove it"),
+    (
+        "words",
+        told_history(",".join(runs.HISTORY) + "\n1,one,2,2,50,0.1,1,900\n"),
+        r"history\.csv, row 2: iter is 'one', which is no number; remove it",
+    ),
     ("bytes", told_history(b"\xff\xfe\0\1"), r"history\.csv can't be read as CSV: .*; remove it"),
     ("other-columns", told_history("a,b\n1,2\n"), r"history\.csv has no column 'epoch'.*; remove it"),
 )
@@ -230,10 +280,10 @@ RUNS = (
             prefix="scores-")
     + cases(
         go_on,
-        ("words", change(a_run, f"{FOLDER}/{state.DIGESTS}", "abc"),
+        ("words", change(a_run, f"{FOLDER}/{resume.DIGESTS}", "abc"),
          r"state\.sha256 holds no checksums of states: remove last\.pth"),
-        ("empty", change(a_run, f"{FOLDER}/{state.DIGESTS}", ""), r"state\.sha256 holds no checksums"),
-        ("bytes", change(a_run, f"{FOLDER}/{state.DIGESTS}", b"\xff"), r"state\.sha256 holds no checksums"),
+        ("empty", change(a_run, f"{FOLDER}/{resume.DIGESTS}", ""), r"state\.sha256 holds no checksums"),
+        ("bytes", change(a_run, f"{FOLDER}/{resume.DIGESTS}", b"\xff"), r"state\.sha256 holds no checksums"),
         prefix="state-",
     )
 )  # fmt: skip
@@ -263,13 +313,22 @@ PHOTO_FILES = (
     ("text", file("a.jpg", "no photo"), r"a\.jpg is not an image that Pillow can read"),
     ("folder", file("a.jpg/b", ""), r"a\.jpg can't be read: .*directory"),
     ("cut-short", file("a.jpg", picture(size=(64, 64))[:1500]), r"a\.jpg can't be read: .*truncated"),
-    ("gigapixel-jpeg", file("a.jpg", huge_jpeg()),
-     r"a\.jpg has 65500 x 65500 pixels, more than 50 megapixels"),
-    ("gigapixel-png", file("a.jpg", huge_png()),
-     r"a\.jpg has 60000 x 60000 pixels, .* shrink it, or raise --max-p"),
+    (
+        "gigapixel-jpeg",
+        file("a.jpg", huge_jpeg()),
+        r"a\.jpg has 65500 x 65500 pixels, more than 50 megapixels",
+    ),
+    (
+        "gigapixel-png",
+        file("a.jpg", huge_png()),
+        r"a\.jpg has 60000 x 60000 pixels, .* shrink it, or raise --max-p",
+    ),
     ("damaged-png", file("a.jpg", GOOD[:-17] + b"\0" + GOOD[-16:]), r"a\.jpg can't be read: "),
-    ("fractions", file("a.jpg", picture("TIFF", mode="F")),
-     r"a\.jpg can't be read: its pixels are fractions"),
+    (
+        "fractions",
+        file("a.jpg", picture("TIFF", mode="F")),
+        r"a\.jpg can't be read: its pixels are fractions",
+    ),
 )
 CUTOUTS = (
     cases(read_photo, *PHOTO_FILES, prefix="cutout-")
@@ -278,15 +337,21 @@ CUTOUTS = (
         cut_out,
         ("input-missing", lambda _: None, r"a\.jpg does not exist"),
         ("no-photos", file("a.jpg/notes.txt", ""), r"a\.jpg holds no photo \(\.avif, "),
-        ("model-missing", file("a.jpg", picture()),
-         r"There is no model at .*model\.safetensors: give the checkpoint"),
+        (
+            "model-missing",
+            file("a.jpg", picture()),
+            r"There is no model at .*model\.safetensors: give the checkpoint",
+        ),
         prefix="cutout-",
     )
     + cases(
         cut_out_by,
         ("missing", file("photos/a.jpg", picture()), r"The mask .*masks does not exist"),
-        ("of-no-photo", both(file("photos/a.jpg", picture()), file("masks/b.png", GOOD)),
-         "holds no mask of any of"),
+        (
+            "of-no-photo",
+            both(file("photos/a.jpg", picture()), file("masks/b.png", GOOD)),
+            "holds no mask of any of",
+        ),
         prefix="mask-",
     )
 )
@@ -295,7 +360,7 @@ CUTOUTS = (
 
 
 def read_tags(source: Path, out: Path) -> None:
-    selftrain._tags(source, ())
+    pseudo_labels._tags(source, ())
 
 
 def tags(text):
@@ -307,12 +372,21 @@ TAGS = cases(
     ("missing", lambda _: None, r"tags\.csv does not exist: without it .*; convert again"),
     ("empty", tags(""), r"tags\.csv can't be read as CSV"),
     ("no-column", tags("ImageId,Class\na,1\n"), r"tags\.csv has no column 'ClassId'"),
-    ("climbs-out", tags("ImageId,ClassId\na,1\n../b,1\n"),
-     r"tags\.csv, row 3: '\.\./b' with the class '1' is not"),
-    ("class-word", tags("ImageId,ClassId\na,dress\n"),
-     r"tags\.csv, row 2: 'a' with the class 'dress' is not a ph"),
-    ("class-48", tags("ImageId,ClassId\na,48\n"),
-     r"tags\.csv, row 2: 'a' with the class '48' .*0-47: repair the row"),
+    (
+        "climbs-out",
+        tags("ImageId,ClassId\na,1\n../b,1\n"),
+        r"tags\.csv, row 3: '\.\./b' with the class '1' is not",
+    ),
+    (
+        "class-word",
+        tags("ImageId,ClassId\na,dress\n"),
+        r"tags\.csv, row 2: 'a' with the class 'dress' is not a ph",
+    ),
+    (
+        "class-48",
+        tags("ImageId,ClassId\na,48\n"),
+        r"tags\.csv, row 2: 'a' with the class '48' .*0-47: repair the row",
+    ),
     prefix="tags-",
 )
 STAGES: list[Case] = PREPARED + PLANS + RUNS + CUTOUTS + TAGS

@@ -1,7 +1,7 @@
 """`make bench`: every section in a process of its own, then results/benchmarks.md.
 
-    python -m tests.benchmarks                     all sections
-    python -m tests.benchmarks labels evaluation   these; the others keep what they last measured
+python -m tests.benchmarks                     all sections
+python -m tests.benchmarks labels evaluation   these; the others keep what they last measured
 """
 
 import importlib
@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from fashionlib.files import write_text
-from fashionlib.paths import PROJECT
+from fashionlib.core.files import write_text
+from fashionlib.core.paths import PROJECT
 from tests.benchmarks.frame import Line
 
 SECTIONS = ("attention", "memory", "labels", "loader", "evaluation", "inference")

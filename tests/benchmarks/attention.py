@@ -24,7 +24,8 @@ from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.structures import SegDataSample
 from torch._inductor.utils import fresh_cache
 
-from fashionlib import attention, models
+from fashionlib import models
+from fashionlib.models.fast import attention
 from fashionlib.train.memory import SavedTensors
 from tests.benchmarks.frame import Line, faster, leaner, race, seconds
 

@@ -1,4 +1,4 @@
-"""On the validation split of 120 photos drawn by `fashionlib.sources.sample`. Counting: pairs of 512 x 512
+"""On the validation split of 120 photos drawn by `tools.draw_sample`. Counting: pairs of 512 x 512
 pixels and 28 classes, the prediction being the label map moved by some pixels and its borders smoothed, as
 arrays for us and as tensors for MMSegmentation, each as its pipeline hands them over. Validation: models with
 random weights, in the machine's default precision, photos decoded before; in fp32 the confusion matrices of
@@ -18,14 +18,14 @@ import torch
 from mmseg.evaluation.metrics.iou_metric import IoUMetric
 from PIL import Image
 
-from fashionlib import metrics, models
-from fashionlib.classes import CLASSES, IGNORE
-from fashionlib.evaluate import score
+from fashionlib import models
+from fashionlib.core.classes import CLASSES, IGNORE
+from fashionlib.data.prepare import prepare
+from fashionlib.evaluate import metrics, score
+from fashionlib.evaluate.result_tables import progress_bar
 from fashionlib.evaluate.split import Photos, Split
-from fashionlib.evaluate.tables import progress_bar
-from fashionlib.prepare import prepare
-from fashionlib.sources.sample import make
 from tests.benchmarks.frame import Line, faster
+from tools.draw_sample import make
 
 TITLE = "Evaluation"
 PHOTOS, SIDE = 120, 512
@@ -142,7 +142,7 @@ def _validation(home: Path, split: Split, name: str, scale: str, sizes: str) -> 
         a, b = together(), one_by_one()
         return abs(a - b).sum() / 2 / a.sum()
 
-    with patch.object(import_module("fashionlib.models.forward"), "precision", lambda *_: "fp32"):
+    with patch.object(import_module("fashionlib.models.inference"), "precision", lambda *_: "fp32"):
         assert moved() <= 1e-5
     note = f"in {models.precision()} {moved():.2%} of the pixels change places in the confusion matrix"
     if scale == "full":

@@ -25,7 +25,8 @@ from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.registry import TRANSFORMS
 
-from fashionlib import export, models, paths
+from fashionlib import export, models
+from fashionlib.core import paths
 from tests.benchmarks.frame import Line, seconds
 from tests.conftest import CCP
 

@@ -1,4 +1,4 @@
-"""Five photos of 3000 x 2000 pixels, drawn by `fashionlib.sources.sample` with 10 to 17 overlapping
+"""Five photos of 3000 x 2000 pixels, drawn by `tools.draw_sample` with 10 to 17 overlapping
 instances each, in run-length codes. Every way paints larger instances first and shows row
 floor((i + 0.5) * H / h) of the full map, which is Pillow's NEAREST; the label maps are equal, pixel by pixel.
 One thread each. Preparing is measured on the same photos as JPEGs of quality 92.
@@ -18,11 +18,11 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 
-from fashionlib import labels, rle
-from fashionlib.labels import Photo
-from fashionlib.sources.sample.plan import plan
-from fashionlib.sources.sample.scenes import draw
+from fashionlib.data import label_maps, rle
+from fashionlib.data.label_maps import Photo
 from tests.benchmarks.frame import Line, faster, seconds
+from tools.draw_sample.plan import plan
+from tools.draw_sample.scenes import draw
 
 TITLE = "Label maps"
 HEIGHT, WIDTH = 3000, 2000
@@ -153,10 +153,12 @@ def _preparing(folder: Path, pictures, photos) -> Iterator[Line]:
     def prepare(max_side: int | None = MAX_SIDE) -> None:
         for path in (*folder.glob("images/*"), *folder.glob("labels/*")):
             path.unlink()
-        assert not any(labels.write(photo, folder, folder, max_side, "area").problem for photo in photos)
+        assert not any(label_maps.write(photo, folder, folder, max_side, "area").problem for photo in photos)
 
     def decode_whole() -> None:
-        with patch.object(labels, "shrink", lambda image, size: image.convert("RGB").resize(size, _LANCZOS)):
+        with patch.object(
+            label_maps, "shrink", lambda image, size: image.convert("RGB").resize(size, _LANCZOS)
+        ):
             prepare()
 
     def written(work) -> list[np.ndarray]:

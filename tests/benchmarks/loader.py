@@ -17,13 +17,14 @@ import torch
 from mmseg.utils import register_all_modules
 from PIL import Image
 
-from fashionlib import png, prepare, raw, rle, train
-from fashionlib.dataset import FashionDataset
-from fashionlib.paths import PROJECT
-from fashionlib.sources import ccp
-from fashionlib.sources.sample.plan import plan
-from fashionlib.sources.sample.scenes import draw
+from fashionlib import train
+from fashionlib.core.paths import PROJECT
+from fashionlib.data import png, prepare, raw, rle
+from fashionlib.data.dataset import FashionDataset
+from fashionlib.data.sources import ccp
 from tests.benchmarks.frame import Line, faster, race, seconds
+from tools.draw_sample.plan import plan
+from tools.draw_sample.scenes import draw
 
 TITLE = "Loader"
 CCP = PROJECT.parent / "shared" / "data" / "clothing-co-parsing"

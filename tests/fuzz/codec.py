@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from fashionlib import rle
+from fashionlib.data import rle
 
 
 def one(content: bytes) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fashionlib import raw, rle
+from fashionlib.data import raw, rle
 
 _scratch = tempfile.TemporaryDirectory()  # removed when the process ends
 _FOLDER = Path(_scratch.name)

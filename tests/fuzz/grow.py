@@ -5,7 +5,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from fashionlib.paths import PROJECT
+from fashionlib.core.paths import PROJECT
 
 from . import CORPUS, corpus
 

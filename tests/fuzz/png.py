@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from fashionlib import png
+from fashionlib.data import png
 
 
 def one(content: bytes) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fashionlib import classes, raw, rle
-from fashionlib.sources import fashionpedia
+from fashionlib.core import classes
+from fashionlib.data import raw, rle
+from fashionlib.data.sources import fashionpedia
 
 _scratch = tempfile.TemporaryDirectory()
 _FILE = Path(_scratch.name) / fashionpedia.TRAIN

@@ -1,8 +1,8 @@
 """`make soak`: every section in a process of its own, then results/soak.md.
 
-    python -m tests.soak              all sections
-    python -m tests.soak kills load   these; the others keep what they last found
-    python -m tests.soak --small      at the size of `make test`, into build/soak/small.md
+python -m tests.soak              all sections
+python -m tests.soak kills load   these; the others keep what they last found
+python -m tests.soak --small      at the size of `make test`, into build/soak/small.md
 """
 
 import importlib
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import click
 
-from fashionlib.files import write_text
-from fashionlib.paths import PROJECT
+from fashionlib.core.files import write_text
+from fashionlib.core.paths import PROJECT
 from tests.benchmarks.__main__ import _commit, machine
 from tests.soak import Line
 

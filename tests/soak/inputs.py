@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fashionlib import prepare, raw, rle
-from fashionlib.classes import CLASS_SETS
+from fashionlib.core.classes import CLASS_SETS
+from fashionlib.data import prepare, raw, rle
 
 DATA = "tiny"
 

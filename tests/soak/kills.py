@@ -35,7 +35,7 @@ from .stages import Stage
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 # imported once, by the process that all others are forked from
 _ENGINE = ["fashionlib.cli", "fashionlib.train", "fashionlib.evaluate.score", "fashionlib.models"]
-_ENGINE += ["fashionlib.cutout.batch", "fashionlib.sources.download", "fashionlib.prepare"]
+_ENGINE += ["fashionlib.cutout.batch", "fashionlib.data.sources.download", "fashionlib.data.prepare"]
 
 
 @dataclass

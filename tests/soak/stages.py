@@ -118,7 +118,7 @@ def cutouts(root: Path, workspace: Path) -> None:
 
 
 def download(root: Path, workspace: Path) -> None:
-    from fashionlib.sources import download
+    from fashionlib.data.sources import download
 
     os.environ |= {"FASHION_HOME": str(workspace), "NO_PROXY": "127.0.0.1"}
     url = (root / "server.txt").read_text()

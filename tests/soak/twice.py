@@ -44,7 +44,7 @@ def twice(work: Callable[[Path, Path], None], root: Path, folder: Path) -> tuple
 def few(root: Path, home: Path) -> None:
     """What the notebooks 03 to 05 do, with two models of an epoch on the inputs of `stages`.
 
-    Four figures stand for all: every one is saved by `fashionlib.figures.save`.
+    Four figures stand for all: every one is saved by `fashionlib.report.style.save`.
     """
     from fashionlib import evaluate, report
     from fashionlib.train import Recipe, train

@@ -1,0 +1,9 @@
+"""The ground that every stage stands on; it knows no stage.
+
+classes        the classes, their groups and colours
+paths          where raw/, data/, runs/, results/ and figures/ lie
+files          atomic writes, folder locks, claimed outputs
+checked_files  readers of text, JSON and CSV that others wrote
+processes      pools of worker processes
+engine         MMSegmentation, imported once and quietly
+"""

@@ -1,0 +1,108 @@
+"""Files that others wrote: read whole, or refused in one sentence that names the file."""
+
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+# What decoders raise on damaged files; Pillow's bomb is no kind of any other. No MemoryError: that is ours.
+DAMAGED = (
+    *(OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, TypeError, AttributeError),
+    *(NotImplementedError, struct.error, zlib.error, Image.DecompressionBombError),
+)
+
+
+def shown(text: str) -> str:
+    """`text` in quotes, on one line and short enough for a sentence, whatever is in it."""
+    if len(text) <= 40 and len(repr(text)) <= 42:
+        return repr(text)
+    kept = text[:37]
+    while len(repr(kept)) > 39:  # control characters take up to ten
+        kept = kept[:-1]
+    return repr(kept + "...")
+
+
+def reason(error: Exception) -> str:
+    """What a decoder says, on one line."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def check_file(path: str | Path, refuse: type[ValueError] = ValueError) -> Path:
+    """`path`, unless it is something else than a file: reading from a pipe could wait for ever."""
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        what = "folder" if path.is_dir() else "pipe, a socket or a device"
+        raise refuse(f"{path} is a {what} and must be a file.")
+    return path
+
+
+def text(path: str | Path, refuse: type[ValueError] = ValueError) -> str:
+    """The UTF-8 text of a file, with or without a byte-order mark.
+
+    Raises `refuse` for what is no text, FileNotFoundError.
+    """
+    path = check_file(path, refuse)
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise refuse(f"{path} is no UTF-8 text (byte {error.start}): save or fetch it again.") from None
+
+
+def json_object(
+    path: str | Path,
+    needed: dict[str, type],
+    advice: str,
+    refuse: type[ValueError] = ValueError,
+) -> dict:
+    """The object in a JSON file, which has the keys `needed`, with values of those types.
+
+    Raises `refuse` with a sentence that ends in `advice`, FileNotFoundError.
+    """
+    content = text(path, refuse)
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise refuse(f"{path} is not valid JSON ({reason(error)}): {advice}.") from None
+    if not isinstance(found, dict):
+        raise refuse(f"{path} holds no JSON object: {advice}.")
+    for name, kind in needed.items():
+        if not isinstance(found.get(name), kind):
+            what = "lacks" if name not in found else f"has no {kind.__name__} as"
+            raise refuse(f"{path} {what} {name!r}: {advice}.")
+    return found
+
+
+def lines(path: str | Path, refuse: type[ValueError] = ValueError) -> list[str]:
+    """The lines of a text file that are not empty, such as the ids of a split."""
+    return [line for line in text(path, refuse).splitlines() if line]
+
+
+def table(
+    path: str | Path, columns: tuple[str, ...], refuse: type[ValueError] = ValueError, **options
+) -> pd.DataFrame:
+    """A CSV file as strings, blank lines and all; `columns` must be among its own, each once.
+
+    As strings: ids such as "0012" and "NA" stay what they are, and bad numbers can be named. `options` are
+    `pandas.read_csv`'s. Raises `refuse`, FileNotFoundError.
+    """
+    path = check_file(path, refuse)
+    try:
+        found = pd.read_csv(
+            path, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig", **options
+        )
+    except ValueError as error:  # pandas' own errors, and those of UTF-8, are of this kind
+        raise refuse(f"{path} can't be read as CSV: {reason(error)}.") from None
+    if not isinstance(found.index, pd.RangeIndex):  # pandas takes the first fields for an index then
+        raise refuse(f"{path} can't be read as CSV: its rows have more fields than its header names.")
+    names = ", ".join(map(shown, list(found.columns)[:10])) + (", …" if len(found.columns) > 10 else "")
+    if missing := [name for name in columns if name not in found]:
+        raise refuse(
+            f"{path} has no column {', '.join(map(repr, missing))}: "
+            f"its first row must name {', '.join(columns)}, and names {names}."
+        )
+    if twice := [name for name in columns if f"{name}.1" in found]:  # pandas' name for the second
+        raise refuse(f"{path} has the column {twice[0]!r} twice: which one counts? Remove the other.")
+    return found

@@ -1,0 +1,84 @@
+"""Where things lie.
+
+Two roots. The *project* (this repository: notebooks, committed results and figures) is found from
+the package, never from the current folder. The *home* (raw/, data/ and runs/, all git-ignored) is
+the project too unless the environment variable ``FASHION_HOME`` or a `home` argument moves it, for
+instance to a cluster's disk.
+"""
+
+import os
+import re
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+ASSETS = PROJECT / "fashionlib" / "assets"
+NOTEBOOKS = PROJECT / "notebooks"
+
+
+def home(home: str | Path | None = None) -> Path:
+    """The folder that holds raw/, data/ and runs/: `home`, else ``$FASHION_HOME``, else the project."""
+    return Path(home or os.environ.get("FASHION_HOME") or PROJECT).expanduser().resolve()
+
+
+def raw_folder(data: str, home_: str | Path | None = None) -> Path:
+    """``raw/<data>``: what a source wrote, never changed afterwards."""
+    return home(home_) / "raw" / _name(data)
+
+
+def data_folder(data: str, home_: str | Path | None = None) -> Path:
+    """``data/<data>``: photos, label maps and splits as MMSegmentation expects them."""
+    return home(home_) / "data" / _name(data)
+
+
+def runs_folder(data: str, home_: str | Path | None = None) -> Path:
+    """``runs/<data>``: the run folders of a data set, and what the stages derive from them."""
+    return home(home_) / "runs" / _name(data)
+
+
+def run_folder(data: str, run: str, home_: str | Path | None = None) -> Path:
+    """``runs/<data>/<run>``: one training run (see `run_name`)."""
+    return runs_folder(data, home_) / _name(run)
+
+
+def run_name(model: str, scale: str, init: str, variant: str = "") -> str:
+    """``<model>-<scale>-<init>[-<variant>]``: the key of a run in runs/, history/ and every table.
+
+    `init` may be a path to a checkpoint; its stem then stands in the name.
+    """
+    init = Path(init).stem if any(c in init for c in "/\\.") else init
+    return _name("-".join(part for part in (model, scale, init, variant) if part))
+
+
+def results_folder(data: str, home_: str | Path | None = None) -> Path:
+    """``runs/<data>/results``: the small text files of this machine's runs; `publish` copies them."""
+    return runs_folder(data, home_) / "results"
+
+
+def figures_folder(data: str, home_: str | Path | None = None) -> Path:
+    """``runs/<data>/figures``: curves without photos of this machine's runs; `publish` copies them."""
+    return runs_folder(data, home_) / "figures"
+
+
+def pictures_folder(data: str, home_: str | Path | None = None) -> Path:
+    """``runs/<data>/pictures``: whatever shows a photo; committed only for the drawn sample."""
+    return runs_folder(data, home_) / "pictures"
+
+
+def published_results(data: str) -> Path:
+    """``results/<data>`` of the repository: committed."""
+    return PROJECT / "results" / _name(data)
+
+
+def published_figures(data: str) -> Path:
+    """``figures/<data>`` of the repository: committed."""
+    return PROJECT / "figures" / _name(data)
+
+
+def _name(name: str) -> str:
+    """`name` if it is a plain folder name, else a ValueError: names come from the command line."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name or ""):
+        raise ValueError(
+            f"{name!r} can't name a folder: use letters, digits, '_', '-', '+' and '.', "
+            "beginning with a letter or digit."
+        )
+    return name

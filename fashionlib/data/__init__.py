@@ -1,0 +1,13 @@
+"""From anybody's photos and masks to label maps, splits and training crops, in the order in which the data meet them.
+
+sources/      other data sets -> ``raw/<data>`` in the layout of Kaggle's iMaterialist (Fashion) 2020
+raw           read and check ``raw/<data>``
+rle           run-length code <-> mask, and codes -> label map
+audit         one page about a raw folder
+splits        photos -> train, val and test
+label_maps    one photo and its label map, written; png, read
+prepare       raw -> ``data/<data>``
+prepared      read and check ``data/<data>``
+dataset       ``data/<data>`` as an MMSegmentation data set
+transforms    resize, crop, flip and colour of a training photo
+"""

@@ -1,0 +1,167 @@
+"""The prepared data as an MMSegmentation data set.
+
+Usable from any stock config::
+
+    custom_imports = dict(imports=["fashionlib.data.dataset"])
+    dataset = dict(type="FashionDataset", data_root="data/ccp", split="train", pipeline=...)
+"""
+
+import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
+
+# isort: split
+import random
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import get_dist_info
+from mmengine.registry import DATA_SAMPLERS
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+from torch.utils.data import Sampler
+
+from fashionlib.core import classes
+from fashionlib.data import png, prepared
+
+
+def read_info(data_root: str | Path) -> dict:
+    """``dataset.json`` of a prepared folder, checked; FileNotFoundError says which command makes it."""
+    if not (Path(data_root) / prepared.INFO).exists():
+        name = Path(data_root).name
+        raise FileNotFoundError(
+            f"No prepared data at {data_root}: run `fashionlib prepare raw/{name} data/{name}` first"
+            + (" (`fashionlib sample raw/sample` draws the sample)." if name == "sample" else ".")
+        )
+    return prepared.info(data_root)
+
+
+@DATASETS.register_module()
+class FashionDataset(BaseSegDataset):
+    """One split of a prepared folder; class names and palette come from its ``dataset.json``.
+
+    Args:
+        data_root: a folder that `fashionlib.data.prepare` wrote.
+        split: ``train``, ``val``, ``test`` or ``official_val``.
+        photos: keep this many photos, drawn by `seed` (None: all of them).
+        seed: makes augmentation a pure function of (seed, epoch, photo): item
+            ``epoch * len(self) + i`` is photo ``i`` as that epoch sees it, whatever worker,
+            process or resumed run asks for it. None leaves NumPy's generator alone.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = "train",
+        photos: int | None = None,
+        seed: int | None = None,
+        **kwargs,
+    ) -> None:
+        names = read_info(data_root)["classes"]
+        self.seed = seed
+        kwargs.setdefault(
+            "metainfo", dict(classes=names, palette=[list(c) for c in classes.FULL_PALETTE[: len(names)]])
+        )
+        super().__init__(
+            data_root=str(data_root),
+            ann_file=f"splits/{split}.txt",
+            data_prefix=dict(img_path="images", seg_map_path="labels"),
+            indices=_subset(Path(data_root), split, photos, seed),
+            **kwargs,
+        )
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))  # one epoch: an index beyond it means the next
+
+    def __getitem__(self, index: int) -> dict:
+        epoch, i = divmod(index, len(self))
+        if self.seed is not None and not self.test_mode:
+            # mmcv and mmseg transforms draw from these two global generators
+            state = np.random.SeedSequence([self.seed, epoch, i]).generate_state(2)
+            np.random.seed(state[0])
+            random.seed(int(state[1]))
+        return super().__getitem__(i)
+
+    def get_data_info(self, i: int) -> dict:
+        return super().get_data_info(i) | {"classes": len(self.metainfo["classes"])}  # LoadWindow checks
+
+    def classes_shown(self) -> np.ndarray:
+        """bool (photos, classes): which classes the label map of each photo holds; reads them all."""
+        shown = np.zeros((len(self), 256), bool)
+        for i in range(len(self)):
+            path = Path(self.get_data_info(i)["seg_map_path"])
+            labels = png.read(path.read_bytes(), path)
+            shown[i] = np.bincount(labels.ravel(), minlength=256) > 0
+        return shown[:, : len(self.metainfo["classes"])]
+
+
+def _subset(data_root: Path, split: str, photos: int | None, seed: int | None) -> list[int] | None:
+    ids = prepared.ids(data_root, split)  # which checks them too
+    prepared.check_files(data_root, ids)
+    n = len(ids)
+    if photos is None:
+        return None
+    if not 0 < photos <= n:
+        raise ValueError(
+            f"photos={photos}: {data_root}/splits/{split}.txt lists {n} photos; ask for 1 to {n}, "
+            "or None for all."
+        )
+    return sorted(np.random.default_rng(seed).permutation(n)[:photos].tolist())
+
+
+@DATA_SAMPLERS.register_module()
+class EpochSampler(Sampler):
+    """A new shuffle every epoch, a pure function of (seed, epoch), shared by all processes.
+
+    Global batch k of an epoch is the same photos however many processes share it: process r takes
+    its r-th slice. The last batch is filled up from the front of the shuffle, so that all batches
+    are equally large and their number is a multiple of `accumulate`. `skip` (in photos of this
+    process) starts an epoch where a stopped run left it.
+
+    `balance` shows photos of rare classes more often, by LVIS's repeat factors (Gupta et al. 2019): the
+    threshold t, a share of the photos, of `repeat_factors`. An epoch keeps its length: a photo stands
+    in the shuffle floor(r) times, or once more with probability r - floor(r), and what goes beyond the
+    epoch's length is not shown. None shows every photo once.
+    """
+
+    def __init__(
+        self, dataset, batch_size: int, seed: int = 0, accumulate: int = 1, balance: float | None = None
+    ) -> None:
+        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
+        self.rank, self.world = get_dist_info()
+        self.batches = accumulate * -(-len(dataset) // (batch_size * self.world * accumulate))
+        self.factors = None if balance is None else repeat_factors(dataset.classes_shown(), balance)
+        self.epoch = self.skip = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self):
+        n = len(self.dataset)
+        rng = np.random.default_rng([self.seed, self.epoch])
+        if self.factors is None:
+            order = rng.permutation(n)
+        else:
+            order = rng.permutation(np.repeat(np.arange(n), (self.factors + rng.random(n)).astype(int)))
+        order = np.resize(order, self.batches * self.world * self.batch_size)
+        mine = order.reshape(self.batches, self.world, self.batch_size)[:, self.rank].ravel()
+        return iter((self.epoch * n + mine[self.skip :]).tolist())
+
+    def __len__(self) -> int:
+        return self.batches * self.batch_size
+
+
+def repeat_factors(shown: np.ndarray, threshold: float) -> np.ndarray:
+    """How often to show each photo: the largest of max(1, sqrt(threshold / f)) over its classes.
+
+    f is a class's share of the photos, so a class in `threshold` of them or more asks for no repeats.
+
+    Args:
+        shown: bool (photos, classes).
+        threshold: above 0, at most 1.
+
+    Returns:
+        float64 (photos,), at least 1.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"balance={threshold!r}: a share of the photos, above 0 and at most 1, or None.")
+    wanted = np.sqrt(threshold / shown.mean(0).clip(min=1 / len(shown)))
+    return np.where(shown, wanted, 1).max(1).clip(min=1)

@@ -1,0 +1,223 @@
+"""The one reader of raw data: the layout of Kaggle's iMaterialist (Fashion) 2020.
+
+    raw/<data>/train.csv                 one row an instance; its columns are COLUMNS
+    raw/<data>/label_descriptions.json   info, categories (id, name, supercategory, level), attributes
+    raw/<data>/train/<ImageId>.jpg       annotated photos
+    raw/<data>/test/<ImageId>.jpg        photos outside the data set
+    raw/<data>/tags.csv                  ImageId,ClassId: what is in photos of test/, but not where (optional)
+    raw/<data>/official_val.txt          ids of annotated photos that make a split of their own (optional)
+    raw/<data>/train_only.txt            ids of photos that may not be scored on: composites, labels that a
+                                         model made (optional)
+
+`read` stops at the first bad thing; `check` collects bad rows and photos, for `prepare` to leave them out.
+2019's files are read too: there ImageId ends in ``.jpg``, ClassId is ``6_1_20`` (class, then attributes) and
+AttributesIds does not exist.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from fashionlib.core import checked_files, classes
+from fashionlib.core.files import whole
+from fashionlib.data import rle
+
+COLUMNS = ("ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds")
+CSV, DESCRIPTIONS = "train.csv", "label_descriptions.json"
+TAGS, OFFICIAL_VAL, TRAIN_ONLY = "tags.csv", "official_val.txt", "train_only.txt"
+
+
+class RawError(ValueError):
+    """Raw data that can't be used; the message is one sentence that names file, row or value."""
+
+
+def read(folder: str | Path) -> pd.DataFrame:
+    """All instances of a raw folder, checked: the CSV's columns and `row`, the line number in the file.
+
+    ImageId, EncodedPixels and AttributesIds ("" for none) are strings; Height, Width, ClassId and row are
+    int64. Raises RawError at the first bad row or photo. Photos are opened for their size, not decoded.
+    """
+    instances, problems = check(folder)
+    if len(problems):
+        first, more = problems.iloc[0], len(problems) - 1
+        raise RawError(
+            f"{Path(folder) / CSV}, row {first.row} (photo {checked_files.shown(first.ImageId)}): {first.problem}"
+            + (f" ({more} more such rows; `fashionlib prepare` lists them all)." if more else ".")
+        )
+    return instances
+
+
+def check(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(instances of the good photos, problems), sorted by row; columns of the former as in `read`.
+
+    problems has the columns ImageId, row and problem (half a sentence); one bad row makes its whole photo
+    bad, because a label map without one of its instances would be wrong. What concerns the whole file
+    (missing, unreadable, without rows, a missing column) raises RawError.
+    """
+    folder = Path(folder)
+    table = _table(folder / CSV)
+    found = _row_problems(table, _class_ids(folder))
+    found |= _photo_problems(folder, table.drop(index=list(found)))
+    rows = sorted(found)
+    problems = table.loc[rows, ["ImageId", "row"]].reset_index(drop=True)
+    problems["problem"] = [found[i] for i in rows]
+    good = table[~table.ImageId.isin(problems.ImageId)].reset_index(drop=True)
+    return good.astype({"Height": int, "Width": int, "ClassId": int}), problems
+
+
+def write(folder: str | Path, instances: pd.DataFrame, source: str, info: dict | None = None) -> None:
+    """Write a raw folder's train.csv and label_descriptions.json, each whole or not at all, the CSV last.
+
+    `instances` has the columns ImageId, EncodedPixels, Height, Width, ClassId (and AttributesIds, if any);
+    `source` says where the data is from and goes, with `info`, into the JSON's "info". Writes no photos.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    occurring = set(instances.ClassId)
+    names = [*enumerate(classes.CATEGORIES), *((i, n) for i, n in classes.PERSON.items() if i in occurring)]
+    categories = [
+        {"id": i, "name": name, "supercategory": classes.supercategory(i), "level": 2} for i, name in names
+    ]
+    text = {"info": {"source": source, **(info or {})}, "categories": categories, "attributes": []}
+    with whole(folder / DESCRIPTIONS) as path:
+        path.write_text(json.dumps(text, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with whole(folder / CSV) as path:
+        instances.reindex(columns=COLUMNS).to_csv(path, index=False, lineterminator="\n")
+
+
+def descriptions(folder: str | Path) -> dict:
+    """label_descriptions.json as a dict with "info" and "categories" at least; {} where the file is missing.
+
+    Raises RawError if it is unreadable, or these two are not what they should be.
+    """
+    path = Path(folder) / DESCRIPTIONS
+    if not path.exists():
+        return {}
+    advice = "fetch or convert it again"
+    found = {"info": {}, "categories": []} | checked_files.json_object(path, {}, advice, RawError)
+    if not isinstance(found["info"], dict) or not isinstance(found["info"].get("source", ""), str):
+        raise RawError(f"{path}: 'info' must be an object, and its 'source' a text: {advice}.")
+    entries = found["categories"]
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("id"), int) for entry in entries
+    ):
+        raise RawError(f"{path}: 'categories' must be a list of objects with a number 'id': {advice}.")
+    return found
+
+
+def listed(folder: str | Path, name: str) -> set[str]:
+    """The ids in `folder`'s list `name` (`OFFICIAL_VAL`, `TRAIN_ONLY`), one a line; none without the file."""
+    path = Path(folder) / name
+    return set(checked_files.lines(path, RawError)) if path.exists() else set()
+
+
+def image_path(folder: str | Path, image_id: str, part: str = "train") -> Path:
+    """``<folder>/<part>/<image_id>.jpg``. Raises RawError for an id that is no plain file name (``../x``)."""
+    if not is_file_name(image_id):
+        raise RawError(
+            f"The image id {image_id!r} is not a plain file name: use printable UTF-8 without / \\ and :."
+        )
+    return Path(folder) / part / f"{image_id}.jpg"
+
+
+def _table(csv: Path) -> pd.DataFrame:
+    """The CSV as strings, with `row` numbers (the header is row 1), 2019's form turned into 2020's."""
+    try:
+        table = checked_files.table(csv, COLUMNS[:-1], RawError)
+    except FileNotFoundError:
+        raise RawError(f"{csv} does not exist: is {csv.parent} a raw folder?") from None
+    table = table.reindex(columns=COLUMNS, fill_value="").fillna("")
+    table["row"] = np.arange(len(table)) + 2
+    table = table[(table[list(COLUMNS)] != "").any(axis=1)].reset_index(drop=True)  # blank lines
+    if table.empty:
+        raise RawError(f"{csv} has no rows below its header.")
+    table["ImageId"] = table.ImageId.str.removesuffix(".jpg")
+    table["ClassId"] = table.ClassId.str.partition("_")[0]
+    return table
+
+
+def _class_ids(folder: Path) -> list[int]:
+    """The class ids that may occur: 0-45, and our hair and skin where label_descriptions.json lists them.
+
+    Raises RawError where that gives one of these ids another name: its rows would get the wrong classes.
+    """
+    known = dict(enumerate(classes.CATEGORIES)) | classes.PERSON
+    listed = {entry["id"]: entry.get("name") for entry in descriptions(folder).get("categories", [])}
+    for i, name in listed.items():
+        if name is not None and name != known.get(i, name):
+            raise RawError(
+                f"{folder / DESCRIPTIONS} names the id {i} {checked_files.shown(str(name))}, and here it is "
+                f"{known[i]!r}: convert the data set to Fashionpedia's ids first."
+            )
+    return [*range(len(classes.CATEGORIES)), *(i for i in classes.PERSON if i in listed)]
+
+
+def _row_problems(table: pd.DataFrame, class_ids: list[int]) -> dict[int, str]:
+    """What is wrong with a row, by its index in `table`; turns Height, Width and ClassId into numbers."""
+    found: dict[int, str] = {}
+
+    def flag(bad, sentence: str) -> None:
+        for i in table.index[bad]:
+            values = {k: checked_files.shown(v) if isinstance(v, str) else v for k, v in table.loc[i].items()}
+            found.setdefault(i, sentence.format(**values))
+
+    names = {name: is_file_name(name) for name in table.ImageId.unique()}
+    flag(~table.ImageId.map(names), "ImageId {ImageId} is no plain file name: it could lead out of train/")
+    for column in ("Height", "Width", "ClassId", "EncodedPixels"):
+        broken = table[column].str.contains("\n", regex=False)  # from here on row numbers are wrong
+        flag(broken, column + " {" + column + "} holds a line break: a quote was left open")
+    for column in ("Height", "Width", "ClassId"):
+        number = pd.to_numeric(table[column], errors="coerce")
+        integer = (number % 1 == 0) & (number.abs() < 2**31)
+        flag(~integer, column + " {" + column + "} is not a whole number")
+        table[column] = number.where(integer, -1).astype(np.int64)
+    for column in ("Height", "Width"):
+        flag(table[column] < 1, column + " {" + column + "} is not positive")
+        first = table.groupby("ImageId")[column].transform("first")
+        flag(table[column] != first, column + " {" + column + "} differs from the photo's first row")
+    hint = "0-45" + "".join(f", {i}" for i in class_ids if i in classes.PERSON)
+    flag(~table.ClassId.isin(class_ids), "ClassId {ClassId} is not one of the known ids (" + hint + ")")
+    flag(table.EncodedPixels.str.strip() == "", "EncodedPixels is empty")
+    pixels = table.Height * table.Width
+    for i, code, n in zip(table.index, table.EncodedPixels, pixels, strict=True):
+        try:
+            rle.runs(code, n)
+        except ValueError as error:
+            found.setdefault(i, str(error))
+    return found
+
+
+def _photo_problems(folder: Path, table: pd.DataFrame) -> dict[int, str]:
+    """What is wrong with a photo's file, by the index of the photo's first row in `table`."""
+    found = {}
+    for i, photo in table.drop_duplicates("ImageId").iterrows():
+        path = image_path(folder, photo.ImageId)
+        try:
+            with Image.open(checked_files.check_file(path)) as image:
+                width, height = image.size  # as stored: masks follow the file's pixels, whatever EXIF says
+        except FileNotFoundError:
+            found[i] = f"the photo {path} does not exist"
+        except checked_files.DAMAGED as error:
+            found[i] = f"the photo {path} can't be opened ({checked_files.reason(error)})"
+        else:
+            if (height, width) != (photo.Height, photo.Width):
+                found[i] = (
+                    f"Height x Width {photo.Height} x {photo.Width} differ from the photo {path}, "
+                    f"which is {height} x {width}"
+                )
+    return found
+
+
+def check_max_bad(share: float) -> None:
+    """Raise ValueError unless `share` is one of 0 to 1."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"max_bad={share} must be a share of the photos, from 0 to 1.")
+
+
+def is_file_name(name: str) -> bool:
+    """Whether `name` can name a file in a folder and a line in a list of ids."""
+    plain = name.isprintable() and name == name.strip() and not set(name) & set("/\\:")
+    return plain and name not in ("", ".", "..")

@@ -1,0 +1,269 @@
+"""Fashionpedia (GitHub ``cvdfoundation/fashionpedia``) -> raw layout.
+
+The download, as CVDF's zips unpack (the validation photos lie in ``test/``)::
+
+    instances_attributes_train2020.json     the two may lie in annotations/
+    instances_attributes_val2020.json       optional
+    train/<id>.jpg   test/<id>.jpg
+
+The JSON is COCO's: "images" {id, file_name, width, height}, "categories" {id, name} and "annotations"
+{image_id, category_id, attribute_ids, segmentation}, one an instance. A segmentation is a list of
+polygons [x0, y0, x1, y1, …], or {"size": [height, width], "counts"} with counts as a list
+(uncompressed) or a string (compressed), mixed in one file. Annotation ids are not unique in early
+releases and never read; numbers may be strings.
+
+The sizes in the JSON are those of CVDF's smaller copies: on Kaggle's originals, which have the same
+names, every mask would be wrong.
+
+M. Jia et al.: Fashionpedia: Ontology, Segmentation, and an Attribute Localization Dataset, ECCV 2020.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pycocotools import mask as coco
+
+from fashionlib.core import checked_files, classes, files
+from fashionlib.data import raw, rle
+from fashionlib.data.sources import photos
+
+SOURCE, URL = "Fashionpedia", "https://github.com/cvdfoundation/fashionpedia"
+TRAIN, VAL = "instances_attributes_train2020.json", "instances_attributes_val2020.json"
+_CATEGORY_IDS = {name: i for i, name in enumerate(classes.CATEGORIES)}
+_LONGEST = 60  # bits of a number in a compressed code: endless ones would be endless work
+SLACK = 1  # pixels that a polygon may leave its photo by; what lies outside is cut off
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An entry of "images" with its instances: (category id, comma list of attributes, segmentation)."""
+
+    id: str
+    path: Path
+    height: int
+    width: int
+    instances: list[tuple[int, str, list | dict]]
+
+
+@photos.writes_raw("converting to")
+def convert(
+    src: str | Path,
+    out: str | Path,
+    workers: int | None = None,
+    progress: bool = True,
+    max_bad: float = 0.01,
+) -> Path:
+    """Write the data set at `src` to `out` in the raw layout and return `out`.
+
+    `src` is the folder above, or one JSON file of that kind with its photos in ``images/`` beside it.
+    All annotated photos go to ``train/``; those of the official validation split are also listed in
+    ``official_val.txt``, by which `prepare` keeps them out of its own splits. The rest of the photos in
+    ``test/`` have no masks and stay there.
+
+    A photo that is missing or has a defective mask is left out and listed in ``left_out.csv``;
+    `raw.RawError` if these are more than `max_bad` of all. The same error names what concerns the
+    whole: an unreadable JSON, an unknown category, an image id that leads out of the folder, photos of
+    other sizes. An instance that covers no pixel is dropped. Reading the 542 MB of the training
+    split's JSON takes a few GB of memory.
+    """
+    raw.check_max_bad(max_bad)
+    files.lie_apart(Path(out).parent, [_root(Path(src))])  # that of a JSON file
+    splits = {path.name: _read(path) for path in _json_files(Path(src))}
+    annotated = [photo for split in splits.values() for photo in split]
+    _check_unique(annotated)
+    taken = {photo.path for photo in annotated}
+    unlabelled = [path for path in sorted((_root(Path(src)) / "test").glob("*.jpg")) if path not in taken]
+    photos.make_room(out, unlabelled + [path for path in taken if path.exists()])
+
+    results = photos.in_parallel(partial(_convert_photo, out), annotated, workers, progress, SOURCE)
+    rows, left_out = [], {}
+    for photo, result in zip(annotated, results, strict=True):
+        if isinstance(result, str):
+            left_out[photo.id] = result
+        else:
+            rows += result
+    if len(left_out) > max_bad * len(annotated):
+        first = next(iter(left_out.values()))
+        raise raw.RawError(
+            f"{len(left_out)} of {len(annotated)} photos can't be converted. The first: {first}"
+        )
+    for path in unlabelled:
+        shutil.copyfile(path, out / "test" / path.name)
+    if VAL in splits:
+        ids = [photo.id for photo in splits[VAL] if photo.id not in left_out]
+        files.write_text(out / raw.OFFICIAL_VAL, "\n".join(ids) + "\n")
+    if left_out:
+        files.write_csv(out / "left_out.csv", pd.DataFrame(left_out.items(), columns=["ImageId", "problem"]))
+    raw.write(
+        out, pd.DataFrame(rows, columns=list(raw.COLUMNS)), SOURCE, {"url": URL, "licence": "THIRD_PARTY.md"}
+    )
+
+
+def _root(src: Path) -> Path:
+    """The folder that holds train/ and test/."""
+    folder = src.parent if src.is_file() else src
+    return folder.parent if folder.name == "annotations" else folder
+
+
+def _json_files(src: Path) -> list[Path]:
+    """The JSON files to read, training split first; RawError if there is none."""
+    if src.is_file():
+        return [src]
+    found = [
+        folder / name
+        for name in (TRAIN, VAL)
+        for folder in (src, src / "annotations")
+        if (folder / name).is_file()
+    ]
+    if not found:
+        raise raw.RawError(f"{src} holds neither {TRAIN} nor {VAL}: see `fashionlib download fashionpedia`.")
+    return found
+
+
+def _read(path: Path) -> list[Photo]:
+    """The photos of one JSON file with their instances, in the file's order."""
+    try:
+        content = json.loads(path.read_bytes())
+        names = {int(category["id"]): category["name"] for category in content["categories"]}
+        images = {int(image["id"]): _photo(path, image) for image in content["images"]}
+        for number, annotation in enumerate(content["annotations"]):
+            _add(annotation, images, names, f"{path}, annotation {number}")
+    except raw.RawError:
+        raise
+    except checked_files.DAMAGED + (RecursionError,) as error:
+        said = f"{type(error).__name__}: {checked_files.shown(str(error))}"
+        raise raw.RawError(f"{path} is not a whole Fashionpedia JSON ({said}): fetch it again.") from None
+    return list(images.values())
+
+
+def _add(annotation: dict, images: dict[int, Photo], names: dict[int, str], where: str) -> None:
+    """Give an annotation to its photo; its category goes by name, since releases number them differently."""
+    image, category = int(annotation["image_id"]), int(annotation["category_id"])
+    if image not in images or category not in names:
+        raise raw.RawError(f"{where}: there is no image {image} or no category {category}.")
+    if names[category] not in _CATEGORY_IDS:
+        name = checked_files.shown(str(names[category]))
+        raise raw.RawError(f"{where}: {name} is none of Fashionpedia's 46 categories.")
+    attributes = ",".join(map(str, annotation.get("attribute_ids") or []))
+    images[image].instances.append((_CATEGORY_IDS[names[category]], attributes, annotation["segmentation"]))
+
+
+def _photo(json_path: Path, image: dict) -> Photo:
+    """An entry of "images", without instances yet; RawError for a file name that leads out of the folder."""
+    folders = ("test", "train", "images") if json_path.name == VAL else ("train", "images", "test")
+    photo_id = image["file_name"].removesuffix(".jpg")
+    try:
+        name = raw.image_path("", photo_id).name
+    except raw.RawError as error:
+        raise raw.RawError(f"{json_path}: {error}") from None
+    paths = [_root(json_path) / folder / name for folder in folders]
+    path = next((path for path in paths if path.exists()), paths[0])
+    return Photo(photo_id, path, int(image["height"]), int(image["width"]), [])
+
+
+def _check_unique(annotated: list[Photo]) -> None:
+    """Raise RawError if a photo occurs twice: in both splits it would be trained on and tested with."""
+    seen = set()
+    for photo in annotated:
+        if photo.id in seen:
+            raise raw.RawError(
+                f"The photo {photo.id!r} is listed twice in Fashionpedia's JSON: keep one of the two."
+            )
+        seen.add(photo.id)
+
+
+def _convert_photo(out: Path, photo: Photo) -> list[tuple] | str:
+    """Place a photo and return its rows, one an instance; or a sentence on why it is left out."""
+    try:
+        size = photos.size(photo.path)
+    except raw.RawError as error:
+        return str(error)
+    if size != (photo.height, photo.width):
+        raise raw.RawError(
+            f"The photo {photo.path} is {size[0]} high and {size[1]} wide, the JSON says {photo.height} and "
+            f"{photo.width}: the JSON fits CVDF's copies only (train2020.zip, val_test2020.zip), and "
+            "Kaggle's originals go with Kaggle's train.csv."
+        )
+    rows = []
+    for number, (category_id, attributes, segmentation) in enumerate(photo.instances):
+        try:
+            code = rle.encode(mask(segmentation, *size))
+        except ValueError as error:
+            return f"The photo {photo.path}, instance {number} of {len(photo.instances)}: {error}."
+        if code:
+            rows.append((photo.id, code, *size, category_id, attributes))
+    shutil.copyfile(photo.path, out / "train" / f"{photo.id}.jpg")
+    return rows
+
+
+def mask(segmentation: list | dict, height: int, width: int) -> np.ndarray:
+    """The pixels of a COCO segmentation as uint8 (H, W) of 0 and 1; polygons are drawn by pycocotools.
+
+    ValueError with half a sentence for what does not fit a photo of that size.
+    """
+    if isinstance(segmentation, dict):
+        counts = _counts(segmentation, height, width)
+        inside = np.arange(len(counts), dtype=np.uint8) % 2  # outside comes first
+        return np.repeat(inside, counts).reshape(width, height).T
+    if not isinstance(segmentation, list) or not segmentation:
+        raise ValueError("its segmentation is neither polygons nor a run-length code")
+    polygons = [_polygon(polygon, height, width) for polygon in segmentation]
+    return coco.decode(coco.merge(coco.frPyObjects(polygons, height, width)))
+
+
+def _polygon(polygon: list, height: int, width: int) -> list[float]:
+    """x0, y0, x1, y1, … as numbers, checked."""
+    try:
+        points = np.asarray(polygon, float).reshape(-1, 2)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError("a polygon is not a list of x, y pairs") from None
+    if len(points) < 3:  # pycocotools would take two points for a box
+        raise ValueError(f"a polygon has {len(points)} points, it takes at least 3")
+    inside = (points >= -SLACK) & (points <= np.array((width, height)) + SLACK)
+    if not inside.all():  # NaN is outside too
+        x, y = points[~inside.all(axis=1)][0]
+        raise ValueError(f"a polygon leaves the {width} x {height} photo at x = {x:g}, y = {y:g}")
+    return points.ravel().tolist()
+
+
+def _counts(code: dict, height: int, width: int) -> list[int]:
+    """The lengths of a COCO run-length code's runs, outside and inside in turn, down the columns."""
+    try:
+        size, counts = [int(side) for side in code["size"]], code["counts"]
+        counts = _decompress(counts) if isinstance(counts, str) else [int(count) for count in counts]
+    except (KeyError, IndexError, ValueError, TypeError, OverflowError):
+        raise ValueError("its run-length code lacks a proper 'size' or 'counts'") from None
+    if size != [height, width]:
+        raise ValueError(f"its run-length code is for {size} pixels, not for {[height, width]}")
+    # Checked here because pycocotools returns uninitialised memory for a code that ends early.
+    if min(counts, default=0) < 0 or sum(counts) != height * width:
+        raise ValueError(f"its run-length code does not cover the photo's {height * width} pixels exactly")
+    return counts
+
+
+def _decompress(text: str) -> list[int]:
+    """The counts in a compressed code, as cocoapi's ``maskApi.c: rleFrString`` reads them.
+
+    A character less 48 holds 5 bits of a number, lowest first, and 0x20 says that more follow. 0x10 in
+    the last is the sign. From the fourth number on each is the difference to the second before it.
+    """
+    counts: list[int] = []
+    number = shift = 0
+    for character in text:
+        group = ord(character) - 48
+        if not 0 <= group < 64 or shift > _LONGEST:
+            raise ValueError("no such number")
+        number |= (group & 0x1F) << shift
+        shift += 5
+        if group & 0x20:
+            continue
+        if group & 0x10:
+            number -= 1 << shift
+        counts.append(number + (counts[-2] if len(counts) > 2 else 0))
+        number = shift = 0
+    return counts

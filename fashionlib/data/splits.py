@@ -1,0 +1,81 @@
+"""Photos -> train, val and test: by photo, never by row, a pure function of the ids and a seed."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from itertools import pairwise
+
+import numpy as np
+
+SPLITS = ("train", "val", "test")
+PAPER_DATA = ("imaterialist", "fashionpedia")  # split at random as the paper does
+
+
+def stratify_by_default(data: str) -> bool:
+    """Whether rare classes are spread over the splits unless asked: for all data but the paper's own."""
+    return data not in PAPER_DATA
+
+
+def split(
+    ids: Iterable[str],
+    fractions: tuple[float, float, float] = (0.7, 0.2, 0.1),
+    seed: int = 0,
+    labels: Mapping[str, Collection[int]] | None = None,
+) -> dict[str, list[str]]:
+    """``{"train": ids, "val": ids, "test": ids}``, each sorted; the order of `ids` plays no part.
+
+    Photos are drawn in the order of a hash of seed and id: leaving one out hardly moves the others.
+    With `labels` (the classes in each photo) every class is spread in proportion too: see `_stratify`.
+
+    Raises ValueError for fractions that don't sum to 1 and for too few photos to fill every split asked for.
+    """
+    if len(fractions) != len(SPLITS) or min(fractions) < 0 or not abs(sum(fractions) - 1) <= 1e-6:
+        raise ValueError(
+            f"fractions={tuple(fractions)} must be the shares of train, val and test, with sum 1."
+        )
+    drawn = sorted(set(ids), key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())
+    if labels is None:
+        bounds = [0, *np.round(np.cumsum(fractions) * len(drawn)).astype(int)]
+        parts = [drawn[start:end] for start, end in pairwise(bounds)]
+    else:
+        parts = _stratify(drawn, fractions, labels)
+    empty = [
+        name for name, part, fraction in zip(SPLITS, parts, fractions, strict=True) if fraction and not part
+    ]
+    if empty:
+        raise ValueError(
+            f"{len(drawn)} photos are too few for fractions={tuple(fractions)}: "
+            f"the split {empty[0]!r} would be empty."
+        )
+    return {name: sorted(part) for name, part in zip(SPLITS, parts, strict=True)}
+
+
+def _stratify(
+    ids: list[str], fractions: Collection[float], labels: Mapping[str, Collection[int]]
+) -> list[list[str]]:
+    """Iterative stratification: the rarest class still to be placed goes first, where it is wanted most.
+
+    Sechidis, Tsoumakas, Vlahavas: On the Stratification of Multi-Label Data, ECML PKDD 2011, algorithm 1.
+    Ours: each split wants at least one photo of a class, or a class in four photos would never be tested.
+    """
+    shares = np.asarray(fractions, float)
+    classes = sorted({c for i in ids for c in labels[i]})
+    has = np.array([[c in labels[i] for c in classes] for i in ids], bool).reshape(len(ids), len(classes))
+    room = shares * len(ids)  # (3,) photos that each split still wants
+    wanted = np.maximum(shares * has.sum(axis=0)[:, None], shares > 0)  # (C, 3) likewise of each class
+    parts: list[list[str]] = [[] for _ in SPLITS]
+    left = np.ones(len(ids), bool)
+
+    def place(photo: int, wish: np.ndarray) -> None:
+        best = max(range(len(SPLITS)), key=lambda part: (wish[part], room[part]))
+        parts[best].append(ids[photo])
+        left[photo] = False
+        room[best] -= 1
+        wanted[has[photo], best] -= 1
+
+    while (counts := (has & left[:, None]).sum(axis=0)).any():
+        rarest = np.where(counts > 0, counts, len(ids) + 1).argmin()
+        for photo in np.flatnonzero(left & has[:, rarest]):
+            place(photo, wanted[rarest])
+    for photo in np.flatnonzero(left):  # photos without any class
+        place(photo, room)
+    return parts

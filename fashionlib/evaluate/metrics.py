@@ -1,0 +1,211 @@
+"""Scores of label maps, all derived from one exact int64 confusion matrix.
+
+Row = truth, column = prediction: ``cm[t, p]`` pixels of class ``t`` were called ``p``. Matrices of
+photos add up; scores of a split are scores of the sum (data-set level, as MMSegmentation's).
+
+A class is *absent* when neither truth nor prediction has a pixel of it: its IoU is 0/0, stated as
+NaN and left out of means. `n_classes` says how many classes a mean rests on.
+"""
+
+import numpy as np
+
+from fashionlib.core.classes import BACKGROUND, IGNORE, PERSON
+
+
+def confusion_matrix(pred, target, num_classes: int, ignore_index: int = IGNORE) -> np.ndarray:
+    """Joint pixel counts of two label maps.
+
+    Args:
+        pred: integer label map of the prediction, (H, W) or any shape, values 0 … num_classes - 1: an
+            array, or a torch.Tensor, which is counted on its GPU.
+        target: the true label map, same shape; its pixels of value `ignore_index` are not counted.
+        num_classes: number of classes C, background included, at most 255.
+
+    Returns:
+        (C, C) int64, rows = truth: exact at any photo size (MMSegmentation counts in float32,
+        which stops at 2^24 pixels of a class in a photo).
+
+    Raises:
+        ValueError: shapes differ, or a value is no class.
+    """
+    on_gpu = getattr(pred, "is_cuda", False)
+    if not on_gpu:
+        pred, target = np.asarray(pred), np.asarray(target)
+    if pred.shape != target.shape:
+        raise ValueError(
+            f"The prediction is {tuple(pred.shape)} and the label map {tuple(target.shape)}: "
+            "predict at the photo's size."
+        )
+    counts = (_counts_on_gpu if on_gpu else _counts)(pred, target).reshape(256, 256)
+    _check_values(counts.sum(axis=0), num_classes, "The prediction", None)
+    counts[ignore_index] = 0
+    _check_values(counts.sum(axis=1), num_classes, "The label map", ignore_index)
+    return counts[:num_classes, :num_classes].astype(np.int64)
+
+
+def _counts(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(65536,) pixels of each pair 256 * truth + prediction.
+
+    Label maps consist of runs, so it is the runs that are counted, by their lengths (float64 sums, exact
+    to 2^53): a comparison goes through memory an order faster than a count, which waits for the one before.
+    """
+    target, pred = _bytes(target, "The label map").ravel(), _bytes(pred, "The prediction").ravel()
+    change = target[1:] != target[:-1]
+    change |= pred[1:] != pred[:-1]
+    last = np.append(np.flatnonzero(change), pred.size - 1)  # pixels of the runs
+    if len(last) > pred.size // 8:  # noise: pixel by pixel is faster
+        return np.bincount(target.astype(np.uint16) << 8 | pred, minlength=1 << 16)
+    pair = target[last].astype(np.uint16) << 8 | pred[last]
+    return np.bincount(pair, weights=np.diff(last, prepend=-1), minlength=1 << 16)
+
+
+def _counts_on_gpu(pred, target) -> np.ndarray:
+    """`_counts` of a torch.Tensor, counted where it lies: only the counts leave the device."""
+    import torch  # here: whoever counts arrays needs none
+
+    target = torch.as_tensor(target, device=pred.device)
+    for labels, what in ((target, "The label map"), (pred, "The prediction")):
+        if labels.dtype != torch.uint8:
+            _check_range(labels, what, labels.is_floating_point() or labels.dtype == torch.bool)
+    return (target.long() * 256 + pred).flatten().bincount(minlength=1 << 16).cpu().numpy()
+
+
+def _bytes(labels: np.ndarray, what: str) -> np.ndarray:
+    """`labels` as uint8; refuses what would not survive the cast."""
+    if labels.dtype == np.uint8:
+        return labels
+    _check_range(labels, what, labels.dtype.kind not in "iu")
+    return labels.astype(np.uint8)
+
+
+def _check_range(labels, what: str, foreign: bool) -> None:
+    """Refuse an array or tensor of a `foreign` dtype, or with values that are no bytes."""
+    if foreign:
+        raise ValueError(f"{what} is {labels.dtype}: give whole class numbers, not scores or a mask.")
+    if len(labels.reshape(-1)) and not 0 <= labels.min() <= labels.max() <= 255:
+        low, high = int(labels.min()), int(labels.max())
+        raise ValueError(f"{what} has values {low} … {high}: label values lie in 0 … 255.")
+
+
+def _check_values(pixels: np.ndarray, num_classes: int, what: str, ignore_index: int | None) -> None:
+    """Refuse pixels of a value that is no class; `pixels` is (256,), pixels of each value."""
+    wrong = num_classes + np.flatnonzero(pixels[num_classes:])
+    if len(wrong):
+        ignored = "" if ignore_index is None else f" (and {ignore_index}: ignored)"
+        raise ValueError(
+            f"{what} has {int(pixels[wrong[0]])} pixels of value {wrong[0]}, "
+            f"but the {num_classes} classes are 0 … {num_classes - 1}{ignored}."
+        )
+
+
+def areas(cm: np.ndarray) -> np.ndarray:
+    """(3, C) int64: intersection, pixels of truth and pixels of prediction, all that an IoU needs."""
+    return np.stack([np.diagonal(cm), cm.sum(axis=1), cm.sum(axis=0)])
+
+
+def aacc(cm: np.ndarray) -> float:
+    """Pixel accuracy over everything counted (MMSegmentation's aAcc), background included."""
+    return float(_ratio(np.trace(cm), cm.sum()))
+
+
+def iou(cm: np.ndarray) -> np.ndarray:
+    """(C,) intersection over union of each class; NaN where absent."""
+    return _iou(areas(cm))
+
+
+def accuracy(cm: np.ndarray) -> np.ndarray:
+    """(C,) share of each class's true pixels that were found (recall); NaN where truth has none."""
+    return _ratio(np.diagonal(cm), cm.sum(axis=1))
+
+
+def precision(cm: np.ndarray) -> np.ndarray:
+    """(C,) share of the pixels called so that are so; NaN where nothing was called so."""
+    return _ratio(np.diagonal(cm), cm.sum(axis=0))
+
+
+def f1(cm: np.ndarray) -> np.ndarray:
+    """(C,) F1 (Dice) of each class, 2 IoU / (1 + IoU); NaN where absent."""
+    return 2 * iou(cm) / (1 + iou(cm))
+
+
+def miou(cm: np.ndarray, background: bool = True) -> float:
+    """Mean IoU over the classes that are not absent; `background=False` leaves class 0 out."""
+    return float(_mean(iou(cm)[0 if background else 1 :]))
+
+
+def n_classes(cm: np.ndarray) -> int:
+    """How many classes `miou` averages, background included."""
+    return int(np.count_nonzero(~np.isnan(iou(cm))))
+
+
+def eq1_accuracy(cm: np.ndarray) -> float:
+    """The paper's equation 1, (TP + TN) / (TP + TN + FP + FN), averaged over all C classes.
+
+    True negatives lift it to nearly 1 for any model. A wrong pixel is a false positive of one class
+    and a false negative of another, so the mean is 1 - 2 (1 - aAcc) / C: it adds nothing to aAcc.
+    """
+    intersect, truth, predicted = areas(cm)
+    return float(_mean(1 - _ratio(truth + predicted - 2 * intersect, cm.sum())))
+
+
+def background_everywhere(cm: np.ndarray) -> np.ndarray:
+    """The matrix of a model that calls every pixel of the same photos background: the floor."""
+    floor = np.zeros_like(cm)
+    floor[:, 0] = cm.sum(axis=1)
+    return floor
+
+
+def binary_iou(cm: np.ndarray, values) -> float:
+    """IoU of the union of the classes `values` (label values) against all the others."""
+    inside = np.isin(np.arange(len(cm)), list(values))
+    intersect = cm[inside][:, inside].sum()
+    return float(_ratio(intersect, cm[inside].sum() + cm[:, inside].sum() - intersect))
+
+
+def apparel_iou(cm: np.ndarray, classes) -> float:
+    """IoU of "a garment or accessory": every class but background, hair and skin."""
+    others = {BACKGROUND, *PERSON.values()}
+    return binary_iou(cm, [value for value, name in enumerate(classes) if name not in others])
+
+
+def person_iou(cm: np.ndarray, classes) -> float:
+    """IoU of "the dressed person": all but background. NaN for classes without hair and skin."""
+    if not set(PERSON.values()) <= set(classes):
+        return float("nan")
+    return binary_iou(cm, range(1, len(classes)))
+
+
+def bootstrap_miou(
+    photos: np.ndarray, n: int = 1000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval (low, high) of the mIoU under redrawing the photos with replacement.
+
+    Args:
+        photos: (P, 3, C) `areas` of each photo's matrix.
+        n: number of redraws.
+        level: share of redraws inside the interval.
+
+    A class that a redraw happens to lack is absent from that redraw's mean.
+    """
+    count, _, num_classes = photos.shape
+    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=n)
+    redrawn = (weights @ photos.reshape(count, -1)).reshape(n, 3, num_classes)
+    low, high = np.quantile(_mean(_iou(redrawn.swapaxes(0, 1))), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _iou(areas_: np.ndarray) -> np.ndarray:
+    """IoU from (3, …) areas."""
+    intersect, truth, predicted = areas_
+    return _ratio(intersect, truth + predicted - intersect)
+
+
+def _ratio(part, whole) -> np.ndarray:
+    """part / whole in float64, NaN where whole is 0."""
+    part, whole = np.asarray(part, float), np.asarray(whole, float)
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis without its NaNs; NaN where nothing is left."""
+    return _ratio(np.nansum(values, axis=-1), np.count_nonzero(~np.isnan(values), axis=-1))

@@ -1,0 +1,47 @@
+"""Tables that grow a row at a time and are on disk whole after each."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from fashionlib.core.files import write_csv
+from fashionlib.evaluate.runs import read_scores
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The table at `path`; an empty one where there is none yet."""
+    if not path.is_file():
+        return pd.DataFrame(columns=["run", "epoch"])
+    return read_scores(path, ("run",), "04" if path.name in ("validation.csv", "picked_epochs.csv") else "05")
+
+
+def rows(table: pd.DataFrame, run: str) -> pd.DataFrame:
+    """The rows of one run."""
+    return table[table.run == run]
+
+
+def drop_other_photos(path: Path, split: str) -> None:
+    """Drop the rows that were scored on other photos than those of the fingerprint `split`."""
+    table = read(path)
+    if not table.empty and (table.split != split).any():
+        write_csv(path, table[table.split == split])
+
+
+def put(path: Path, new: pd.DataFrame, key: list[str], order: list[str] | None = None) -> pd.DataFrame:
+    """Put rows into the table at `path`, in place of those with the same `key`; returns it.
+
+    The table is sorted by the columns `order` (None: `key`); rows alike in them keep their order.
+    """
+    table = read(path)
+    kept = table if table.empty else table[~table.set_index(key).index.isin(new.set_index(key).index)]
+    table = (pd.concat([kept, new]) if len(kept) else new).sort_values(order or key, kind="stable")
+    write_csv(path, table)
+    return table
+
+
+def progress_bar(total: int, what: str, show: bool) -> tqdm:
+    """A bar in photos; off a terminal a line every half minute, since papermill cuts a flooded output."""
+    every = 0.5 if sys.stderr.isatty() else 30  # seconds
+    return tqdm(total=total, desc=what, unit="photo", disable=not show, mininterval=every, maxinterval=every)

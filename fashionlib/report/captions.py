@@ -1,0 +1,92 @@
+"""How runs, classes and circumstances are called in tables and figures."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from fashionlib.core.paths import run_name
+from fashionlib.evaluate.runs import progress
+
+_TITLES = {
+    "segmenter": "Segmenter",
+    "setr": "SETR",
+    "vit": "ViT",
+    "mla": "MLA",
+    "pup": "PUP",
+    "unet": "U-Net",
+    "deeplabv3plus": "DeepLabV3+",
+    "r50": "R50",
+}
+_SIZES = ("t", "s", "b", "l")
+_PHRASES = {  # column of a table of scores -> how a note says it
+    "data": "{}",
+    "class_set": "class set {}",
+    "scale": "scale {}",
+    "init": "init {}",
+    "preset": "preset {}",
+    "epochs": "{} epochs",
+    "batch": "batch {}",
+    "seed": "seed {}",
+    "train_photos": "{} training photos",
+}
+_IN_LABELS = ("scale", "init", "epochs")  # said beside the model where runs differ in them
+_ORDER = ("segmenter_vit_t", "segmenter_vit_b", "setr_mla", "setr_pup")  # the paper's rows come first
+
+
+def model_title(model: str) -> str:
+    """``segmenter_vit_t`` -> ``Segmenter ViT-T``."""
+    words = " ".join(w.upper() if w in _SIZES else _TITLES.get(w, w) for w in model.split("_"))
+    return re.sub(r"ViT ([TSBL])\b", r"ViT-\1", words)
+
+
+def class_title(name: str) -> str:
+    """The first of a class's names: ``headband, head covering, hair accessory`` -> ``headband``."""
+    return name.split(",")[0]
+
+
+def in_order(runs: pd.DataFrame) -> pd.DataFrame:
+    """Rows of runs: the paper's models in its order, then the others by name."""
+    rank = runs.model.map(lambda model: _ORDER.index(model) if model in _ORDER else len(_ORDER))
+    return runs.assign(_rank=rank).sort_values(["_rank", "run"], kind="stable").drop(columns="_rank")
+
+
+def as_trained(rows: pd.DataFrame, data: str, home: str | Path | None = None) -> pd.DataFrame:
+    """Rows of runs `in_order`; `epochs` of an unfinished one is the text ``2 of 10``."""
+    said = {run: text.removesuffix(" epochs") for run, text in progress(data, home).items()}
+    epochs = [
+        text if " of " in (text := said.get(run, "")) else number
+        for run, number in zip(rows.run, rows.epochs, strict=True)
+    ]
+    return in_order(rows.assign(epochs=epochs))
+
+
+def variant(run: str, model: str, scale: str, init: str) -> str:
+    """The part of a run's name that the other three do not say."""
+    return run.removeprefix(run_name(model, scale, init)).strip("-")
+
+
+def labels(runs: pd.DataFrame) -> dict[str, str]:
+    """Run -> what a legend calls it: the model, and what tells it from the other runs."""
+    return {row["run"]: _label(row, runs) for row in runs.to_dict("records")}
+
+
+def circumstances(runs: pd.DataFrame) -> str:
+    """Data, class set, scale, initialisation, epochs, … of the runs; then where initial weights came from."""
+    values = {column: "/".join(map(_short, runs[column].unique())) for column in _PHRASES}
+    said = " · ".join(phrase.format(values[column]) for column, phrase in _PHRASES.items())
+    sources = runs.init_source[runs.init != "none"].dropna().unique()
+    return ". ".join([said, *(f"Initial weights: {source.split(';')[0]}" for source in sources if source)])
+
+
+def _label(row: dict, runs: pd.DataFrame) -> str:
+    said = [c for c in _IN_LABELS if runs[c].nunique() > 1 or (c == "epochs" and " of " in str(row[c]))]
+    details = [_PHRASES[c].format(_short(row[c])).removeprefix(f"{c} ") for c in said]
+    details.append(variant(*(row[c] for c in ("run", "model", "scale", "init"))))
+    details = ", ".join(filter(None, details))
+    return model_title(row["model"]) + (f" ({details})" if details else "")
+
+
+def _short(value) -> str:
+    """A value in a note; of a checkpoint's path the stem."""
+    return re.sub(r"^.*[/\\]|\.[A-Za-z]+$", "", str(value))

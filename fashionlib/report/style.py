@@ -1,0 +1,197 @@
+"""One style for every figure, pictures of label maps, and a `save` that writes whole files.
+
+Colour-blind safe, set in 7-8 pt at the width of a paper's column. Photos are uint8 RGB (H, W, 3),
+label maps uint8 (H, W), as everywhere.
+"""
+
+import textwrap
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from fashionlib.core.classes import FULL_PALETTE, IGNORE
+from fashionlib.core.files import whole
+
+COLUMN, PAGE = 3.4, 7.0  # inches: width of one column and of the text of a two-column paper
+COLOURS = (  # seaborn's "colorblind", told apart under every common colour vision deficiency
+    "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc",
+    "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9",
+)  # fmt: skip
+LINES = ("-", "--", "-.", ":")  # a second cue beside the colour, for greyscale print
+STYLE = {
+    "figure.dpi": 150,
+    "savefig.dpi": 300,
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "grid.linewidth": 0.4,
+    "grid.color": "0.88",
+    "lines.linewidth": 1.2,
+    "pdf.fonttype": 42,  # letters stay letters: searchable, and journals ask for it
+    "image.interpolation": "nearest",
+}
+_GREY = (128, 128, 128)
+
+
+def use_style() -> None:
+    """Make the project's style matplotlib's current one; every figure function calls it."""
+    plt.rcdefaults()  # keeps the backend
+    plt.rcParams.update(STYLE)
+
+
+def panels(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options
+) -> tuple[Figure, np.ndarray]:
+    """A styled figure of `width` x `height` inches and its axes, (rows, columns)."""
+    use_style()
+    return plt.subplots(
+        rows, columns, figsize=(width, height), squeeze=False, layout="constrained", **options
+    )
+
+
+def line_style(i: int) -> dict:
+    """Colour and dash of the i-th run of a figure, the same in every figure of a data set."""
+    return dict(color=COLOURS[i % len(COLOURS)], linestyle=LINES[i // 4 % len(LINES)])
+
+
+def note(fig: Figure, text: str) -> None:
+    """Small print under the figure: data, scale, initialisation, rule; wrapped to its width."""
+    fig.supxlabel("\n".join(wrapped(text, fig.get_figwidth())), fontsize=6, color="0.3", x=0.01, ha="left")
+
+
+def wrapped(text: str, width: float) -> list[str]:
+    """`text` in lines that fit `width` inches at 6 pt (22 letters an inch)."""
+    return textwrap.wrap(text, int(width * 22))
+
+
+def colour_map(label_map: np.ndarray) -> np.ndarray:
+    """RGB (H, W, 3) uint8 of a label map in the project's palette; ignored pixels are grey."""
+    table = np.full((256, 3), _GREY, np.uint8)
+    table[: len(FULL_PALETTE)] = FULL_PALETTE
+    return table[label_map]
+
+
+def overlay(photo: np.ndarray, label_map: np.ndarray, classes, alpha: float = 0.65) -> np.ndarray:
+    """`photo` with its classes in colour and background left as it is; uint8 RGB (H, W, 3).
+
+    Under a class the photo's greys alone remain, so that red cloth does not change the colour that
+    the legend shows. Ignored pixels turn grey. ValueError if sizes differ or a value is none of
+    `classes` (names).
+    """
+    if photo.shape[:2] != label_map.shape:
+        raise ValueError(f"The photo is {photo.shape[:2]} but its label map {label_map.shape}.")
+    _present(label_map, classes)
+    greys = photo.mean(axis=2, keepdims=True)
+    blended = (1 - alpha) * greys + alpha * colour_map(label_map)
+    return np.where(label_map[..., None] == 0, photo, blended.round().astype(np.uint8))
+
+
+def checkerboard(rgba: np.ndarray, square: int = 16) -> np.ndarray:
+    """A cut-out (H, W, 4) over a grey and white checkerboard; uint8 RGB (H, W, 3). `square` in pixels."""
+    rows, columns = np.indices(rgba.shape[:2]) // square
+    board = np.where((rows + columns) % 2, 255, 204)[..., None]
+    alpha = rgba[..., 3:] / 255
+    return (alpha * rgba[..., :3] + (1 - alpha) * board).round().astype(np.uint8)
+
+
+def triptych(photo: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes, text: str = "") -> Figure:
+    """Photo, ground truth and prediction side by side, with a legend of the classes present."""
+    pictures = [photo, overlay(photo, truth, classes), overlay(photo, prediction, classes)]
+    patches = legend([truth, prediction], classes)
+    return picture_grid([pictures], ["photo", "ground truth", "prediction"], patches=patches, text=text)
+
+
+def legend(label_maps, classes) -> list[Patch]:
+    """A patch for each class that occurs in `label_maps`, background left out, in class order."""
+    present = sorted(set().union(*(_present(label_map, classes) for label_map in label_maps)) - {0})
+    return [Patch(color=np.array(FULL_PALETTE[v]) / 255, label=classes[v]) for v in present]
+
+
+def picture_grid(rows, titles=(), row_labels=(), patches=(), text: str = "", width: float = COLUMN) -> Figure:
+    """Pictures in rows and columns at their own aspect ratio; beneath, a legend and small print.
+
+    Args:
+        rows: list of rows of uint8 RGB pictures (H, W, 3), each row equally long.
+        titles, row_labels: above the columns, left of the rows.
+        patches: what `legend` returned.
+        text: the note under the figure.
+        width: of the figure, in inches; its height follows from what is in it.
+    """
+    use_style()
+    gap = 0.04  # inches, as all lengths here
+    ratios = [max(picture.shape[0] / picture.shape[1] for picture in row) for row in rows]
+    narrow = width / len(rows[0]) - 0.2  # a little less than a picture's width
+    row_labels = [  # each fits the height of its row
+        textwrap.fill(text, max(8, int(narrow * ratio * 17)))
+        for text, ratio in zip(row_labels, ratios, strict=bool(row_labels))
+    ]
+    left = max((0.13 * text.count("\n") + 0.16 for text in row_labels), default=0.0)
+    side = (width - left) / len(rows[0]) - gap
+    titles = ["\n".join(textwrap.fill(line, int(side * 17)) for line in t.split("\n")) for t in titles]
+    top = max((0.13 * title.count("\n") + 0.17 for title in titles), default=0.0)
+    heights = [side * ratio for ratio in ratios]
+    columns = _legend_columns(patches, width)
+    lines = wrapped(text, width)
+    bottom = 0.13 * -(-len(patches) // columns) + 0.1 * len(lines) + 0.06
+    total = top + sum(heights) + gap * len(rows) + bottom
+    fig = plt.figure(figsize=(width, total))
+    y = total - top
+    for r, (row, height) in enumerate(zip(rows, heights, strict=True)):
+        y -= height + gap
+        for c, picture in enumerate(row):
+            x = left + c * (side + gap) + gap / 2
+            axis = fig.add_axes((x / width, y / total, side / width, height / total))
+            axis.imshow(picture, interpolation="antialiased", interpolation_stage="rgba")
+            axis.set_axis_off()
+            if r == 0 and titles:
+                axis.set_title(titles[c], fontsize=7, pad=3)
+        if row_labels:
+            at = (left / 2 / width, (y + height / 2) / total)
+            fig.text(*at, row_labels[r], rotation=90, fontsize=7, va="center", ha="center")
+    if patches:
+        options = dict(handlelength=1, fontsize=6, borderpad=0.2, labelspacing=0.3, ncols=columns)
+        fig.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, y / total), **options)
+    fig.text(0.01, 0.03 / total, "\n".join(lines), fontsize=6, color="0.3", va="bottom")
+    return fig
+
+
+def _legend_columns(patches, width: float) -> int:
+    """How many columns of 6 pt names, each with its patch, fit `width` inches."""
+    longest = max((len(patch.get_label()) for patch in patches), default=1)
+    return max(1, int(width / (0.3 + 0.06 * longest)))
+
+
+def save(fig: Figure, name: str, folder) -> list:
+    """Write ``<folder>/<name>.png`` and ``.pdf``, whole, and close the figure; returns both paths.
+
+    The same figure gives the same bytes: no dates and no versions in the files.
+    """
+    paths = [folder / f"{name}{suffix}" for suffix in (".png", ".pdf")]
+    nothing = ({"Software": None}, {"Creator": None, "Producer": None, "CreationDate": None})
+    for path, metadata in zip(paths, nothing, strict=True):
+        with whole(path) as part:
+            fig.savefig(part, metadata=metadata)
+    plt.close(fig)
+    return paths
+
+
+def _present(label_map: np.ndarray, classes) -> set[int]:
+    """Label values that occur, ignored ones left out; ValueError for a value that is no class."""
+    values = set(np.flatnonzero(np.bincount(label_map.ravel())).tolist()) - {IGNORE}
+    if values and max(values) >= len(classes):
+        last = len(classes) - 1
+        raise ValueError(f"The label map has the value {max(values)}, but the classes are 0 … {last}.")
+    return values

@@ -1,0 +1,159 @@
+"""Table I: the paper's numbers beside ours, and what keeps the two apart."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from fashionlib.core import paths
+from fashionlib.core.files import write_csv, write_text
+from fashionlib.evaluate.runs import find, read_scores
+from fashionlib.report.captions import as_trained, circumstances, in_order, model_title, variant
+
+# aAcc and mIoU of the paper's Table I: iMaterialist (Fashion) 2020, its own 10 % test split
+PAPER = {
+    "segmenter_vit_t": (0.9235, 0.3864),
+    "segmenter_vit_b": (0.9476, 0.4711),
+    "setr_mla": (0.9442, 0.4259),
+    "setr_pup": (0.9422, 0.4123),
+}
+# what a run must have to repeat the paper's, as far as the paper says
+_PAPERS = {"data": "imaterialist", "class_set": "main", "scale": "full", "init": "ade20k", "preset": "paper"}
+_PERCENT = {  # heading -> column of table1.csv
+    "paper aAcc": "paper_aAcc",
+    "paper mIoU": "paper_mIoU",
+    "aAcc": "aAcc",
+    "mIoU": "mIoU",
+    "95 % from": "mIoU_low",
+    "to": "mIoU_high",
+    "mIoU without background": "mIoU_no_background",
+    "apparel IoU": "apparel_IoU",
+    "person IoU": "person_IoU",
+}
+_NOTHING = "–"
+
+
+def table1(data: str, runs: list[str] | None = None, home: str | Path | None = None) -> pd.DataFrame:
+    """Write table1.csv (fractions), table1.md and table1.tex (percent) from test.csv; returns the CSV.
+
+    The paper's four stand first, with or without a run of ours, then our other runs. The text says
+    which mIoU heads the table, and how our runs differ from the paper's.
+    """
+    folder = paths.results_folder(data, home)
+    ours = as_trained(read_scores(folder / "test.csv", ("run", "model", "epochs"), "05"), data, home)
+    ours = ours if runs is None else ours[ours.run.isin(runs)]
+    commands = {run.name: run.card["command"] for run in find(data, None, home)}
+    table = _with_paper(ours.assign(command=ours.run.map(commands)))
+    write_csv(folder / "table1.csv", table)
+    cells, above, below = _cells(table, ours), _what_it_is(ours), _what_it_is_not(ours)
+    made = [f"- `{row.run}`: `{commands.get(row.run)}`, from {row.init_source}" for row in ours.itertuples()]
+    paragraphs = [f"# Table I on {data}", above, markdown(cells), *below, "Made by:", "\n".join(made)]
+    write_text(folder / "table1.md", "\n\n".join(paragraphs) + "\n")
+    write_text(folder / "table1.tex", _latex(cells, " ".join([above, *below])))
+    return table
+
+
+def _with_paper(ours: pd.DataFrame) -> pd.DataFrame:
+    """Our rows with the paper's numbers in front, and rows for those of its models that we have not run."""
+    missing = pd.DataFrame({"model": [model for model in PAPER if model not in set(ours.model)]})
+    table = in_order(pd.concat([ours, missing.assign(run="")], ignore_index=True))
+    table = table.reset_index(drop=True)
+    paper = pd.DataFrame([PAPER.get(model, (None, None)) for model in table.model])
+    table.insert(1, "paper_aAcc", paper[0])
+    table.insert(2, "paper_mIoU", paper[1])
+    return table
+
+
+def _cells(table: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
+    """Table I as text in percent, with background everywhere as its last row; empty columns left out."""
+    cells = pd.DataFrame({"model": [_title(row) for row in table.itertuples()]})
+    for name in ("scale", "init", "preset"):
+        cells[name] = table[name].fillna(_NOTHING)
+    cells["epoch"] = [_picked(row.epoch, row.epochs) if row.run else _NOTHING for row in table.itertuples()]
+    for heading, column in _PERCENT.items():
+        cells[heading] = table[column].map(_percent)
+    floor = dict.fromkeys(cells, _NOTHING) | {
+        "model": "background everywhere",
+        "aAcc": _percent(ours.background_aAcc.iloc[0]),
+        "mIoU": _percent(ours.background_mIoU.iloc[0]),
+    }
+    cells = pd.concat([cells, pd.DataFrame([floor])], ignore_index=True)
+    return cells.loc[:, (cells != _NOTHING).any()]
+
+
+def _title(row) -> str:
+    """The model's title; with the run's variant, if it has one."""
+    known = variant(row.run, row.model, row.scale, row.init) if row.run else ""
+    return model_title(row.model) + (f" ({known})" if known else "")
+
+
+def _picked(epoch: float, epochs: float | str) -> str:
+    """``8 of 10``; of an unfinished run ``2 (unfinished: 2 of 10 epochs)``."""
+    if isinstance(epochs, str):
+        return f"{epoch:.0f} (unfinished: {epochs} epochs)"
+    return f"{epoch:.0f} of {epochs:.0f}"
+
+
+def _what_it_is(ours: pd.DataFrame) -> str:
+    """Which mIoU heads the table, and on what it was scored."""
+    counted = "/".join(map(str, sorted(ours.n_classes.unique())))
+    return (
+        f"mIoU is the mean IoU over the {counted} classes that occur, background included (the paper does "
+        f"not say whether it counts background), on the {ours.photos.iloc[0]} photos of our "
+        f"{ours.scored_on.iloc[0]} split, in percent, at the picked epoch."
+    )
+
+
+def _what_it_is_not(ours: pd.DataFrame) -> list[str]:
+    """What keeps our rows from being the paper's, and what the other numbers do not say."""
+    differences = [
+        f"{name.replace('_', ' ')} {'/'.join(map(str, ours[name].unique()))} instead of {wanted}"
+        for name, wanted in _PAPERS.items()
+        if set(ours[name]) != {wanted}
+    ]
+    if ours.train_photos.nunique() > 1:
+        differences.append("some runs on a part of the training photos")
+    verdict = (
+        f"**These are not the paper's experiments: {'; '.join(differences)}.** The two are not comparable."
+        if differences
+        else "Data, scale, initial weights and preset are the paper's; its own split is not published."
+    )
+    eq1 = ", ".join(_percent(value) for value in ours.eq1_accuracy)
+    return [
+        verdict,
+        f"Ours: {circumstances(ours)}.",
+        "95 %: bootstrap over the test photos; it says nothing of other seeds or other training runs.",
+        f"The paper's equation 1, averaged over classes, gives {eq1}: near 100 for all, and fixed by aAcc.",
+    ]
+
+
+def _percent(value: float) -> str:
+    return _NOTHING if pd.isna(value) else f"{100 * value:.2f}"
+
+
+def markdown(cells: pd.DataFrame) -> str:
+    """A Markdown table of texts: the first column to the left, the others to the right."""
+    rule = ["---", *["---:"] * (len(cells.columns) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [list(cells), rule, *cells.to_numpy().tolist()])
+
+
+def _latex(cells: pd.DataFrame, caption: str) -> str:
+    """A ``table`` that needs no package; the last row, the floor, stands apart."""
+    head, *rows, floor = (
+        " & ".join(map(_escape, row)) + r" \\" for row in [list(cells), *cells.to_numpy().tolist()]
+    )
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_escape(caption.replace('**', ''))}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(cells.columns) - 1)}}}",
+        *(r"\hline", head, r"\hline", *rows, r"\hline", floor, r"\hline"),
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    for plain, escaped in (("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("–", "--"), ("·", r"$\cdot$")):
+        text = text.replace(plain, escaped)
+    return text

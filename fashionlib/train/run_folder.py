@@ -1,0 +1,96 @@
+"""The run folder: whose it is, that nobody else is at work in it, and when it is finished."""
+
+import json
+import os
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+
+from fashionlib.core import checked_files
+from fashionlib.core.files import LOCK, alone, write_text
+from fashionlib.evaluate.runs import CARD
+from fashionlib.train import provenance, resume
+from fashionlib.train.recipe import Recipe
+
+_INSTEAD = "give this run a name of its own (variant=…) or replace that one (overwrite=True)"
+
+
+class RunRefused(ValueError):
+    """The run folder belongs to another recipe or another process; the sentence says what to do."""
+
+
+def claim(folder: Path, recipe: Recipe, info: dict, overwrite: bool) -> None:
+    """Write ``recipe.json`` into a new run folder, or make sure that the one there is the same."""
+    path = folder / "recipe.json"
+    mine = dict(
+        recipe=recipe.to_dict(),
+        classes=info["classes"],
+        fingerprint=info["fingerprint"],
+        origin=recipe.origin,
+        versions=provenance.versions(),
+        command=provenance.command(recipe),
+    )
+    if path.exists():
+        try:
+            theirs = checked_files.json_object(path, CARD, _INSTEAD, RunRefused)
+            if not (difference := _first_difference(theirs, mine)):
+                return
+            raise RunRefused(f"{folder} holds another run: {difference}; {_INSTEAD}.")
+        except RunRefused:
+            if not overwrite:
+                raise
+        for old in folder.iterdir():  # recipe.json is replaced, last: until then they are another run's
+            if old.is_file() and old.name not in (LOCK, path.name):
+                old.unlink()
+    if is_main_process():
+        write_text(path, json.dumps(mine, indent=1) + "\n")
+
+
+# how a run is computed, not what: may change on resuming
+_FREE = ("workers", "gpus", "precision", "compile", "trust_checkpoint")
+
+
+def _first_difference(theirs: dict, mine: dict) -> str | None:
+    for name, value in mine["recipe"].items():
+        if name not in _FREE and theirs["recipe"].get(name) != value:
+            return f"its {name} is {theirs['recipe'].get(name)!r}, not {value!r}"
+    for name, what in (
+        ("classes", "its class list differs"),
+        ("fingerprint", "its data were prepared differently"),
+    ):
+        if theirs[name] != mine[name]:
+            return what
+    return None
+
+
+@contextmanager
+def locked(folder: Path):
+    """One process (the first of a torchrun) at a time; the kernel frees the lock of a dead one."""
+    if int(os.environ.get("RANK", 0)):
+        yield
+        return
+    otherwise = ", or give this run a name of its own (variant=…)"
+    with alone(folder, "training in", RunRefused, otherwise):
+        yield
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether there is nothing left to train; what `finish` was kept from removing is removed."""
+    done = (folder / "done.json").is_file()
+    if done:
+        _drop_states(folder)
+    return done
+
+
+def finish(folder: Path, recipe: Recipe) -> None:
+    """Mark the run as finished, so that training it again is a no-op, and drop what only resuming needs."""
+    note = dict(epochs=recipe.epochs, finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    write_text(folder / "done.json", json.dumps(note, indent=1) + "\n")
+    _drop_states(folder)
+
+
+def _drop_states(folder: Path) -> None:
+    for name in (resume.LAST, resume.PREVIOUS, resume.DIGESTS):  # of use only to go on
+        (folder / name).unlink(missing_ok=True)

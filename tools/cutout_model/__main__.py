@@ -1,0 +1,145 @@
+"""How the shipped cut-out model is made and judged: ``python -m tools.cutout_model --help``, from a checkout."""
+
+from pathlib import Path
+
+import click
+
+from fashionlib.cli import EXISTING, FOLDER, Commands
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+def main() -> None:
+    """Training data for the shipped cut-out model, its packing, calibration and scores."""
+
+
+@main.command()
+@click.argument("prepared", type=FOLDER)
+@click.argument("out", type=FOLDER)
+@click.option("--split", default="train", help="Whose photos: train for training, test for a test.")
+@click.option("--photos", "count", type=click.IntRange(1), default=400, help="Composites to make.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Another seed makes other composites.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; all cores if not given.")
+def flatlay(prepared: Path, out: Path, **options) -> None:
+    """Single garments of the PREPARED photos, alone and large on other grounds: a raw folder OUT."""
+    from tools.cutout_model import flatlay
+
+    click.echo(f"Wrote {flatlay.make(prepared, out, **options)}.")
+
+
+@main.command()
+@click.argument("raw", type=FOLDER)
+@click.argument("out", type=FOLDER)
+@click.option("--model", type=EXISTING, help="Checkpoint that draws masks for the tagged photos of RAW/test.")
+@click.option("--add", type=FOLDER, multiple=True, help="Raw folder whose photos are added; several times.")
+@click.option("--without", multiple=True, metavar="ID", help="A tagged photo to leave out; several times.")
+def extend(raw: Path, out: Path, model: Path | None, add: tuple[Path, ...], without: tuple[str, ...]) -> None:
+    """Write RAW with more photos for training to OUT: tagged ones, other folders; never scored on."""
+    from fashionlib import models
+    from tools.cutout_model import pseudo_labels
+
+    loaded = models.load(model) if model else None
+    click.echo(f"Wrote {pseudo_labels.extend(raw, out, loaded, add, without)}.")
+
+
+@main.command()
+@click.argument("checkpoints", type=EXISTING, nargs=-1, required=True)
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--resize",
+    nargs=2,
+    type=click.IntRange(1),
+    metavar="LONG SHORT",
+    help="Fit photos into this to test them.",
+)
+@click.option(
+    "--closer",
+    type=(click.IntRange(1), click.IntRange(1), click.FloatRange(0, 1), click.IntRange(1)),
+    metavar="LONG SHORT MARGIN PIXELS",
+    help="Look twice: fit the photo into LONG x SHORT to find its subject, then show the box around that, "
+    "wider by MARGIN of its longer side, at PIXELS in all.",
+)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="With --closer: share of the first look in the answer.",
+)
+@click.option("--soup", is_flag=True, help="Of runs that began from one another, or from the same weights.")
+def pack(
+    checkpoints: tuple[Path, ...],
+    out: Path,
+    resize: tuple | None,
+    closer: tuple | None,
+    share: float | None,
+    soup: bool,
+) -> None:
+    """Average CHECKPOINTS of one run and write them to OUT in int8: a quarter of the size."""
+    from tools.cutout_model.average import pack
+
+    more = {"resize": list(resize)} if resize else {}
+    if share is not None and not closer:
+        raise click.UsageError("--share is of the first of two looks: say --closer as well.")
+    if closer:
+        more["closer"] = {"first": list(closer[:2]), "margin": closer[2], "pixels": closer[3]}
+        more["closer"] |= {} if share is None else {"share": share}
+    pack(checkpoints, out, soup, **more)
+    click.echo(f"Wrote {out} ({out.stat().st_size / 1e6:.1f} MB).")
+
+
+@main.command()
+@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("prepared", type=EXISTING)
+@click.option("--subject", default="apparel", help="What stays: apparel, or the whole person.")
+@click.option(
+    "--by",
+    type=EXISTING,
+    help="Fit to the cut-outs of this checkpoint, which never saw the validation photos, if MODEL did.",
+)
+def calibrate(model: Path, prepared: Path, subject: str, by: Path | None) -> None:
+    """Fit the predicted quality of MODEL's cut-outs to their IoU on the validation split of PREPARED.
+
+    The fit is kept in the checkpoint MODEL itself and tried, with MODEL, on the test split.
+    """
+    from tools.cutout_model.calibrate import calibrate
+
+    test = calibrate(model, prepared, subject, by)["test"]
+    click.echo(
+        f"On {test['photos']} test photos predicted and real IoU have a rank correlation (Spearman) of"
+        f" {test['spearman']:.2f} and are {test['distance']:.3f} apart on average."
+    )
+
+
+@main.command("score-cutouts")
+@click.option("--data", required=True, help="A prepared data set: ccp-person.")
+@click.option("--model", type=EXISTING, help="A checkpoint: runs/…/epoch_9.safetensors.  [default: ours]")
+@click.option("--out", default="results/cutouts", type=FOLDER, help="Where scores.csv and scores.md go.")
+@click.option("--split", default="test", help="Of the data's photos.")
+@click.option("--edge", default="hard", help="hard, soft or matting.")
+@click.option("--photos", type=int, help="Only so many, for a trial.  [default: all of the split]")
+@click.option("--timed", default=20, help="Photos to time on one core and on two.")
+@click.option("--classical/--no-classical", default=True, help="Also GrabCut and a colour threshold.")
+def score_cutouts(**options) -> None:
+    """Score a model's cut-outs on photos whose labels are known, with GrabCut and a threshold beside it."""
+    from tools.cutout_model import score
+
+    score.score(**options)
+    click.echo(f"Wrote {options['out'] / 'scores.md'}.")
+
+
+@main.command("score-edges")
+@click.option("--data", required=True, help="A prepared data set: ccp-person.")
+@click.option("--model", type=EXISTING, help="A checkpoint: runs/…/epoch_9.safetensors.  [default: ours]")
+@click.option("--out", default="results/cutouts", type=FOLDER, help="Where edges.csv and edges.md go.")
+@click.option("--split", default="test", help="Whose garments and grounds.")
+@click.option("--composites", "count", default=60, help="How many.")
+@click.option("--seed", default=0, help="Another seed makes other composites.")
+def score_edges(model: Path | None, **options) -> None:
+    """Measure the kinds of edge on composites whose alpha is known."""
+    from fashionlib import cutout
+    from tools.cutout_model.score import edgescore
+
+    edgescore.score(model=cutout.load_model(model), **options)
+    click.echo(f"Wrote {options['out'] / 'edges.md'}.")
+
+
+if __name__ == "__main__":
+    main()

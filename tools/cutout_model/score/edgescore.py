@@ -1,0 +1,143 @@
+"""Edges x composites -> errors of alpha and of colour at the rim, where the truth is known."""
+
+import shlex
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from fashionlib.core.files import begins, claim_file, write_csv, write_text
+from fashionlib.cutout import compose, edges, segment
+from fashionlib.evaluate import result_tables
+from fashionlib.evaluate.split import Split
+from fashionlib.report.run_record import commit
+from fashionlib.report.table1 import markdown
+from tools.cutout_model.flatlay import scene
+from tools.cutout_model.score import scores
+from tools.cutout_model.score.composites import Composite, composites, rim_of
+
+_TITLE = "# Edges of cut-outs"
+RIM = 6  # pixels around the mixed ones in which errors are measured
+GRID = 4  # pixels between the samples of the truth: as coarse as a model's answers, or coarser
+FOUND = 0.9  # IoU from which a model has found the garment, so that its edge can be judged
+_COLUMNS = {"alpha": ("alpha, %", 100), "white": ("on white", 1), "black": ("on black", 1)}
+RAW = "matting, the photo's colours"  # what leaving colours as they are would give
+STARTS = {"truth": f"the true mask, known every {GRID} pixels", "model": "the model's probabilities"}
+
+
+def score(
+    data: str, model=None, out: str | Path = "results/cutouts", split: str = "test", count: int = 60,
+    seed: int = 0, home=None, progress: bool = True,
+) -> pd.DataFrame:  # fmt: skip
+    """Measure every kind of edge on `count` composites of a split of the prepared data set `data`.
+
+    Args:
+        model: from `cutout.load_model`: its own masks are refined as well, where it finds the garment
+            (IoU of at least FOUND); None: only masks made of the truth.
+        out: gets edges.csv (alpha in 0-1, colours in grey levels, 0-255) and edges.md.
+
+    Returns:
+        edges.csv: a row for each start and edge. Raises ValueError as `composites` does.
+    """
+    part, found = Split.read(data, split, home), {}
+    for name, words in {"edges.csv": "start,edge,", "edges.md": _TITLE}.items():
+        claim_file(Path(out) / name, "scores of edges", [part.folder], begins(words))
+    with result_tables.progress_bar(count, "edges", progress) as bar:
+        for composite in composites(part, count, seed):
+            for start, p in _starts(composite, model):
+                for edge, errors in errors_of(composite, p).items():
+                    found.setdefault((start, edge), []).append(errors)
+            bar.update()
+    rows = [
+        {"start": start, "edge": edge, "found": len(errors)} | _means(errors)
+        for (start, edge), errors in found.items()
+    ]
+    options = {"data": data, "split": split, "composites": count, "seed": seed}
+    words = [f"--{name}={value}" for name, value in options.items()]
+    command = shlex.join(["fashionlib", "score-edges", *words])
+    table = pd.DataFrame(rows).sort_values("start", ascending=False, kind="stable")
+    table = table.assign(**options, commit=commit())
+    write_csv(Path(out) / "edges.csv", table)
+    write_text(Path(out) / "edges.md", _page(table, command))
+    return table
+
+
+def _starts(composite: Composite, model):
+    """(name, probability float32 (H, W)): the truth as fine as a model's; `model`'s, where it finds it."""
+    height, width = composite.alpha.shape
+    cells = -(-width // GRID), -(-height // GRID)
+    coarse = cv2.resize(composite.alpha, cells, interpolation=cv2.INTER_AREA)
+    yield "truth", cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    if model is not None:
+        scored, _ = segment.scored(composite.photo, model)
+        choice = segment.wanted(model.meta["classes"])
+        p = segment.kept(scored, choice, composite.alpha.shape)
+        ours, true = p >= 0.5, composite.alpha >= 0.5
+        if (ours & true).sum() >= FOUND * (ours | true).sum():
+            yield "model", p
+
+
+def errors_of(composite: Composite, p: np.ndarray) -> dict[str, dict[str, float]]:
+    """Of each edge, and of matting without new colours: mean errors at the rim.
+
+    alpha        |alpha - true alpha|, 0-1
+    white, black |cut-out - true cut-out| over a white and a black ground, in grey levels (0-255)
+    """
+    photo, truth, _ = composite
+    rim = rim_of(truth, RIM)
+    found = {}
+    for edge in edges.EDGES:
+        alpha, _ = edges.alpha_of(photo, p, edge)
+        cutouts = {edge: edges.coloured(photo, alpha)}
+        if edge == "matting":
+            cutouts[RAW] = np.dstack([photo, alpha])
+        for name, rgba in cutouts.items():
+            found[name] = {
+                "alpha": float(np.abs(rgba[..., 3] / 255 - truth)[rim].mean()),
+                "white": colour_error(rgba, composite, rim, 255),
+                "black": colour_error(rgba, composite, rim, 0),
+            }
+    return found
+
+
+def colour_error(rgba: np.ndarray, composite: Composite, where: np.ndarray, grey: int) -> float:
+    """Mean distance in grey levels, over a ground of that `grey`, of `rgba` from the true cut-out."""
+    alpha = composite.alpha[..., None]
+    true = composite.colours * alpha + grey * (1 - alpha)
+    return float(np.abs(compose.over(rgba, (grey,) * 3) - true)[where].mean())
+
+
+def _means(errors: list[dict[str, float]]) -> dict:
+    ones, columns = np.ones(len(errors)), {}
+    for name in errors[0]:
+        columns |= scores.with_interval(name, [error[name] for error in errors], ones)
+    return columns
+
+
+def _page(table: pd.DataFrame, command: str) -> str:
+    cells = pd.DataFrame({"from": table.start.map(STARTS), "edge": table.edge})
+    cells["n"] = table.found.map(str)
+    for name, (heading, factor) in _COLUMNS.items():
+        columns = (factor * table[name], factor * table[f"{name}_low"], factor * table[f"{name}_high"])
+        cells[heading] = [f"{v:.1f} ({low:.1f}–{high:.1f})" for v, low, high in zip(*columns, strict=True)]
+    first = table.iloc[0]
+    return f"""\
+{_TITLE}, where the truth is known
+
+{first.composites:.0f} garments cut out of the {first.split} photos of {first.data} and laid, with an alpha
+that is known, on the real ground beside the person of another photo
+(`tools/cutout_model/score/composites.py`). Mean errors within {RIM} pixels of the edge: of alpha, and in grey
+levels (of 255) of the cut-out as seen over a white and a black ground; in brackets 95 % of
+{scores.REDRAWS} redraws of the composites.
+
+{markdown(cells)}
+
+- **from**: the mask that the edge is made of. The model's is judged only where it finds the garment
+  (IoU of at least {FOUND}); **n** is how often.
+- **{RAW}**: what `matting` would be if mixed pixels kept the colour they have in the photo.
+- The garments' edges are {scene.FEATHER:g} pixels of blend along an outline drawn by annotators: cloth,
+  not hair or fur.
+
+`{command}` at {first.commit}
+"""

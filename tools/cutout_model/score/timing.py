@@ -1,0 +1,59 @@
+"""Seconds a photo on a given number of cores: in a process that may use no others."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import psutil
+import torch
+
+from fashionlib.core.processes import executor
+from fashionlib.cutout import photos
+from fashionlib.train.provenance import device_name
+
+_method = None  # of the measuring process
+
+
+def cores_here() -> list[int]:
+    """The numbers of the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def machine() -> dict:
+    """Columns: the processor's or GPU's name, and the share of this machine's cores that others use now."""
+    return {"device": device_name().split(",")[0], "busy": psutil.cpu_percent(interval=1) / 100}
+
+
+def seconds(method, paths: list[Path], cores: int) -> Iterator[tuple[float, float]]:
+    """(whole way, inference alone) in wall seconds for each photo of `paths`, one after the other.
+
+    The whole way is what a cut-out costs once the model is loaded: decode, infer, edge, encode and write.
+    The first photo is cut once more before, untimed.
+    """
+    with executor(1, _start, (method, cores, paths[0])) as pool:
+        for path in paths:
+            yield pool.submit(_seconds, path).result()
+
+
+def _start(method, cores: int, warm_up: Path) -> None:
+    global _method
+    os.sched_setaffinity(0, cores_here()[:cores])  # first: threads take it over from the one that starts them
+    os.environ["NUMBA_NUM_THREADS"] = str(cores)  # read when pymatting is first imported
+    torch.set_num_threads(cores)
+    cv2.setNumThreads(cores)
+    _method = method
+    _seconds(warm_up)
+
+
+def _seconds(path: Path) -> tuple[float, float]:
+    with tempfile.TemporaryDirectory() as scratch:
+        begun = time.perf_counter()
+        _method.cut(path, Path(scratch) / "cut.png", "apparel")
+        whole = time.perf_counter() - begun
+    rgb = photos.read(path).rgb
+    begun = time.perf_counter()
+    _method.infer(rgb)
+    return whole, time.perf_counter() - begun
