@@ -22,7 +22,7 @@ from fashionlib.models import PAPER
 README = paths.PROJECT / "README.md"
 ELSEWHERE = {  # what is not run here, and why
     r"make (reproduce|test|setup)\b": ".ci/run has run it",
-    r"make (lab|bench|soak|mutation|coverage|clean|publish)\b": "serves, takes hours, or changes the checkout",
+    r"make (lab|bench|soak|mutation|coverage|clean|publish)\b": "serves, takes hours or changes files",
     r"(source|cd|git|apt-get|sudo) ": "setting up: the environment is on PATH already",
     r"conda |pip ": "installs an environment of its own (tests/test_setup.py compares it)",
     r"kaggle |unzip ": "needs an account",
@@ -33,7 +33,10 @@ ELSEWHERE = {  # what is not run here, and why
     r".* --engine ray": "needs Ray and S3 (tests/test_cutout_ray.py has both)",
 }
 MISSING = r"\bimaterialist\b"  # the paper's photos: whoever has none is told which files, and how to get them
-SENTENCE = r"No (raw|prepared) data in \S*/imaterialist: (fill|make) it with `[^`]+`"
+SENTENCE = (
+    r"No (raw|prepared) data in \S*/imaterialist: (fill|make) it with `[^`]+`"
+    r"|/imaterialist/train\.csv does not exist: fill \S* first \(README, section Data\)"
+)
 
 
 def commands() -> list[str]:

@@ -595,4 +595,4 @@ def test_twenty_megapixels_leave_a_model_room_within_two_gigabytes(tmp_path):
     command = [sys.executable, "-c", TWENTY_MEGAPIXELS, str(tmp_path / "in"), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 1.6e9  # a detail_vit_s takes 0.3 more
+    assert int(done.stdout) < 1.15e9  # a detail_vit_s takes 0.3 more

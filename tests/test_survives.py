@@ -52,6 +52,23 @@ def test_killed_twice_and_started_again(stage, root, tmp_path):
     assert done.kills.total() == 2, done
 
 
+def test_a_process_that_ends_just_before_it_is_killed_was_not_killed(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "end")
+
+    def too_late(pid, how):
+        monkeypatch.undo()
+        (tmp_path / "end").write_text("")
+        psutil.Process(pid).wait(WATCHDOG)
+        os.kill(pid, how)
+
+    monkeypatch.setattr(os, "kill", too_late)
+    assert not kills.kill(_until_told, tmp_path, tmp_path, 0, signal.SIGTERM, stepwise=False)
+
+
+def _until_told(_, workspace):
+    (workspace / "end").read_text()
+
+
 def test_what_is_compared_tells_outputs_apart(root, tmp_path):
     """The comparison above sees a lost byte, a missing file and a leftover, and no times."""
     training = stages.STAGES[0]

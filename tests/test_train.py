@@ -38,6 +38,11 @@ def same(a, b) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
+def assert_same_history(*folders) -> None:
+    one, other = (pd.read_csv(f / "history.csv").drop(columns=["seconds", "memory_mb"]) for f in folders)
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
 # ------------------------------------------------------------------ recipes
 
 STATED = {  # section III-C of the paper
@@ -239,10 +244,7 @@ def test_a_finished_run_is_a_no_op_that_says_so(finished, prepared_home, capsys,
 def test_the_same_seed_gives_the_same_weights(finished, prepared_home):
     again = train.train(recipe(variant="again"), home=prepared_home, progress=False)
     assert same(weights(finished[0], 2), weights(again, 2))
-    first, second = (
-        pd.read_csv(f / "history.csv").drop(columns=["seconds", "memory_mb"]) for f in (finished[0], again)
-    )
-    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    assert_same_history(finished[0], again)
 
 
 def test_stopped_inside_an_epoch_and_at_its_end_and_resumed_ends_alike(finished, prepared_home):
@@ -258,10 +260,7 @@ def test_stopped_inside_an_epoch_and_at_its_end_and_resumed_ends_alike(finished,
         assert resume.newest(prepared_home / "runs" / "tiny" / asked.name)["iter"] == last
     folder = train.train(asked, home=prepared_home, progress=False)
     assert same(weights(finished[0], 2), weights(folder, 2))
-    ours, theirs = (
-        pd.read_csv(f / "history.csv").drop(columns=["seconds", "memory_mb"]) for f in (folder, finished[0])
-    )
-    pd.testing.assert_frame_equal(ours, theirs)
+    assert_same_history(finished[0], folder)
 
 
 def test_a_torn_state_is_named_and_the_one_before_used(prepared_home, caplog):
@@ -433,6 +432,7 @@ def test_killed_and_started_again(finished, prepared_home, kill):
     assert names == {"epoch_1.safetensors"}  # it died in the second epoch
     folder = train.train(asked, home=prepared_home, progress=False)
     assert same(weights(finished[0], 2), weights(folder, 2))
+    assert_same_history(finished[0], folder)
 
 
 def test_frozen_layers_stay_and_the_others_learn(prepared_home):

@@ -128,7 +128,7 @@ def _table(csv: Path) -> pd.DataFrame:
     try:
         table = checked_files.table(csv, COLUMNS[:-1], RawError)
     except FileNotFoundError:
-        raise RawError(f"{csv} does not exist: is {csv.parent} a raw folder?") from None
+        raise RawError(f"{csv} does not exist: fill {csv.parent} first (README, section Data).") from None
     table = table.reindex(columns=COLUMNS, fill_value="").fillna("")
     table["row"] = np.arange(len(table)) + 2
     table = table[(table[list(COLUMNS)] != "").any(axis=1)].reset_index(drop=True)  # blank lines

@@ -61,7 +61,7 @@ def no_file_name(name: str) -> str:
 
 BAD_FILES = cases(
     read,
-    ("missing", without(folder(), raw.CSV), r"train\.csv does not exist: is .* a raw folder\?"),
+    ("missing", without(folder(), raw.CSV), r"train\.csv does not exist: fill .* first"),
     ("folder", table(None), r"train\.csv is a folder and must be a file"),
     ("pipe", pipe(folder(), raw.CSV), r"train\.csv is a pipe, a socket or a device and must be a file"),
     ("empty", table(""), r"train\.csv can't be read as CSV: No columns"),
