@@ -1,7 +1,9 @@
 """Fashion photos with the background gone: a thin library behind six numbered notebooks.
 
-raw data -> label maps and splits -> a run -> per-epoch checkpoints -> validation curve -> picked epoch -> Table I
--> figures -> cut-outs. Stages meet only in files, and a module imports only from its own room or an earlier one:
+raw data -> label maps and splits -> a run -> per-epoch checkpoints -> validation curve -> picked epoch
+-> Table I -> figures -> cut-outs.
+
+Stages meet only in files, and a module imports only from its own room or an earlier one:
 
     core        classes, paths, files, processes: the ground
     data        anything -> ``raw/<data>`` -> label maps and splits in ``data/<data>`` -> training crops

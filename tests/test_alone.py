@@ -127,9 +127,8 @@ def test_many_who_want_it_have_it_one_after_the_other(tmp_path):
 def test_a_second_training_is_refused(two, tmp_path):
     folder = two(tmp_path / "run")
     words = rf"Another process is training in {folder}: .* \(process \d+, .*, or .* own \(variant=…\)"
-    with pytest.raises(RunRefused, match=words):
-        with run_folder.locked(folder):
-            pass
+    with pytest.raises(RunRefused, match=words), run_folder.locked(folder):
+        pass
 
 
 def test_a_second_prepare_is_refused(two, tmp_path, raw_folder):

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from mmengine.logging import HistoryBuffer
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from test_train import recipe
+from tiny import recipe
 
 from fashionlib import models, train
 from fashionlib.cli import main

@@ -1,4 +1,6 @@
-"""From anybody's photos and masks to label maps, splits and training crops, in the order in which the data meet them.
+"""From anybody's photos and masks to label maps, splits and training crops.
+
+In the order in which the data meet them:
 
 sources/      other data sets -> ``raw/<data>`` in the layout of Kaggle's iMaterialist (Fashion) 2020
 raw           read and check ``raw/<data>``

@@ -2,7 +2,7 @@
 momentum and the tensors that autograd keeps at the worst moment of a step, recomputed layers included.
 Micro-batches of 1, 2 and 4 are measured; a larger one is extrapolated, since what a photo adds is constant
 (asserted to 2 %). Gradients of accumulated micro-batches equal the large batch's with drop-path 0 and fixed
-batch-norm statistics (tests/test_memory.py); in training, batch norm sees one micro-batch at a time, which is
+batch-norm statistics (tests/train/test_memory.py); in training, batch norm sees one micro-batch at a time, which is
 why the largest true micro-batch matters. GB are 10^9 bytes.
 """
 

@@ -1,4 +1,4 @@
-"""How the shipped cut-out model is made and judged: ``python -m tools.cutout_model --help``, from a checkout."""
+"""The commands of the workshop: ``python -m tools.cutout_model --help``, from a checkout."""
 
 from pathlib import Path
 

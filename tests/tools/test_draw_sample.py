@@ -97,8 +97,8 @@ def test_every_class_can_be_laid_out_and_fills_the_picture(class_id):
 def test_patterns_mix_between_their_colours(pattern):
     u, v = np.meshgrid(np.linspace(0, 40, 80, dtype=np.float32), np.linspace(0, 40, 80, dtype=np.float32))
     mix, relief = PATTERNS[pattern](u, v)
-    assert -0.01 <= np.min(mix) and np.max(mix) <= 1.01
-    assert 0.2 < np.min(relief) and np.max(relief) < 1.7
+    assert np.min(mix) >= -0.01 and np.max(mix) <= 1.01
+    assert np.min(relief) > 0.2 and np.max(relief) < 1.7
 
 
 # --- the data set -----------------------------------------------------------------------------------

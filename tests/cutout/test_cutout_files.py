@@ -120,7 +120,7 @@ def test_photos_beyond_the_pixel_limit_are_refused_before_they_are_decoded(tmp_p
     limit = Image.MAX_IMAGE_PIXELS
     with pytest.raises(photos.PhotoError, match="13000 x 13000 pixels, more than 50 mega.*--max-pixels"):
         photos.read(tmp_path / "huge.png")
-    assert Image.MAX_IMAGE_PIXELS == limit
+    assert limit == Image.MAX_IMAGE_PIXELS
     with pytest.raises(photos.PhotoError, match="does not exist"):
         photos.read(tmp_path / "none.png")
 

@@ -37,7 +37,7 @@ def test_the_first_colours():
 
 
 def test_every_label_value_has_a_colour_of_its_own_and_neighbours_differ_in_lightness():
-    assert classes.FULL_PALETTE == classes._palette(47) and classes.PALETTE == classes._palette(28)
+    assert classes._palette(47) == classes.FULL_PALETTE and classes._palette(28) == classes.PALETTE
     assert len({*classes.FULL_PALETTE, (255, 255, 255)}) == 48  # white is "ignore"
     lightness = [colorsys.rgb_to_hls(*(channel / 255 for channel in rgb))[1] for rgb in classes.FULL_PALETTE]
     assert min(abs(a - b) for a, b in zip(lightness, lightness[1:], strict=False)) > 0.1

@@ -14,20 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from soak import WATCHDOG
+from tiny import TINY, recipe
 
 from fashionlib import models, train
 from fashionlib.core import paths
 from fashionlib.reproduce import plan
 from fashionlib.train import Recipe, RunRefused, resume, run_folder, runner
 from fashionlib.train.describe import recipe_page
-
-TINY = dict(
-    model="segmenter_vit_t", data="tiny", scale="mini", epochs=2, batch=4, workers=0, precision="fp32"
-)
-
-
-def recipe(**changes) -> Recipe:
-    return Recipe.from_preset("quick", **{**TINY, **changes})
 
 
 def weights(folder, epoch):
@@ -371,7 +364,7 @@ def test_lean_memory_gives_the_same_gradients():
     assert torch.allclose(*grads, atol=1e-6)
 
 
-PROCESS = Path(__file__).parent / "process.py"  # what torchrun starts here: no drop path, a death if asked
+PROCESS = Path(__file__).parents[1] / "process.py"  # torchrun starts it: no drop path, a death if asked
 
 
 def test_two_processes_train_as_one(prepared_home, monkeypatch):

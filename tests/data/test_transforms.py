@@ -130,7 +130,7 @@ def test_a_window_is_resized_from_where_it_lies(old, ratio, crop, data):
     size = min(crop, new)
     span = transforms.Span(old, new, data.draw(st.integers(0, new - size)), size)
     first, stop, resized, lead = span.source()
-    assert 0 <= first < stop <= old and 0 <= lead and lead + size <= resized <= new
+    assert 0 <= first < stop <= old and lead >= 0 and lead + size <= resized <= new
     begin, step = span.start - lead, old / new
     assert abs(begin * step - first) <= 0.1 and abs((begin + resized) * step - stop) <= 0.1
 
