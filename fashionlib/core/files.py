@@ -1,6 +1,7 @@
 """Atomic file writes, folder locks, and the disk's refusals in one sentence."""
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -145,6 +146,12 @@ def _holder(lock: Path) -> str:
         if found := re.fullmatch(r"process \d+, at work since [\d :-]+", lock.read_text()):
             return f" ({found[0]})"
     return ""
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sweep(folder: str | Path) -> None:
