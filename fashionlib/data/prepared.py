@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fashionlib.core import checked_files, classes
-from fashionlib.data import png, raw
+from fashionlib.data import label_maps, raw
 
 INFO = "dataset.json"
 AGAIN = "prepare the data again"
@@ -68,4 +68,4 @@ def label_map(folder: str | Path, photo: str, n_classes: int = 255) -> np.ndarra
         content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path} can't be read ({checked_files.reason(error)}): {AGAIN}.") from None
-    return png.checked(png.read(content, path), n_classes, path)
+    return label_maps.check_labels(label_maps.decode(content, path), n_classes, path)

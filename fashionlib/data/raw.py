@@ -91,7 +91,7 @@ def write(folder: str | Path, instances: pd.DataFrame, source: str, info: dict |
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     occurring = set(instances.ClassId)
-    names = [*enumerate(classes.CATEGORIES), *((i, n) for i, n in classes.PERSON.items() if i in occurring)]
+    names = [(i, n) for i, n in classes.NAMES.items() if i not in classes.PERSON or i in occurring]
     categories = [
         {"id": i, "name": name, "supercategory": classes.supercategory(i), "level": 2} for i, name in names
     ]
@@ -158,13 +158,12 @@ def _class_ids(folder: Path) -> list[int]:
 
     Raises RawError where that gives one of these ids another name: its rows would get the wrong classes.
     """
-    known = dict(enumerate(classes.CATEGORIES)) | classes.PERSON
     listed = {entry["id"]: entry.get("name") for entry in descriptions(folder).get("categories", [])}
     for i, name in listed.items():
-        if name is not None and name != known.get(i, name):
+        if name is not None and name != classes.NAMES.get(i, name):
             raise RawError(
                 f"{folder / DESCRIPTIONS} names the id {i} {checked_files.shown(str(name))}, and here it is "
-                f"{known[i]!r}: convert the data set to Fashionpedia's ids first."
+                f"{classes.NAMES[i]!r}: convert the data set to Fashionpedia's ids first."
             )
     return [*range(len(classes.CATEGORIES)), *(i for i in classes.PERSON if i in listed)]
 

@@ -34,7 +34,6 @@ from fashionlib.data.sources import photos
 
 SOURCE, URL = "Fashionpedia", "https://github.com/cvdfoundation/fashionpedia"
 TRAIN, VAL = "instances_attributes_train2020.json", "instances_attributes_val2020.json"
-_CATEGORY_IDS = {name: i for i, name in enumerate(classes.CATEGORIES)}
 _LONGEST = 60  # bits of a number in a compressed code: endless ones would be endless work
 SLACK = 1  # pixels that a polygon may leave its photo by; what lies outside is cut off
 
@@ -146,11 +145,11 @@ def _add(annotation: dict, images: dict[int, Photo], names: dict[int, str], wher
     image, category = int(annotation["image_id"]), int(annotation["category_id"])
     if image not in images or category not in names:
         raise raw.RawError(f"{where}: there is no image {image} or no category {category}.")
-    if names[category] not in _CATEGORY_IDS:
+    if names[category] not in classes.CATEGORIES:
         name = checked_files.shown(str(names[category]))
         raise raw.RawError(f"{where}: {name} is none of Fashionpedia's 46 categories.")
     attributes = ",".join(map(str, annotation.get("attribute_ids") or []))
-    images[image].instances.append((_CATEGORY_IDS[names[category]], attributes, annotation["segmentation"]))
+    images[image].instances.append((classes.IDS[names[category]], attributes, annotation["segmentation"]))
 
 
 def _photo(json_path: Path, image: dict) -> Photo:

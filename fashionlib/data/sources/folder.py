@@ -34,9 +34,6 @@ from fashionlib.data.sources import photos
 
 TABLE = "classes.csv"
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-_CLASS_IDS = {name: i for i, name in enumerate(classes.CATEGORIES)} | {
-    v: k for k, v in classes.PERSON.items()
-}
 _BACKGROUND = -1
 _SHOWN = 5  # unknown colours that a sentence names
 
@@ -132,7 +129,7 @@ def _read_table(path: Path) -> tuple[dict[int, int], bool]:
 
 
 def _class_id(name: str) -> int:
-    known = {classes.BACKGROUND: _BACKGROUND, **_CLASS_IDS}
+    known = {classes.BACKGROUND: _BACKGROUND, **classes.IDS}
     return known[classes.check_name(name, known, "class")]
 
 
