@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fashionlib.core.paths import PROJECT
-from fashionlib.data import label_maps
-from fashionlib.data import raw, rle
+from fashionlib.data import label_maps, raw, rle
 from fashionlib.data.sources import fashionpedia
 
 GUIDED = {"codec": 20_000, "csv": 2_000}  # executions: a quarter of a minute each; the soak takes 5 minutes

@@ -150,7 +150,7 @@ def sha256(path: str | Path) -> str:
 
 
 def sweep(folder: str | Path) -> None:
-    """Remove what `atomic_write` left in `folder` and below when it was killed; nobody may be at work there."""
+    """Remove what killed `atomic_write`s left in `folder` and below; nobody may be at work there."""
     for where, _, names in os.walk(folder):
         for name in filter(PART.fullmatch, names):
             Path(where, name).unlink(missing_ok=True)

@@ -70,7 +70,8 @@ class FashionDataset(BaseSegDataset):
         return super().__getitem__(i)
 
     def get_data_info(self, i: int) -> dict:
-        return super().get_data_info(i) | {"classes": len(self.metainfo["classes"])}  # LoadCrop checks
+        """MMEngine's entry of photo `i`, with the number of classes, which LoadCrop checks."""
+        return super().get_data_info(i) | {"classes": len(self.metainfo["classes"])}
 
     def classes_shown(self) -> np.ndarray:
         """bool (photos, classes): which classes the label map of each photo holds; reads them all."""
@@ -121,6 +122,7 @@ class EpochSampler(Sampler):
         self.epoch = self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose shuffle comes next."""
         self.epoch = epoch
 
     def __iter__(self):

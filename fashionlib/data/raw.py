@@ -58,7 +58,8 @@ def read(folder: str | Path) -> pd.DataFrame:
     if len(problems):
         first, more = problems.iloc[0], len(problems) - 1
         raise RawError(
-            f"{Path(folder) / CSV}, row {first.row} (photo {checked_files.shown(first.ImageId)}): {first.problem}"
+            f"{Path(folder) / CSV}, row {first.row} (photo {checked_files.shown(first.ImageId)}): "
+            + first.problem
             + (f" ({more} more such rows; `fashionlib prepare` lists them all)." if more else ".")
         )
     return instances

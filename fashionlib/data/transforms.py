@@ -126,6 +126,7 @@ class LoadCrop(BaseTransform):
         self.ignore_index, self.backend_args = ignore_index, backend_args
 
     def transform(self, results: dict) -> dict:
+        """Add ``img``, ``gt_seg_map`` and what the packer and the model want to know of them."""
         labels = self.read_labels(results)
         height, width = labels.shape
         results["scale"] = self.draw_scale()
@@ -215,6 +216,7 @@ class FastPhotoMetricDistortion(PhotoMetricDistortion):
     """
 
     def transform(self, results: dict) -> dict:
+        """Distort ``img``, uint8 BGR (H, W, 3)."""
         before = self.brightness(_LEVELS)
         contrast_last = np.random.randint(2) == 0
         if not contrast_last:
@@ -229,12 +231,13 @@ class FastPhotoMetricDistortion(PhotoMetricDistortion):
         return results
 
     def saturation_table(self) -> np.ndarray | None:
+        """uint8 (256,): the drawn factor on each saturation; None: not drawn."""
         if not np.random.randint(2):
             return None
         return self.convert(_LEVELS, alpha=np.random.uniform(self.saturation_lower, self.saturation_upper))
 
     def hue_table(self) -> np.ndarray | None:
-        """OpenCV's 8-bit hue counts 180 steps of 2 degrees."""
+        """uint8 (256,): the drawn turn of each hue, 180 steps of 2 degrees; None: not drawn."""
         if not np.random.randint(2):
             return None
         shift = np.random.randint(-self.hue_delta, self.hue_delta)
@@ -259,6 +262,7 @@ class PackCrop(PackSegInputs):
     """PackSegInputs, its turn from (H, W, 3) to (3, H, W) done by OpenCV, ten times as fast as torch's."""
 
     def transform(self, results: dict) -> dict:
+        """Pack as PackSegInputs does."""
         image = results["img"]
         planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
         cv2.split(image, list(planes))

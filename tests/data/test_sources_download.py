@@ -2,7 +2,6 @@
 
 import hashlib
 import threading
-import zipfile
 
 import pytest
 from soak import WATCHDOG
@@ -135,32 +134,3 @@ def test_kaggle_and_unknown_names():
         download.download("imaterialist")
     with pytest.raises(ValueError, match="Did you mean 'fashionpedia'"):
         download.download("fashionpedai")
-
-
-@pytest.mark.parametrize("name", ["../x", "train/../../x", "/x", "C:/x", "train\\..\\x"])
-def test_no_member_climbs_out(tmp_path, name):
-    zipped = tmp_path / "t.zip"
-    zipped.write_bytes(archive({"train/a.jpg": "photo", name: "bad"}))
-    with pytest.raises(DownloadError, match="leads out of the folder"):
-        download.unpack(zipped, "train", tmp_path / "train", progress=False)
-    assert list(tmp_path.iterdir()) == [zipped]
-
-
-def test_no_links_no_damage_no_other_archive(tmp_path):
-    link = zipfile.ZipInfo("train/a.jpg")
-    link.external_attr = 0o120777 << 16
-    stored = zipfile.ZipInfo(
-        "train/a.jpg"
-    )  # not compressed, so that a changed byte is found by the CRC alone
-    cases = {
-        "a link or device": archive({link: "/etc/passwd"}),
-        "is damaged .*Bad CRC-32": archive({stored: "photo"}).replace(b"photo", b"fotos"),
-        "is damaged .*not a zip": b"<html>Sign in</html>",
-        "holds no folder 'train'": archive({"test/a.jpg": "photo"}),
-    }
-    for sentence, data in cases.items():
-        zipped = tmp_path / "t.zip"
-        zipped.write_bytes(data)
-        with pytest.raises(DownloadError, match=sentence):
-            download.unpack(zipped, "train", tmp_path / "train", progress=False)
-        assert list(tmp_path.iterdir()) == [zipped]

@@ -58,7 +58,20 @@ CATEGORY_IDS = {
     name: classes.IDS[category] for category, names in _CATEGORY_NAMES.items() for name in names.split()
 } | {name: classes.IDS[name] for name in classes.PERSON.values()}
 # jewellery, underwear, swimwear and the unnamed rest
-_BACKGROUND = set("null accessories bracelet earrings necklace ring bra intimate panties swimwear".split())
+_BACKGROUND = set(
+    [
+        "null",
+        "accessories",
+        "bracelet",
+        "earrings",
+        "necklace",
+        "ring",
+        "bra",
+        "intimate",
+        "panties",
+        "swimwear",
+    ]
+)
 
 
 @photos.writes_raw("converting to")
@@ -106,7 +119,7 @@ def _read_categories(path: Path) -> list[int | None]:
     unknown = [name for name in names if name not in CATEGORY_IDS and name not in _BACKGROUND]
     if unknown:
         raise raw.RawError(
-            f"{path} lists the label {checked_files.shown(unknown[0])}, which Clothing Co-Parsing does not have."
+            f"{path} lists the label {checked_files.shown(unknown[0])}, which {SOURCE} does not have."
         )
     return [CATEGORY_IDS.get(name) for name in names]
 
