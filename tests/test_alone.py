@@ -70,16 +70,18 @@ def two(busy, tmp_path, monkeypatch):
 
 def test_the_lock_of_a_killed_process_is_free_at_once_though_its_child_lives(tmp_path):
     with held(tmp_path, "with a child") as process:
-        with pytest.raises(
-            files.FolderLocked, match=f"Another process is at work in {tmp_path}: wait for it"
+        with (
+            pytest.raises(files.FolderLocked, match=f"Another process is at work in {tmp_path}: wait for it"),
+            files.folder_lock(tmp_path),
         ):
-            with files.folder_lock(tmp_path):
-                pass
-        with pytest.raises(
-            files.FolderLocked, match=rf"\(process {process.pid}, at work since 20[\d-]+ [\d:]+\)"
-        ):
-            with files.folder_lock(tmp_path):  # the first refusal has left the lock as it was
-                pass
+            pass
+        with (
+            pytest.raises(
+                files.FolderLocked, match=rf"\(process {process.pid}, at work since 20[\d-]+ [\d:]+\)"
+            ),
+            files.folder_lock(tmp_path),
+        ):  # the first refusal has left the lock as it was
+            pass
         process.kill()
         process.wait()
         with files.folder_lock(tmp_path):

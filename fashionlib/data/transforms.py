@@ -49,11 +49,19 @@ class Span(NamedTuple):
         return side[self.start : self.start + self.size]
 
     def source(self) -> tuple[int, int, int, int]:
-        """What to resize to what so that the window lies in it as it would in the whole side resized.
+        """The part of the photo to resize, and where the window begins in it once resized.
 
-        ``cv2.resize`` can't begin between two source pixels. So the window is widened to places where
-        the two grids meet, or nearly (the photo's own edges if there are none close by), and far
-        enough that the neighbours cut off don't show.
+        ``cv2.resize`` can't begin between two source pixels. So the window is widened to places where the
+        two grids meet: resized pixel p begins at source pixel p * old / new, which must be whole, or nearly.
+        With old / new = 2 / 3 every third resized pixel does::
+
+            resized  |  0  |  1  |  2  |  3  |  4  |  5  |  6  |
+            source   |   0    |   1    |   2    |   3    |
+                     ^ meet            ^ meet            ^ meet
+
+        a window of the pixels 4 and 5 is resized as 3 to 6 from the source pixels 2 and 3, and begins at 1.
+        Where the grids meet nowhere close by, the photo's own edges serve. A margin keeps the neighbours that
+        are cut off out of the interpolation.
 
         Returns:
             first source pixel, the one past the last, their resized size, where in it the window begins.
@@ -62,7 +70,7 @@ class Span(NamedTuple):
         margin = max(math.ceil((1 / step - 1) / 2), 0)
         first = _meet(step, self.start - margin - np.arange(_SLACK + 1), 0, self.new)
         last = _meet(step, self.start + self.size + margin + np.arange(_SLACK + 1), self.new, self.new)
-        return round(first * step), min(round(last * step), self.old), last - first, self.start - first
+        return round(first * step), round(last * step), last - first, self.start - first
 
 
 def _meet(step: float, places: np.ndarray, edge: int, new: int) -> int:
