@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,6 +27,7 @@ from fashionlib import cli
 from fashionlib.core import files, processes
 from fashionlib.data import audit
 from fashionlib.train import _explain_memory as explain_memory
+from tools.cutout_model.__main__ import main as workshop
 
 
 def said(work, *arguments) -> None:
@@ -58,7 +60,8 @@ def export(root, workspace):
 
 def pack(root, workspace):
     epochs = sorted((root / "trained").rglob("epoch_*.safetensors"))
-    stages.command("pack", *epochs, workspace / "out" / "packed.safetensors")
+    words = ["pack", *epochs, workspace / "out" / "packed.safetensors"]
+    workshop([str(word) for word in words])
 
 
 STAGES = [
@@ -205,7 +208,7 @@ def _limited(asked, workspace):
     stage, root, what, limit = asked
     told = os.dup(1)
     if what == resource.RLIMIT_AS:  # beyond what is in use, by the engine mostly
-        limit += int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        limit += int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     log = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     for stream in (1, 2):
         os.dup2(log.stdin.fileno(), stream)
@@ -250,9 +253,9 @@ def test_a_photo_too_large_for_the_memory_is_told_and_the_others_come_out(root, 
 
 
 def test_a_worker_that_dies_ends_its_pool_with_a_sentence():
-    with pytest.raises(processes.WorkerLost, match="killed for want of memory: take fewer workers"):
-        with processes.pool(1) as pool:
-            pool.submit(os._exit, 9).result()
+    words = "killed for want of memory: take fewer workers"
+    with pytest.raises(processes.WorkerLost, match=words), processes.pool(1) as pool:
+        pool.submit(os._exit, 9).result()
 
 
 @pytest.mark.parametrize(
@@ -294,7 +297,7 @@ def test_a_training_whose_loader_died_says_so():
 def test_what_the_disk_refuses_names_the_target_whatever_library_says_it(tmp_path, kind):
     words = "I/O error: No space left on device (os error 28)"
     error = kind(errno.ENOSPC, "No space left on device", "the source") if kind is OSError else kind(words)
-    with pytest.raises(files.DiskError, match=f"^{tmp_path}/sub/a.txt: no space left on device"):
-        with files.whole(tmp_path / "sub" / "a.txt"):
-            raise error
+    said = f"^{tmp_path}/sub/a.txt: no space left on device"
+    with pytest.raises(files.DiskError, match=said), files.atomic_write(tmp_path / "sub" / "a.txt"):
+        raise error
     assert not list((tmp_path / "sub").iterdir())

@@ -5,9 +5,8 @@ photos that disagree with their rows, EXIF turns, photos with parts only, rows t
 overlap, rare classes in a small split, and photos that look alike on both sides of a split.
 """
 
-import os
+import functools
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -16,11 +15,11 @@ import imagehash
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
-from tqdm.auto import tqdm
 
-from fashionlib.core import checked_files, files, paths
-from fashionlib.core.classes import CATEGORIES, MAIN, PERSON
+from fashionlib.core import checked_files, files, outputs, paths, processes
+from fashionlib.core.classes import CATEGORIES, MAIN, NAMES, PERSON
 from fashionlib.data import prepared, raw, rle
+from fashionlib.data.splits import SPLITS
 
 NEAR = 6  # of 64 bits: CCP's five true pairs are 4 to 6 apart, its first pair of different photos 10
 OVERLAP_PHOTOS = 500  # overlaps are counted on at most this many photos
@@ -28,7 +27,7 @@ ROWS = 15  # a table that could be long shows this many rows and says how many t
 EXIF_ORIENTATION = 0x0112
 
 _TITLE = "# Audit of `"
-_NAMES = dict(enumerate(CATEGORIES)) | PERSON
+_each = functools.partial(processes.in_parallel, threads=True)  # decoding and numpy let go of Python's lock
 
 
 def audit(raw_folder, out=None, data_folder=None, progress: bool = True) -> str:
@@ -41,31 +40,24 @@ def audit(raw_folder, out=None, data_folder=None, progress: bool = True) -> str:
     folder = Path(raw_folder).resolve()
     data_folder = Path(data_folder) if data_folder else paths.home() / "data" / folder.name
     if out:
-        files.claim_file(out, "an audit page", [folder, data_folder], files.begins(_TITLE))
+        outputs.claim_file(out, "an audit page", [folder, data_folder], outputs.begins(_TITLE))
     instances, problems = raw.check(folder)
-    photos = _look_at_all(folder, instances, progress)
+    look = functools.partial(_look_at, folder)
+    photos = list(_each(look, instances["ImageId"].unique(), progress=progress, unit=" photos"))
     splits = _read_splits(data_folder)
-    page = (
-        "\n\n".join(
-            [
-                f"{_TITLE}{folder.name}`",
-                _summary(instances, photos),
-                _problems(problems, photos),
-                _sizes(problems, photos),
-                _repeats(instances),
-                _overlaps(instances, progress),
-                _classes(instances, splits),
-                _near_duplicates(photos, splits),
-            ]
-        )
-        + "\n"
-    )
+    sections = [
+        _summary(instances, photos),
+        _problems(problems, photos),
+        _sizes(problems, photos),
+        _repeats(instances),
+        _overlaps(instances, progress),
+        _classes(instances, splits),
+        _near_duplicates(photos, splits),
+    ]
+    page = "\n\n".join([f"{_TITLE}{folder.name}`", *sections]) + "\n"
     if out:
         files.write_text(out, page)
     return page
-
-
-# what is read from the photos ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -90,47 +82,28 @@ def _look_at(folder: Path, image_id: str) -> _Photo:
     return _Photo(image_id, size, orientation, int(str(digest), 16))
 
 
-def _look_at_all(folder: Path, instances: pd.DataFrame, progress: bool) -> list[_Photo]:
-    ids = instances["ImageId"].unique()
-    return _each(lambda image_id: _look_at(folder, image_id), ids, "photos", progress)
-
-
-def _each(work, items, unit: str, progress: bool) -> list:
-    """`work` on every item in threads, one a core: decoding and numpy both let go of Python's lock."""
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(tqdm(pool.map(work, items), total=len(items), unit=f" {unit}", disable=not progress))
-
-
 def _read_splits(data_folder: Path) -> dict[str, set[str]]:
     """Split name -> photo ids, in the order train, val, test, others; empty where nothing is prepared."""
-    order = ["train", "val", "test"]
-    names = sorted(
-        prepared.split_names(data_folder),
-        key=lambda name: (order.index(name) if name in order else len(order), name),
-    )
+    names = prepared.split_names(data_folder)
+    names = [*(name for name in SPLITS if name in names), *(name for name in names if name not in SPLITS)]
     return {name: set(prepared.ids(data_folder, name)) for name in names}
-
-
-# the sections ----------------------------------------------------------------------------------------------
 
 
 def _summary(instances: pd.DataFrame, photos: list[_Photo]) -> str:
     ids = instances["ClassId"]
     parts = ids.between(MAIN, len(CATEGORIES) - 1)
-    part_only = int(parts.groupby(instances["ImageId"]).all().sum())
+    part_only = parts.groupby(instances["ImageId"]).all().sum()
     turned = [p.image_id for p in photos if p.orientation > 1]
-    return _table(
-        ["", "count"],
-        [
-            ["photos with good rows", len(photos)],
-            ["instances", len(instances)],
-            ["… of main apparel", int((ids < MAIN).sum())],
-            ["… of garment parts", int(parts.sum())],
-            ["… of hair and skin", int(ids.isin(list(PERSON)).sum())],
-            ["photos with parts only (`part_only` decides what happens to them)", part_only],
-            [f"photos that EXIF turns{_some(turned)}; masks are taken as drawn before the turn", len(turned)],
-        ],
-    )
+    rows = {
+        "photos with good rows": len(photos),
+        "instances": len(instances),
+        "… of main apparel": (ids < MAIN).sum(),
+        "… of garment parts": parts.sum(),
+        "… of hair and skin": ids.isin(list(PERSON)).sum(),
+        "photos with parts only (`part_only` decides what happens to them)": part_only,
+        f"photos that EXIF turns{_some(turned)}; masks are taken as drawn before the turn": len(turned),
+    }
+    return _table(["", "count"], list(rows.items()))
 
 
 def _problems(problems: pd.DataFrame, photos: list[_Photo]) -> str:
@@ -149,16 +122,17 @@ def _sizes(problems: pd.DataFrame, photos: list[_Photo]) -> str:
         return "## Sizes\n\nNo photo could be read."
     sides = np.array([p.size for p in read])  # (n, 2): width, height
     differ = [p.ImageId for p in problems.itertuples() if "differ from the photo" in p.problem]
+    measures = [
+        ("width, px", sides[:, 0], 0),
+        ("height, px", sides[:, 1], 0),
+        ("megapixels", sides.prod(axis=1) / 1e6, 2),
+        ("height / width", sides[:, 1] / sides[:, 0], 2),
+    ]
     table = _table(
         ["", "least", "median", "most"],
         [
             [name, *(f"{value:,.{digits}f}" for value in np.percentile(values, [0, 50, 100]))]
-            for name, values, digits in [
-                ("width, px", sides[:, 0], 0),
-                ("height, px", sides[:, 1], 0),
-                ("megapixels", sides.prod(axis=1) / 1e6, 2),
-                ("height / width", sides[:, 1] / sides[:, 0], 2),
-            ]
+            for name, values, digits in measures
         ],
     )
     (width, height), photos_of_it = Counter(p.size for p in read).most_common(1)[0]
@@ -173,16 +147,12 @@ def _repeats(instances: pd.DataFrame) -> str:
     """Rows that repeat an earlier one wholly, or its mask under another class."""
     mask_again = instances.duplicated(["ImageId", "EncodedPixels"])
     row_again = instances.duplicated(["ImageId", "EncodedPixels", "ClassId"])
-    return "## Rows that stand twice\n\n" + _table(
-        ["", "rows", "photos"],
-        [
-            [what, int(again.sum()), instances[again]["ImageId"].nunique()]
-            for what, again in [
-                ("the same photo, class and mask as an earlier row", row_again),
-                ("the same photo and mask, another class", mask_again & ~row_again),
-            ]
-        ],
-    )
+    found = {
+        "the same photo, class and mask as an earlier row": row_again,
+        "the same photo and mask, another class": mask_again & ~row_again,
+    }
+    rows = [[what, again.sum(), instances[again]["ImageId"].nunique()] for what, again in found.items()]
+    return "## Rows that stand twice\n\n" + _table(["", "rows", "photos"], rows)
 
 
 def _overlaps(instances: pd.DataFrame, progress: bool) -> str:
@@ -190,7 +160,7 @@ def _overlaps(instances: pd.DataFrame, progress: bool) -> str:
     competing = instances[~instances["ClassId"].between(MAIN, len(CATEGORIES) - 1)]
     groups = [group for _, group in competing.groupby("ImageId")]
     chosen = np.random.default_rng(0).permutation(len(groups))[:OVERLAP_PHOTOS]
-    found = _each(_overlap, [groups[i] for i in chosen], "photos' overlaps", progress)
+    found = _each(_overlap, [groups[i] for i in chosen], progress=progress, unit=" photos' overlaps")
     columns = ["a", "b", "pixels", "of_a", "of_b"]
     pairs = pd.DataFrame([row for rows in found for row in rows], columns=columns)
     sampled = " (drawn with seed 0)" if len(chosen) < len(groups) else ""
@@ -203,7 +173,7 @@ def _overlaps(instances: pd.DataFrame, progress: bool) -> str:
     total = pairs.groupby(["a", "b"])[columns[2:]].sum().sort_values("pixels", ascending=False)
     photos = pairs.groupby(["a", "b"]).size()
     rows = [
-        [_NAMES[a], _NAMES[b], photos[a, b], f"{both:,}", f"{both / of_a:.1%}", f"{both / of_b:.1%}"]
+        [NAMES[a], NAMES[b], photos[a, b], f"{both:,}", f"{both / of_a:.1%}", f"{both / of_b:.1%}"]
         for (a, b), (both, of_a, of_b) in total.head(ROWS).iterrows()
     ]
     table = _table(["class", "and class", "photos", "shared pixels", "of the first", "of the second"], rows)
@@ -226,17 +196,12 @@ def _overlap(rows: pd.DataFrame) -> list[tuple[int, int, int, int, int]]:
 
 def _classes(instances: pd.DataFrame, splits: dict[str, set[str]]) -> str:
     seen = instances[["ImageId", "ClassId"]].drop_duplicates()
-    counts = {name: seen[seen["ImageId"].isin(ids)]["ClassId"].value_counts() for name, ids in splits.items()}
-    rows = [
-        [
-            _NAMES[i],
-            int((instances["ClassId"] == i).sum()),
-            int((seen["ClassId"] == i).sum()),
-            *(int(count.get(i, 0)) for count in counts.values()),
-        ]
-        for i in sorted(seen["ClassId"].unique())
-    ]
-    missing = [name for i, name in enumerate(CATEGORIES[:MAIN]) if not (seen["ClassId"] == i).any()]
+    ids = sorted(seen["ClassId"].unique())
+    columns = [instances["ClassId"], seen["ClassId"]]
+    columns += [seen["ClassId"][seen["ImageId"].isin(names)] for names in splits.values()]
+    counts = [column.value_counts() for column in columns]
+    rows = [[NAMES[i], *(int(count.get(i, 0)) for count in counts)] for i in ids]
+    missing = [name for i, name in enumerate(CATEGORIES[:MAIN]) if i not in ids]
     notes = []
     if not splits:
         notes.append("Not prepared yet: no splits to count.")
@@ -244,27 +209,16 @@ def _classes(instances: pd.DataFrame, splits: dict[str, set[str]]) -> str:
         notes.append(f"{len(unknown)} photos of the splits have no good row here{_some(sorted(unknown))}.")
     if missing:
         notes.append(f"Main classes that never occur: {'; '.join(missing)}.")
-    return "\n\n".join(
-        [
-            "## Photos per class",
-            *notes,
-            _table(["class", "instances", "photos", *(f"in {name}" for name in splits)], rows),
-        ]
-    )
+    table = _table(["class", "instances", "photos", *(f"in {name}" for name in splits)], rows)
+    return "\n\n".join(["## Photos per class", *notes, table])
 
 
 def _near_duplicates(photos: list[_Photo], splits: dict[str, set[str]]) -> str:
     read = [p for p in photos if not p.error]
     split_of = {image_id: name for name, ids in splits.items() for image_id in ids}
 
-    def crosses(a, b, _distance):
-        return len({split_of.get(a), split_of.get(b)} - {None}) == 2
-
-    pairs = [
-        (read[i].image_id, read[j].image_id, distance)
-        for i, j, distance in near_pairs([p.hash for p in read])
-    ]
-    across = [pair for pair in pairs if crosses(*pair)]
+    pairs = [(read[i].image_id, read[j].image_id, bits) for i, j, bits in near_pairs([p.hash for p in read])]
+    across = [pair for pair in pairs if len({split_of.get(name) for name in pair[:2]} - {None}) == 2]
     listed = across if splits else pairs
     head = (
         f"## Photos that look alike\n\n{len(pairs)} pairs differ in at most {NEAR} of the 64 bits of"
@@ -292,9 +246,6 @@ def near_pairs(hashes, most: int = NEAR) -> list[tuple[int, int, int]]:
         i, j = i[later], j[later]
         found += zip((i + start).tolist(), (j + start).tolist(), distance[i, j].tolist(), strict=True)
     return sorted(found, key=lambda pair: (pair[2], pair[0], pair[1]))
-
-
-# Markdown --------------------------------------------------------------------------------------------------
 
 
 def _table(head: list, rows: list[list]) -> str:

@@ -6,7 +6,7 @@
     data/<data>/dataset.json         written last: source, options, counts, fingerprint of the inputs
     data/<data>/left_out.csv         ImageId, row, reason (bad, part_only, unlabelled), problem
 
-`prepare` goes on where an interrupted one stopped, in the hidden folder that `files.building` moves from at
+`prepare` goes on where an interrupted one stopped, in the hidden folder that `outputs.building` moves from at
 the end, and does nothing when the fingerprint is unchanged and all files are there.
 """
 
@@ -15,8 +15,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,26 +22,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fashionlib.core import checked_files, classes, files, processes
-from fashionlib.core.files import whole
+from fashionlib.core import checked_files, classes, files, outputs, processes
+from fashionlib.core.files import atomic_write
 from fashionlib.data import label_maps, prepared, rle
+from fashionlib.data import raw as layout
 from fashionlib.data.label_maps import Photo, Written
 from fashionlib.data.prepared import INFO
-from fashionlib.data.raw import (
-    CSV,
-    DESCRIPTIONS,
-    OFFICIAL_VAL,
-    TRAIN_ONLY,
-    RawError,
-    check,
-    check_max_bad,
-    descriptions,
-    image_path,
-    listed,
-)
 from fashionlib.data.splits import SPLITS, split
 
-FOLDERS = ("images", "labels", "splits")
 PART_ONLY = ("leave_out", "ignore", "keep")
 _VERSIONS = {"whole": 1, "shrunk": 2}  # raise them when the same input and options give other pixels
 _KIND = "prepared data"
@@ -66,33 +52,42 @@ def prepare(
 ) -> dict:
     """Prepare the raw folder `raw` in the folder `out` and return the contents of its dataset.json.
 
-    Parameters
-    ----------
-    class_set
-        ``"main"`` (the paper's 28), ``"person"`` (with hair and skin) or ``"all"`` (with the garment parts).
-    part_only
-        What to do with photos that carry garment parts but no class of the set, so that the garment itself
-        would be labelled background: ``"leave_out"``, ``"ignore"`` (the parts' pixels get 255) or ``"keep"``.
-    fractions, seed, stratify
-        Shares of train, val and test, how photos are drawn, whether rare classes are spread: `splits.split`.
-    max_side
-        Shrink photos whose longer side has more pixels, and their label maps with them. None: no shrinking.
-    order
-        Painting order of overlapping instances: see `rle.label_map`.
-    max_bad
-        Share of the photos that may be unusable; they are left out and listed. Part-only photos are not bad.
-    workers
-        Processes: None takes all cores, 1 works in this one. They are spawned: a script that wants more than
-        one calls this under ``if __name__ == "__main__":``.
+    Args:
+        class_set: ``main`` (the paper's 28), ``person`` (with hair and skin) or ``all`` (with garment parts).
+        part_only: photos with garment parts but no class of the set, whose garment would be labelled
+            background: ``leave_out``, ``ignore`` (the parts' pixels get 255) or ``keep`` them.
+        fractions, seed, stratify: shares of train, val and test, and how photos are drawn: `splits.split`.
+        max_side: shrink photos whose longer side has more pixels, and their label maps; None: no shrinking.
+        order: painting order of overlapping instances: `rle.label_map`.
+        max_bad: share of unusable photos allowed; they are left out and listed. Part-only photos are not bad.
+        workers: processes; None: all cores, 1: this one. More than one are spawned: a script must call this
+            under ``if __name__ == "__main__":``.
 
     Raises RawError if more than `max_bad` of the photos are unusable, ValueError for a bad option,
-    FileExistsError if `out` holds something else, OSError if the disk has too little room, `files.Busy`
-    while another process prepares it.
+    FileExistsError if `out` holds something else, OSError if the disk has too little room,
+    `files.FolderLocked` while another process prepares it.
     """
     raw, out = Path(raw), Path(out)
     processes.count(workers)
-    check_max_bad(max_bad)
-    options = {
+    layout.check_max_bad(max_bad)
+    options = _check_options(class_set, part_only, fractions, seed, stratify, max_side, order)
+    outputs.claim(out, _KIND, [raw], _is_ours, INFO)
+    fingerprint = make_fingerprint(raw, options)
+    if done := _finished(out, fingerprint):
+        return done
+    photos, left_out = _choose(raw, class_set, part_only)
+    _refuse_if_bad(photos, left_out, max_bad)
+    _split(raw, photos, options)  # before the work, for what it refuses
+    _check_room(raw, out, photos, max_side)
+    with outputs.building(out, INFO, "preparing", _KIND, [raw], _is_ours, key=fingerprint) as part:
+        return _prepare(raw, part, options, max_bad, fingerprint, photos, left_out, workers, progress)
+
+
+def _check_options(class_set, part_only, fractions, seed, stratify, max_side, order) -> dict:
+    """The options that decide what is written, as dataset.json keeps them; ValueError for a bad one."""
+    if max_side is not None and max_side < 1:
+        raise ValueError(f"max_side={max_side} must be a number of pixels, or None to keep the photos' size.")
+    return {
         "class_set": classes.check_name(class_set, classes.CLASS_SETS, "class set"),
         "part_only": classes.check_name(part_only, PART_ONLY, "treatment of part-only photos"),
         "fractions": [float(fraction) for fraction in fractions],
@@ -101,51 +96,32 @@ def prepare(
         "max_side": max_side,
         "order": classes.check_name(order, rle.ORDERS, "painting order"),
     }
-    if max_side is not None and max_side < 1:
-        raise ValueError(f"max_side={max_side} must be a number of pixels, or None to keep the photos' size.")
-    files.claim(out, _KIND, [raw], _is_ours, INFO)
-    fingerprint = make_fingerprint(raw, options)
-    if any(out.glob(f"{files.UNFINISHED}*")) or (out / files.LOCK).exists():
-        with files.alone(out, "preparing"):
-            files.recover(out, INFO, keep=files.unfinished(out, fingerprint))
-    done = _finished(out)
-    if done and done["fingerprint"] == fingerprint and _is_whole(out, done):
-        return done
-
-    photos, left_out = _choose(raw, class_set, part_only)
-    n_photos = len(photos) + left_out.ImageId.nunique()
-    _refuse_if_bad(left_out, n_photos, max_bad)
-    _split(raw, photos, options)  # before the work, for what it refuses
-    _check_room(raw, out, photos, max_side)
-    with files.building(out, INFO, "preparing", _KIND, [raw], _is_ours, key=fingerprint) as part:
-        return _prepare(raw, part, options, max_bad, fingerprint, photos, left_out, workers, progress)
 
 
 def _prepare(
     raw: Path, out: Path, options: dict, max_bad: float, fingerprint: str, photos: list[Photo],
     left_out: pd.DataFrame, workers: int | None, progress: bool,
 ) -> dict:  # fmt: skip
-    """What `prepare` writes and returns, once it knows that it can; `out` is what `files.building` gives."""
-    n_photos = len(photos) + left_out.ImageId.nunique()
-    for name in FOLDERS:
+    """Write everything into `out`, the folder of `outputs.building`; returns what dataset.json says."""
+    for name in ("images", "labels", "splits"):
         (out / name).mkdir(exist_ok=True)
-    max_side, order = options["max_side"], options["order"]
-    work = functools.partial(label_maps.write, raw=raw, out=out, max_side=max_side, order=order)
-    written = {photo.id: result for photo, result in _in_parallel(work, photos, workers, progress)}
+    how = {name: options[name] for name in ("max_side", "order")}
+    work = functools.partial(label_maps.write, raw=raw, out=out, **how)
+    results = processes.in_parallel(work, photos, workers, progress, "prepare")
+    written = {photo.id: result for photo, result in zip(photos, results, strict=True)}
     damaged = [(p.id, p.row, "bad", written[p.id].problem) for p in photos if written[p.id].problem]
+    photos = [photo for photo in photos if not written[photo.id].problem]
     left_out = pd.concat([left_out, pd.DataFrame(damaged, columns=left_out.columns)]).sort_values("row")
-    with whole(out / "left_out.csv") as path:
+    with atomic_write(out / "left_out.csv") as path:
         left_out.to_csv(path, index=False, errors="backslashreplace")  # a file's name may be anything
-    _refuse_if_bad(left_out, n_photos, max_bad)
-
-    splits = _split(raw, [photo for photo in photos if not written[photo.id].problem], options)
+    _refuse_if_bad(photos, left_out, max_bad)
+    splits = _split(raw, photos, options)
     for name, ids in splits.items():
-        with whole(out / "splits" / f"{name}.txt") as path:
-            path.write_text("".join(f"{i}\n" for i in ids), encoding="utf-8")
+        files.write_text(out / "splits" / f"{name}.txt", "".join(f"{i}\n" for i in ids))
     names = classes.CLASS_SETS[options["class_set"]]
     summary = {
         "data": out.parent.resolve().name,
-        "source": descriptions(raw).get("info", {}).get("source", raw.resolve().name),
+        "source": layout.descriptions(raw).get("info", {}).get("source", raw.resolve().name),
         "class_set": options["class_set"],
         "classes": list(names),
         "fingerprint": fingerprint,
@@ -162,25 +138,32 @@ def make_fingerprint(raw: Path, options: dict) -> str:
     """A hash of the raw text files' bytes, the photos' names and sizes, and the options; reads no photo."""
     version = _VERSIONS["shrunk" if options.get("max_side") else "whole"]
     total = hashlib.sha256(json.dumps([version, options]).encode())
-    for path in (raw / CSV, raw / DESCRIPTIONS, raw / OFFICIAL_VAL, raw / TRAIN_ONLY):
+    for path in (
+        raw / layout.CSV,
+        raw / layout.DESCRIPTIONS,
+        raw / layout.OFFICIAL_VAL,
+        raw / layout.TRAIN_ONLY,
+    ):
         if path.exists():
-            with checked_files.check_file(path, RawError).open("rb") as file:
-                total.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+            total.update(
+                f"{path.name}:{files.sha256(checked_files.check_file(path, layout.RawError))}".encode()
+            )
     if (raw / "train").is_dir():
         with os.scandir(raw / "train") as entries:
             total.update(repr(sorted((entry.name, entry.stat().st_size) for entry in entries)).encode())
     return total.hexdigest()[:16]
 
 
-def _finished(out: Path) -> dict | None:
-    """The dataset.json of a finished `prepare`, if there is one."""
-    path = out / INFO
+def _finished(out: Path, fingerprint: str) -> dict | None:
+    """The dataset.json of a finished `prepare` of this fingerprint; completes the moves of a killed one."""
+    if any(out.glob(f"{outputs.UNFINISHED}*")) or (out / files.LOCK).exists():
+        with files.folder_lock(out, "preparing"):
+            outputs.recover(out, INFO, keep=outputs.unfinished(out, fingerprint))
+    if not _is_ours(out):
+        return None
     advice = "delete it to prepare anew, or choose another folder"
-    return (
-        checked_files.json_object(path, {"fingerprint": str, "counts": dict}, advice)
-        if path.exists()
-        else None
-    )
+    done = checked_files.json_object(out / INFO, {"fingerprint": str, "counts": dict}, advice)
+    return done if done["fingerprint"] == fingerprint and _is_whole(out, done) else None
 
 
 def _is_ours(out: Path) -> bool:
@@ -200,12 +183,12 @@ def _is_whole(out: Path, done: dict) -> bool:
 
 
 def _choose(raw: Path, class_set: str, part_only: str) -> tuple[list[Photo], pd.DataFrame]:
-    """The photos to prepare, in the CSV's order, and those left out: ImageId, row, reason, problem."""
-    instances, problems = check(raw)
+    """The photos to prepare, in the layout.CSV's order, and those left out: ImageId, row, reason, problem."""
+    instances, problems = layout.check(raw)
     left_out = problems.assign(reason="bad")[["ImageId", "row", "reason", "problem"]]
     listed = {*instances.ImageId, *problems.ImageId}
     unlabelled = sorted({path.stem for path in (raw / "train").glob("*.jpg")} - listed)
-    unlabelled = [(i, 0, "unlabelled", f"{CSV} has no row for this photo") for i in unlabelled]
+    unlabelled = [(i, 0, "unlabelled", f"{layout.CSV} has no row for this photo") for i in unlabelled]
     left_out = pd.concat([left_out, pd.DataFrame(unlabelled, columns=left_out.columns)])
     value = instances.ClassId.map(classes.label_values(class_set)).fillna(0).astype(int)
     is_part = instances.ClassId.between(classes.MAIN, len(classes.CATEGORIES) - 1)
@@ -227,23 +210,22 @@ def _choose(raw: Path, class_set: str, part_only: str) -> tuple[list[Photo], pd.
     return photos, left_out
 
 
-def _refuse_if_bad(left_out: pd.DataFrame, n_photos: int, max_bad: float) -> None:
-    """Raise RawError if more than `max_bad` of `n_photos` are bad (part-only photos are not)."""
-    bad = left_out[left_out.reason == "bad"]
-    n, first = bad.ImageId.nunique(), bad[:5].itertuples()
+def _refuse_if_bad(photos: list[Photo], left_out: pd.DataFrame, max_bad: float) -> None:
+    """Raise RawError if more than `max_bad` of all photos are bad (part-only photos are not)."""
+    bad, n_photos = left_out[left_out.reason == "bad"], len(photos) + left_out.ImageId.nunique()
+    n = bad.ImageId.nunique()
     if n > max_bad * n_photos:
-        listed = "; ".join(
-            f"row {line.row} ({checked_files.shown(line.ImageId)}): {line.problem}" for line in first
-        )
-        raise RawError(
+        lines = bad[:5].itertuples()
+        first = "; ".join(f"row {x.row} ({checked_files.shown(x.ImageId)}): {x.problem}" for x in lines)
+        raise layout.RawError(
             f"{n} of {n_photos} photos ({n / n_photos:.1%}) are bad, more than max_bad={max_bad:.1%} allows: "
-            f"{listed}{'; ...' if len(bad) > 5 else ''}. Repair them, or raise max_bad to go on without them."
+            f"{first}{'; ...' if len(bad) > 5 else ''}. Repair them, or raise max_bad to go on without them."
         )
 
 
 def _split(raw: Path, photos: list[Photo], options: dict) -> dict[str, list[str]]:
     """The ids of each split. Photos that the source set aside, for a split or for training, are not drawn."""
-    official, train_only = listed(raw, OFFICIAL_VAL), listed(raw, TRAIN_ONLY)
+    official, train_only = layout.listed(raw, layout.OFFICIAL_VAL), layout.listed(raw, layout.TRAIN_ONLY)
     ids = {photo.id for photo in photos}
     aside = official | train_only
     ours = {photo.id: set(photo.values) - {classes.IGNORE} for photo in photos if photo.id not in aside}
@@ -257,7 +239,7 @@ def _check_room(raw: Path, out: Path, photos: list[Photo], max_side: int | None)
     disk = next(path for path in (out, *out.resolve().parents) if path.exists())
     needed = sum(_LABEL_BYTES * np.prod(label_maps.size_of(photo, max_side)) for photo in photos)
     if max_side or disk.stat().st_dev != (raw / "train").stat().st_dev:
-        needed += sum(image_path(raw, photo.id).stat().st_size for photo in photos)
+        needed += sum(layout.image_path(raw, photo.id).stat().st_size for photo in photos)
     free = shutil.disk_usage(disk).free
     if needed > free:
         needs, has = (tqdm.format_sizeof(size, "B") for size in (needed, free))
@@ -265,20 +247,6 @@ def _check_room(raw: Path, out: Path, photos: list[Photo], max_side: int | None)
             f"{out} needs about {needs} but its disk has {has} free: "
             "make room, set FASHION_HOME to another disk, or shrink the photos with max_side."
         )
-
-
-def _in_parallel(
-    work: Callable[[Photo], Written], photos: list[Photo], workers: int | None, progress: bool
-) -> Iterator[tuple[Photo, Written]]:
-    """Every photo with `work`'s result, in order, under a progress bar."""
-    interval = 0.5 if sys.stderr.isatty() else 2  # seconds; notebooks and log files get few lines
-    with tqdm(photos, desc="prepare", unit="photo", mininterval=interval, disable=not progress) as bar:
-        if workers == 1:
-            yield from ((photo, work(photo)) for photo in bar)
-            return
-        with processes.pool(workers) as pool:
-            results = pool.map(work, photos, chunksize=8)
-            yield from ((photo, next(results)) for photo in bar)
 
 
 def _counts(photos: list[Photo], written: dict[str, Written], splits: dict, names: tuple[str, ...]) -> dict:

@@ -1,6 +1,5 @@
 """Run folders as `fashionlib.train` leaves them, for the stages that come after it."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import pandas as pd
 from fashionlib.core import checked_files, paths
 from fashionlib.core.checked_files import shown
 from fashionlib.core.classes import check_name
-from fashionlib.data import prepared
+from fashionlib.core.files import sha256
 
 CARD = {"recipe": dict, "classes": list, "fingerprint": str}  # what every recipe.json holds
 HISTORY = ("epoch", "iter", "loss", "loss_decode", "acc", "lr", "seconds", "memory_mb")
@@ -164,18 +163,6 @@ def _numbers(path: Path, columns: tuple[str, ...], remedy: str) -> pd.DataFrame:
     return table
 
 
-def read_dataset(data: str, home: str | Path | None = None) -> dict:
-    """``data/<data>/dataset.json``, checked; FileNotFoundError says how to make it."""
-    folder = paths.data_folder(data, home)
-    if not (folder / prepared.INFO).exists():
-        raise FileNotFoundError(
-            f"No {folder / prepared.INFO}: prepare the data first (notebooks/02_prepare.ipynb, or "
-            "`fashionlib prepare`)."
-        )
-    return prepared.info(folder)
-
-
 def digest(path: str | Path) -> str:
     """The first 16 hex digits of a file's SHA-256: the same file anywhere, whatever its date."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return sha256(path)[:16]

@@ -2,7 +2,8 @@
 
 from mmengine import Config
 
-import fashionlib.data.transforms  # noqa: F401  (registers the transforms)
+import fashionlib.data.dataset  # noqa: F401  (registers the data set,
+import fashionlib.data.transforms  # noqa: F401  the transforms)
 from fashionlib import models
 from fashionlib.train.recipe import Recipe
 
@@ -25,7 +26,7 @@ def pipeline(recipe: Recipe) -> list[dict]:
     The same draws as `stock_pipeline` and the same photos but for rounding, at a third of the work.
     """
     window = dict(
-        type="LoadWindow",
+        type="LoadCrop",
         scale=tuple(recipe.resize_base),
         ratio_range=tuple(recipe.resize_range),
         crop_size=tuple(recipe.crop),
@@ -33,7 +34,7 @@ def pipeline(recipe: Recipe) -> list[dict]:
         flip=recipe.flip,
     )
     distortion = [dict(type="FastPhotoMetricDistortion")] if recipe.photometric else []
-    return [window, *distortion, dict(type="PackWindow")]
+    return [window, *distortion, dict(type="PackCrop")]
 
 
 def stock_pipeline(recipe: Recipe) -> list[dict]:

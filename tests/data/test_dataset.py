@@ -9,7 +9,8 @@ from mmseg.utils import register_all_modules
 
 from fashionlib import train
 from fashionlib.core.classes import CLASSES
-from fashionlib.data.dataset import EpochSampler, FashionDataset, read_info, repeat_factors
+from fashionlib.data.dataset import EpochSampler, FashionDataset, repeat_factors
+from fashionlib.data.prepared import require
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def steps(prepared):
     recipe = train.Recipe.from_preset(
         "quick", model="segmenter_vit_t", data="tiny", scale="mini", photometric=True
     )
-    return train.job.pipeline(recipe)
+    return train.config.pipeline(recipe)
 
 
 def test_a_stock_config_builds_it(prepared):
@@ -46,7 +47,7 @@ def test_augmentation_depends_on_seed_epoch_and_photo_only(prepared, steps):
 
 
 def test_subset_is_seeded_and_bounded(prepared):
-    n = read_info(prepared)["counts"]["train"]
+    n = require(prepared)["counts"]["train"]
     pick = [d["img_path"] for d in FashionDataset(prepared, photos=3, seed=1, pipeline=[])]
     again = [d["img_path"] for d in FashionDataset(prepared, photos=3, seed=1, pipeline=[])]
     assert len(pick) == 3 and pick == again
@@ -115,7 +116,7 @@ def test_loader_is_the_same_with_and_without_workers(prepared, steps):
     )
     batches = []
     for workers in (0, 2):
-        settings = train.job.loader(recipe, str(prepared)) | dict(
+        settings = train.config.loader(recipe, str(prepared)) | dict(
             num_workers=workers, persistent_workers=workers > 0
         )
         loader = Runner.build_dataloader(settings)

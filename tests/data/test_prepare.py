@@ -260,7 +260,7 @@ def test_decoding_at_a_fraction_moves_nothing(tmp_path, suffix):
 def test_nothing_is_done_twice(raw_folder, tmp_path, monkeypatch):
     root, out = raw_folder(10), tmp_path / "out"
     first = run(root, out)
-    monkeypatch.setattr(prepare, "check", None)  # whoever calls it fails
+    monkeypatch.setattr(raw, "check", None)  # whoever calls it fails
     assert run(root, out) == first
 
 

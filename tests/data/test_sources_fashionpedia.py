@@ -102,29 +102,7 @@ def test_what_covers_no_pixel_is_dropped(tmp_path):
 @pytest.mark.parametrize(
     ("file", "sentence"),
     [
-        (content(dress(category_id=5)), "annotation 0: 'earmuffs' is none of Fashionpedia's 46"),
-        (content(dress(category_id=8)), "annotation 0: there is no image 5 or no category 8"),
-        (content(dress(image_id=6)), "annotation 0: there is no image 6"),
-        (content(dress(), file_name="../a.jpg"), "train2020.json: .*'../a' is not a plain file name"),
-        (content(dress(), file_name="/etc/a.jpg"), "is not a plain file name"),
-        (content(dress(), file_name="b.jpg"), "1 of 1 photos can't be converted.*train/b.jpg is missing"),
-        (
-            content(dress(segmentation=[[1, 0, 4, 0, 9, 2]])),
-            "train/a.jpg, instance 0 of 1: .* 6 x 4 .* x = 9, y = 2",
-        ),
-        (content(dress(segmentation=[[1, 0, 4, float("nan"), 4, 2]])), "leaves the 6 x 4 photo"),
-        (content(dress(segmentation=[[1, 0, 4, 2]])), "a polygon has 2 points"),
-        (content(dress(segmentation=[[1, 0, 4, 2, 3]])), "not a list of x, y pairs"),
-        (content(dress(segmentation=[])), "neither polygons nor a run-length code"),
         (content(dress(segmentation={"size": [4, 6], "counts": ""})), "does not cover the photo's 24 pixels"),
-        (
-            content(dress(segmentation={"size": [4, 6], "counts": [25]})),
-            "does not cover the photo's 24 pixels",
-        ),
-        (
-            content(dress(segmentation={"size": [6, 4], "counts": [24]})),
-            r"is for \[6, 4\] pixels, not for \[4, 6\]",
-        ),
         (content(dress(segmentation={"counts": [24]})), "lacks a proper 'size'"),
         ({"images": []}, "is not a whole Fashionpedia JSON"),
         (content({"image_id": 5}), "is not a whole Fashionpedia JSON .*category_id"),

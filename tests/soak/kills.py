@@ -180,7 +180,7 @@ def _child(line: Connection, work: Callable, root: Path, workspace: Path, stepwi
     log = os.open(workspace / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # wherever 1 leads
+    sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115  (wherever 1 leads)
     line.send("begun")
     _wait_at_steps(line, workspace) if stepwise else line.close()
     work(root, workspace)
