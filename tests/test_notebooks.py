@@ -200,7 +200,7 @@ def test_check_parameters_knows_what_is_allowed(injected, sentence, monkeypatch)
 
 def test_a_bad_variant_is_refused_before_anything_is_timed():
     with pytest.raises(ValueError, match="'unet-mini-none-a/b' can't name a folder"):
-        plan.run_name({"model": "unet", "variant": "a/b"})
+        plan.recipe({"model": "unet", "variant": "a/b"})
     with pytest.raises(ValueError, match="can't name a folder"):
         Recipe.from_preset("quick", model="unet", data="sample", variant="a/b")
 
@@ -275,5 +275,5 @@ def test_live_curves_of_a_refused_run_are_not_drawn(live):
 
 def test_a_training_shows_no_bar_before_its_first_second(capsys):
     """In a notebook it would stand above the curves, at 0 %, for good."""
-    with train._bar(Recipe.from_preset("quick", model="unet", data="tiny"), 10, progress=True):
+    with train.run._bar(Recipe.from_preset("quick", model="unet", data="tiny"), 10, progress=True):
         assert capsys.readouterr().err == ""

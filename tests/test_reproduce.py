@@ -234,7 +234,7 @@ def test_a_stop_stops_the_notebook_after_it_has_saved(toy, tmp_path, how):
     with reproducing(toy, tmp_path, [tmp_path / "fashionlib"]) as (process, told):
         process.send_signal(how)
         assert told.read() == "saved\n"  # all of it: the kernel is gone
-        assert "Error: Stopped. The same command goes on from here.\n" in process.stderr.read()
+        assert "Error: Stopped. Run the same command again to go on.\n" in process.stderr.read()
         assert process.wait() == 1
 
 
@@ -255,7 +255,7 @@ def test_a_stopped_make_stops_the_notebook(toy, tmp_path):
     with reproducing(toy, tmp_path, words) as (process, told):
         process.terminate()
         assert told.read() == "saved\n"
-        assert "Error: Stopped. The same command goes on from here.\n" in process.stderr.read()
+        assert "Error: Stopped. Run the same command again to go on.\n" in process.stderr.read()
         assert process.wait()
 
 

@@ -1,19 +1,17 @@
-"""A recipe for people: as a table with provenance, and as one line that hides nothing."""
+"""A recipe as a table with provenance, as one line, and as the page ``results/recipe.md``."""
 
 import pandas as pd
 
 from fashionlib import models
-from fashionlib.train.recipe import CONFIG, OURS, PAPER, Recipe
+from fashionlib.train.recipe import CALLER, CONFIG, OURS, PAPER, Recipe
 
-_SOURCES = {
-    PAPER: "Mancini & Tarsi, section III-C",
-    OURS: "fashionlib.train.recipe",
-}
+_SOURCES = {PAPER: "Mancini & Tarsi, section III-C", OURS: "fashionlib.train.recipe"}
 
 
 def describe(recipe: Recipe) -> pd.DataFrame:
-    """One row a setting: value, whose it is (*paper*, *MMSegmentation config*, *ours*, *given*), source.
+    """A table with a row per setting: value, provenance and source.
 
+    The provenance is *paper*, *MMSegmentation config*, *ours* or *given*.
     Settings that the optimiser or the schedule does not have are left out.
     """
     config = models.MODELS[recipe.model].config
@@ -33,26 +31,20 @@ def describe(recipe: Recipe) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("setting")
 
 
+# a run of the paper's Table I, as far as it says
+PAPERS_RUN = {"data": "imaterialist", "scale": "full", "init": "ade20k", "preset": "paper"}
+_FREE = ("scale", "init", "gpus", "workers", "activation_checkpointing", "accumulate")
+
+
 def is_the_papers(recipe: Recipe) -> bool:
     """Whether this is one of the runs of the paper's Table I, as far as it says."""
-    return (
-        recipe.data == "imaterialist"
-        and recipe.preset == "paper"
-        and recipe.scale == "full"
-        and recipe.init == "ade20k"
-        and recipe.model in models.PAPER
-        and recipe.photos is None
-        and "given"
-        not in {
-            where
-            for name, where in recipe.origin.items()
-            if name not in ("scale", "init", "gpus", "workers", "memory", "accumulate")
-        }
-    )
+    given = {name for name, where in recipe.origin.items() if where == CALLER and name not in _FREE}
+    states = all(getattr(recipe, name) == value for name, value in PAPERS_RUN.items())
+    return states and recipe.model in models.PAPER and recipe.photos is None and not given
 
 
 def headline(recipe: Recipe) -> str:
-    """The first line of every run: what it is, and that it is not the paper's unless it is."""
+    """One-line summary of a run, saying whether it is one of the paper's."""
     photos = "all training photos" if recipe.photos is None else f"{recipe.photos} training photos (seeded)"
     whose = "This is the paper's run." if is_the_papers(recipe) else "This is not the paper's run."
     height, width = recipe.crop
@@ -64,25 +56,14 @@ def headline(recipe: Recipe) -> str:
 
 
 # where it runs, what it starts from: not settings that the paper or a config could state
-_NOT_OF_THE_RECIPE = (
-    "init",
-    "variant",
-    "photos",
-    "scale",
-    "gpus",
-    "workers",
-    "memory",
-    "precision",
-    "accumulate",
-    "trust_checkpoint",
-)
+_NOT_OF_THE_RECIPE = [*_FREE, "variant", "photos", "precision", "trust_checkpoint"]
 
 
 def recipe_page() -> str:
     """``results/recipe.md``: the paper's recipe for its four models, and whose each setting is."""
     given = dict(data="imaterialist", init="ade20k")
     recipes = [Recipe.from_preset("paper", model=name, **given) for name in models.PAPER]
-    tables = [describe(recipe).drop(index=[*_NOT_OF_THE_RECIPE]) for recipe in recipes]
+    tables = [describe(recipe).drop(index=_NOT_OF_THE_RECIPE) for recipe in recipes]
     lines = [
         "# The paper's recipe, setting by setting",
         "",
@@ -138,8 +119,5 @@ def _fixed() -> dict[str, list[str]]:
 
 
 def _show(value) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return str(value)
+    parts = value if isinstance(value, list | tuple) else ["–" if value is None else value]
+    return ", ".join(map(str, parts))

@@ -1,4 +1,4 @@
-"""The run folder: whose it is, that nobody else is at work in it, and when it is finished."""
+"""The run folder: which recipe it belongs to, its lock, its history, and whether it is finished."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from fashionlib.core import checked_files
 from fashionlib.core.checked_files import shown
 from fashionlib.core.files import LOCK, alone, write_text
 from fashionlib.train import provenance, resume
-from fashionlib.train.recipe import Recipe
+from fashionlib.train.recipe import Recipe, today
 
 CARD = {"recipe": dict, "classes": list, "fingerprint": str}  # what every recipe.json holds
 HISTORY = ("epoch", "iter", "loss", "loss_decode", "acc", "lr", "seconds", "memory_mb")
@@ -57,21 +57,18 @@ _FREE = ("workers", "gpus", "precision", "compile", "trust_checkpoint")
 
 
 def _first_difference(theirs: dict, mine: dict) -> str | None:
+    before = today(theirs["recipe"])
     for name, value in mine["recipe"].items():
-        if name not in _FREE and theirs["recipe"].get(name) != value:
-            return f"its {name} is {theirs['recipe'].get(name)!r}, not {value!r}"
-    for name, what in (
-        ("classes", "its class list differs"),
-        ("fingerprint", "its data were prepared differently"),
-    ):
-        if theirs[name] != mine[name]:
-            return what
-    return None
+        if name not in _FREE and before.get(name) != value:
+            return f"its {name} is {before.get(name)!r}, not {value!r}"
+    if theirs["classes"] != mine["classes"]:
+        return "its class list differs"
+    return None if theirs["fingerprint"] == mine["fingerprint"] else "its data were prepared differently"
 
 
 @contextmanager
 def locked(folder: Path):
-    """One process (the first of a torchrun) at a time; the kernel frees the lock of a dead one."""
+    """Lock of a run folder for one process (the first of a torchrun); the kernel frees a dead one's."""
     if int(os.environ.get("RANK", 0)):
         yield
         return
@@ -81,7 +78,7 @@ def locked(folder: Path):
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether there is nothing left to train; what `finish` was kept from removing is removed."""
+    """Whether there is nothing left to train; removes the training state if a kill kept `finish` from it."""
     done = (folder / "done.json").is_file()
     if done:
         _drop_states(folder)
@@ -96,7 +93,7 @@ def finish(folder: Path, recipe: Recipe) -> None:
 
 
 def _drop_states(folder: Path) -> None:
-    for name in (resume.LAST, resume.PREVIOUS, resume.DIGESTS):  # of use only to go on
+    for name in resume.FILES:  # of use only to go on
         (folder / name).unlink(missing_ok=True)
 
 

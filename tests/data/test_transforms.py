@@ -15,6 +15,7 @@ from mmseg.registry import TRANSFORMS
 from mmseg.utils import register_all_modules
 from PIL import Image
 from scipy.stats import ks_2samp
+from tiny import stock_pipeline
 
 from fashionlib import train
 from fashionlib.data import png, transforms
@@ -47,11 +48,11 @@ def pipelines(photometric=True, **changes):
     recipe = train.Recipe.from_preset(
         "paper", model="segmenter_vit_t", data="tiny", crop=CROP, resize_base=BASE, photometric=photometric
     )
-    ours = train.job.pipeline(recipe)
+    ours = train.config.pipeline(recipe)
     ours[0].update(changes)
     return (
         Compose([TRANSFORMS.build(step) for step in steps])
-        for steps in (train.job.stock_pipeline(recipe), ours)
+        for steps in (stock_pipeline(recipe), ours)
     )
 
 

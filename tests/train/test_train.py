@@ -21,6 +21,7 @@ from fashionlib.core import paths
 from fashionlib.reproduce import plan
 from fashionlib.train import Recipe, RunRefused, resume, run_folder, runner
 from fashionlib.train.describe import recipe_page
+from fashionlib.train.recipe import today
 
 
 def weights(folder, epoch):
@@ -131,7 +132,9 @@ def test_nothing_else_passes_for_the_papers_run(change):
         (dict(crop=[130, 128]), "multiples of the patch size 8"),
         (dict(freeze=13), "freeze=13: segmenter_vit_t has 4 transformer layers"),
         (dict(model="unet", freeze=1), "unet has 0 transformer layers"),
-        (dict(memory="small"), "Unknown memory 'small'"),
+        (dict(memory="lean"), 'memory is called activation_checkpointing now: True for "lean", False'),
+        (dict(balance=0.1), "balance is called oversample_thr now: the same number"),
+        (dict(lr="1e-4"), r"lr='1e-4': must be a number above 0. In YAML write 1.0e-4\."),
         (dict(model="setr_mini"), "Unknown model 'setr_mini'"),
     ],
 )
@@ -167,7 +170,7 @@ def test_a_plan_keeps_the_values_of_its_committed_runs(data):
     published = json.loads((paths.published_results(data) / "run.json").read_text())["runs"]
     for given in plan.read(data)[plan.TRAIN]:
         planned = plan.recipe({"data": data, **given})
-        trained = published.pop(planned.name)["recipe"]
+        trained = today(published.pop(planned.name)["recipe"])
         assert {name: planned.to_dict()[name] for name in trained} == trained
     assert not published
 
@@ -180,7 +183,7 @@ def test_a_recipe_survives_json_and_names_its_run():
 
 def test_layer_wise_rates_fall_towards_the_photo():
     fine = Recipe.from_preset("finetune", model="segmenter_vit_s", data="ccp")
-    rates = [rate["lr_mult"] for rate in train.job.layer_rates(fine).values()]
+    rates = [rate["lr_mult"] for rate in train.config.layer_rates(fine).values()]
     assert rates[:12] == sorted(rates[:12]) and rates[11] == pytest.approx(0.8)
     assert rates[12] == pytest.approx(0.8**13)
 
@@ -190,7 +193,7 @@ def test_optimiser_gets_what_the_recipe_says():
 
     paper = Recipe.from_preset("paper", model="setr_mla", data="imaterialist", scale="mini")
     optimiser = build_optim_wrapper(
-        models.build("setr_mla", scale="mini"), train.job.optimiser(paper)
+        models.build("setr_mla", scale="mini"), train.config.optimiser(paper)
     ).optimizer
     rates = {round(group["lr"], 6) for group in optimiser.param_groups}
     assert rates == {0.001, 0.01} and {group["weight_decay"] for group in optimiser.param_groups} == {0.0}
@@ -256,24 +259,28 @@ def test_stopped_inside_an_epoch_and_at_its_end_and_resumed_ends_alike(finished,
     assert_same_history(finished[0], folder)
 
 
-def test_a_torn_state_is_named_and_the_one_before_used(prepared_home, caplog):
-    asked = recipe(variant="torn", epochs=3)
+def test_a_run_of_an_older_version_goes_on(finished, prepared_home):
+    """Its recipe.json has settings under old names, its state a second file and checksums beside it."""
+    asked = recipe(variant="older")
 
-    def stop_late(row):
-        if row["epoch"] == 3:
+    def stop(row):
+        if row["iter"] == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(KeyboardInterrupt):
-        train.train(asked, home=prepared_home, progress=False, on_iteration=stop_late)
+        train.train(asked, home=prepared_home, progress=False, on_iteration=stop)
     folder = prepared_home / "runs" / "tiny" / asked.name
-    last = folder / resume.LAST
-    last.write_bytes(last.read_bytes()[:-100])
-    with caplog.at_level("WARNING"):
-        saved = resume.newest(folder)
-    assert "last.pth is torn" in caplog.text and saved["epoch"] == 2
-    last.unlink()
-    (folder / resume.PREVIOUS).unlink()
-    assert resume.newest(folder) is None
+    card = json.loads((folder / "recipe.json").read_text())
+    old = {"balance": card["recipe"].pop("oversample_thr"), "memory": "auto"}
+    assert card["recipe"].pop("activation_checkpointing") is False
+    (folder / "recipe.json").write_text(json.dumps(card | {"recipe": card["recipe"] | old}))
+    for name in resume.FILES[1:]:
+        (folder / name).write_text("older")
+    with pytest.raises(RunRefused, match="its activation_checkpointing is False, not True"):
+        train.train(recipe(variant="older", activation_checkpointing=True), home=prepared_home)
+    train.train(asked, home=prepared_home, progress=False)
+    assert same(weights(finished[0], 2), weights(folder, 2))
+    assert not any((folder / name).exists() for name in resume.FILES)
 
 
 def test_another_recipe_in_the_same_folder_is_refused(finished, prepared_home):
@@ -304,7 +311,7 @@ def test_out_of_memory_names_the_way_out(prepared_home, monkeypatch):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
     monkeypatch.setattr(runner.FashionRunner, "train", full)
-    with pytest.raises(MemoryError, match='4 photos of .* raise accumulate .* memory="lean"'):
+    with pytest.raises(MemoryError, match="4 photos of .* raise accumulate .* activation_checkpointing=True"):
         train.train(recipe(variant="oom"), home=prepared_home, progress=False)
 
 
@@ -354,9 +361,9 @@ def test_estimate_projects_the_run(prepared_home):
 def test_lean_memory_gives_the_same_gradients():
     x = torch.randn(1, 3, 128, 128)
     grads = []
-    for memory in ("auto", "lean"):
+    for lean in (False, True):
         torch.manual_seed(0)
-        model = models.build("setr_mla", scale="mini", memory=memory)
+        model = models.build("setr_mla", scale="mini", activation_checkpointing=lean)
         model.eval()
         out = model.encode_decode(x.clone().requires_grad_(), [dict(img_shape=(128, 128))])
         out.square().mean().backward()
@@ -374,7 +381,7 @@ def test_two_processes_train_as_one(prepared_home, monkeypatch):
     """
     still = dict(epochs=5, batch=4, model="segmenter_vit_t_linear", optimizer="SGD", lr=0.01, clip_grad=None)
     monkeypatch.setattr("mmcv.cnn.bricks.drop.DropPath.forward", lambda self, x: x)
-    monkeypatch.setattr(train, "_PROCESS", (str(PROCESS),))
+    monkeypatch.setattr(train.run, "_PROCESS", (str(PROCESS),))
     alone = train.train(recipe(variant="one", **still), home=prepared_home, progress=False)
     both = train.launch(recipe(variant="two", gpus=2, **still), home=prepared_home)
     one, two = (pd.read_csv(folder / "history.csv") for folder in (alone, both))
@@ -387,7 +394,7 @@ def test_two_processes_train_as_one(prepared_home, monkeypatch):
 
 def test_setr_trains_on_two_cpu_processes_and_the_death_of_one_ends_both(prepared_home, monkeypatch, capfd):
     """BatchNorm in SyncBN's place and one warning; in the second epoch one of the two fails."""
-    monkeypatch.setattr(train, "_PROCESS", (str(PROCESS),))
+    monkeypatch.setattr(train.run, "_PROCESS", (str(PROCESS),))
     monkeypatch.setenv("DEATH_OF", "1")
     asked = recipe(model="setr_naive", variant="dies", gpus=2, epochs=2, photos=4)
     begun = time.monotonic()
