@@ -193,7 +193,9 @@ def test_an_error_of_ours_is_a_sentence_and_the_line_of_the_cell(toy, tmp_path, 
 
 CLI = """
 import sys
-from fashionlib import cli, paths, plan, reproduce
+from fashionlib import cli
+from fashionlib.core import paths
+from fashionlib.reproduce import plan, run as reproduce
 paths.NOTEBOOKS = paths.home()
 reproduce.library = lambda: ""
 reproduce.make_raw = lambda *_: None

@@ -12,7 +12,7 @@ import click
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING = click.Path(path_type=Path, exists=True)
-_START_AGAIN = ("sample", "convert", "audit", "export", "publish", "recipe")  # the others go on when stopped
+_GO_ON = ("cutout", "download", "prepare", "reproduce")  # when stopped and run again
 
 
 class Commands(click.Group):
@@ -35,7 +35,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            again = "to start again" if ctx.invoked_subcommand in _START_AGAIN else "again to go on"
+            again = "again to go on" if ctx.invoked_subcommand in _GO_ON else "to start again"
             raise click.ClickException(f"Stopped. Run the same command {again}.") from None
         except Exception as error:
             sentence = None if os.environ.get("FASHION_DEBUG") else _output_lost(error) or _sentence(error)

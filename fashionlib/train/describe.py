@@ -79,42 +79,32 @@ def recipe_page() -> str:
         values = [_show(table.loc[setting, "value"]) for table in tables]
         whose = dict.fromkeys(table.loc[setting, "provenance"] for table in tables)
         lines.append(f"| {setting} | {' | '.join(values)} | {', '.join(whose)} |")
-    for setting, values in _stated().items():
-        lines.append(f"| {setting} | {' | '.join(values)} | {PAPER} |")
-    for setting, values in _fixed().items():
-        lines.append(f"| {setting} | {' | '.join(values)} | {CONFIG} |")
+    stated = [_stated(name) for name in models.PAPER]
+    fixed = [_fixed(models.config(name).model) for name in models.PAPER]
+    for whose, columns in ((PAPER, stated), (CONFIG, fixed)):
+        rows = {setting: " | ".join(column[setting] for column in columns) for setting in columns[0]}
+        lines += [f"| {setting} | {values} | {whose} |" for setting, values in rows.items()]
     lines += ["", "| model | config |", "|---|---|"]
     lines += [f"| {name} | `{models.MODELS[name].config}` |" for name in models.PAPER]
     return "\n".join(lines) + "\n"
 
 
-def _stated() -> dict[str, list[str]]:
+def _stated(model: str) -> dict[str, str]:
     """What section III-C states beside the settings of a recipe."""
     loss = "pixel-wise cross-entropy, classes not weighted"
-    return {
-        "initial weights": ["ADE20K"] * len(models.PAPER),
-        "patch": [str(models.MODELS[name].patch) for name in models.PAPER],
-        "GPUs": ["2"] * len(models.PAPER),
-        "loss": [loss] * len(models.PAPER),
-    }
+    return {"initial weights": "ADE20K", "patch": str(models.MODELS[model].patch), "GPUs": "2", "loss": loss}
 
 
-def _fixed() -> dict[str, list[str]]:
-    """What the shipped configs fix and no recipe changes."""
-    cfgs = [models.config(name).model for name in models.PAPER]
-    auxiliary = [[head.loss_decode.loss_weight for head in cfg.get("auxiliary_head") or []] for cfg in cfgs]
+def _fixed(cfg) -> dict[str, str]:
+    """What a shipped model config fixes and no recipe changes."""
+    data, test = cfg.data_preprocessor, cfg.test_cfg
+    auxiliary = [head.loss_decode.loss_weight for head in cfg.get("auxiliary_head") or []]
     return {
-        "auxiliary losses": [_show(weights or None) for weights in auxiliary],
-        "mean, std": [
-            f"{_show(cfg.data_preprocessor.mean)}; {_show(cfg.data_preprocessor.std)}" for cfg in cfgs
-        ],
-        "padding of photo, label": [
-            f"{c.data_preprocessor.pad_val}, {c.data_preprocessor.seg_pad_val}" for c in cfgs
-        ],
-        "window, stride in testing": [
-            f"{_show(c.test_cfg.crop_size)}; {_show(c.test_cfg.stride)}" for c in cfgs
-        ],
-        "drop path": [_show(cfg.backbone.get("drop_path_rate", 0.0)) for cfg in cfgs],
+        "auxiliary losses": _show(auxiliary or None),
+        "mean, std": f"{_show(data.mean)}; {_show(data.std)}",
+        "padding of photo, label": f"{data.pad_val}, {data.seg_pad_val}",
+        "window, stride in testing": f"{_show(test.crop_size)}; {_show(test.stride)}",
+        "drop path": _show(cfg.backbone.get("drop_path_rate", 0.0)),
     }
 
 

@@ -5,7 +5,7 @@ configs it ships (`fashionlib.models.config`), ours in `PRESETS` and `FAMILIES`.
 shipped config, changed by a preset, changed by the caller; it remembers where each value came from.
 """
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from typing import Any
 
@@ -69,7 +69,7 @@ _STATED = dict(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides the weights of a run, and how it is run. Make one with `from_preset`.
 
@@ -81,29 +81,29 @@ class Recipe:
     model: str
     data: str
     preset: str
-    scale: str
-    init: str
-    variant: str
+    scale: str = "full"
+    init: str = "none"
+    variant: str = ""
     # schedule
-    epochs: int
+    epochs: int = 15
     batch: int
-    batch_is: str  # "total", or "per_gpu": the paper does not say which it means
-    accumulate: int
+    batch_is: str = "total"  # "total", or "per_gpu": the paper does not say which it means
+    accumulate: int = 1
     optimizer: str
     lr: float
     momentum: float
     weight_decay: float
     head_lr_mult: float
-    layer_decay: float | None
-    freeze: int | None  # the encoder's embeddings and this many lower layers stay as they are
+    layer_decay: float | None = None
+    freeze: int | None = None  # the encoder's embeddings and this many lower layers stay as they are
     schedule: str
     power: float
     min_lr: float
-    warmup: float
-    clip_grad: float | None
+    warmup: float = 0.0
+    clip_grad: float | None = None
     # photos
-    photos: int | None
-    oversample_thr: float | None  # share of the photos below which a class is shown more often (LVIS)
+    photos: int | None = None
+    oversample_thr: float | None = None  # share of the photos below which a class is shown more often (LVIS)
     crop: tuple[int, int]
     resize_base: tuple[int, int]
     resize_range: tuple[float, float]
@@ -114,13 +114,13 @@ class Recipe:
     test_mode: str
     test_resize: tuple[int, int]
     # machine
-    seed: int
-    gpus: int
-    workers: int
-    activation_checkpointing: bool  # recompute layers in the backward pass: less memory, a third more time
-    precision: str
-    compile: bool  # the encoder through torch.compile
-    trust_checkpoint: bool | None  # load the file `init` even where that lets it run code
+    seed: int = 0
+    gpus: int = 1
+    workers: int = 2
+    activation_checkpointing: bool = False  # less memory, about a third more time
+    precision: str = "auto"
+    compile: bool = False  # the encoder through torch.compile
+    trust_checkpoint: bool | None = None  # load the file `init` even where that lets it run code
     origin: dict[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -228,28 +228,8 @@ def _plain(value: Any) -> Any:
 
 
 def _defaults(model: str) -> dict[str, Any]:
-    return dict(
-        scale="full",
-        init="none",
-        variant="",
-        epochs=15,
-        batch=models.MODELS[model].paper_batch or 8,
-        batch_is="total",
-        accumulate=1,
-        layer_decay=None,
-        freeze=None,
-        warmup=0.0,
-        clip_grad=None,
-        photos=None,
-        oversample_thr=None,
-        seed=0,
-        gpus=1,
-        workers=2,
-        activation_checkpointing=False,
-        precision="auto",
-        compile=False,
-        trust_checkpoint=None,
-    )
+    own = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
+    return own | dict(batch=models.MODELS[model].paper_batch or 8)
 
 
 @cache

@@ -64,7 +64,7 @@ def test_fixed_bytes():
     assert fixed_bytes(layer, "SGD") == 110 * 4 * 3 and fixed_bytes(layer, "AdamW") == 110 * 4 * 4
 
 
-@pytest.mark.parametrize("name", ["segmenter_vit_t", "setr_pup"])
+@pytest.mark.parametrize("name", ["segmenter_vit_t", "setr_mla"])
 def test_lean_gradients_are_the_same_with_drop_path_drawn_alike(name):
     x, samples = batch(2)
     found = []
