@@ -26,6 +26,7 @@ from fashionlib import cli
 from fashionlib.core import files, processes
 from fashionlib.data import audit
 from fashionlib.train.run import _explain_memory as explain_memory
+from tools.cutout_model.__main__ import main as workshop
 
 
 def said(work, *arguments) -> None:
@@ -58,7 +59,8 @@ def export(root, workspace):
 
 def pack(root, workspace):
     epochs = sorted((root / "trained").rglob("epoch_*.safetensors"))
-    stages.command("pack", *epochs, workspace / "out" / "packed.safetensors")
+    words = ["pack", *epochs, workspace / "out" / "packed.safetensors"]
+    workshop([str(word) for word in words])
 
 
 STAGES = [
@@ -295,6 +297,6 @@ def test_what_the_disk_refuses_names_the_target_whatever_library_says_it(tmp_pat
     words = "I/O error: No space left on device (os error 28)"
     error = kind(errno.ENOSPC, "No space left on device", "the source") if kind is OSError else kind(words)
     with pytest.raises(files.DiskError, match=f"^{tmp_path}/sub/a.txt: no space left on device"):
-        with files.whole(tmp_path / "sub" / "a.txt"):
+        with files.atomic_write(tmp_path / "sub" / "a.txt"):
             raise error
     assert not list((tmp_path / "sub").iterdir())

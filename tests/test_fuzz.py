@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fashionlib.core.paths import PROJECT
-from fashionlib.data import png as library_png
+from fashionlib.data import label_maps
 from fashionlib.data import raw, rle
 from fashionlib.data.sources import fashionpedia
 
@@ -46,7 +46,7 @@ def test_guided_by_coverage(target):
 FAULTS = {  # target -> a fault of the library that its kept inputs have to show
     "codec": (rle, "encode", lambda mask: "1 1"),
     "csv": (raw, "_row_problems", lambda table, class_ids: {}),
-    "png": (library_png, "_chunks", lambda content: {}.__getitem__(content)),
+    "png": (label_maps, "_chunks", lambda content: {}.__getitem__(content)),
     "polygons": (fashionpedia, "_counts", lambda code, height, width: code["no such key"]),
 }
 

@@ -15,60 +15,30 @@ import difflib
 IGNORE = 255
 BACKGROUND = "background"
 
-# name -> supercategory, in category-id order; https://github.com/cvdfoundation/fashionpedia
+# supercategory -> names, in category-id order; https://github.com/cvdfoundation/fashionpedia
 _ONTOLOGY = {
-    "shirt, blouse": "upperbody",
-    "top, t-shirt, sweatshirt": "upperbody",
-    "sweater": "upperbody",
-    "cardigan": "upperbody",
-    "jacket": "upperbody",
-    "vest": "upperbody",
-    "pants": "lowerbody",
-    "shorts": "lowerbody",
-    "skirt": "lowerbody",
-    "coat": "wholebody",
-    "dress": "wholebody",
-    "jumpsuit": "wholebody",
-    "cape": "wholebody",
-    "glasses": "head",
-    "hat": "head",
-    "headband, head covering, hair accessory": "head",
-    "tie": "neck",
-    "glove": "arms and hands",
-    "watch": "arms and hands",
-    "belt": "waist",
-    "leg warmer": "legs and feet",
-    "tights, stockings": "legs and feet",
-    "sock": "legs and feet",
-    "shoe": "legs and feet",
-    "bag, wallet": "others",
-    "scarf": "others",
-    "umbrella": "others",
-    "hood": "garment parts",
-    "collar": "garment parts",
-    "lapel": "garment parts",
-    "epaulette": "garment parts",
-    "sleeve": "garment parts",
-    "pocket": "garment parts",
-    "neckline": "garment parts",
-    "buckle": "closures",
-    "zipper": "closures",
-    "applique": "decorations",
-    "bead": "decorations",
-    "bow": "decorations",
-    "flower": "decorations",
-    "fringe": "decorations",
-    "ribbon": "decorations",
-    "rivet": "decorations",
-    "ruffle": "decorations",
-    "sequin": "decorations",
-    "tassel": "decorations",
+    "upperbody": "shirt, blouse; top, t-shirt, sweatshirt; sweater; cardigan; jacket; vest",
+    "lowerbody": "pants; shorts; skirt",
+    "wholebody": "coat; dress; jumpsuit; cape",
+    "head": "glasses; hat; headband, head covering, hair accessory",
+    "neck": "tie",
+    "arms and hands": "glove; watch",
+    "waist": "belt",
+    "legs and feet": "leg warmer; tights, stockings; sock; shoe",
+    "others": "bag, wallet; scarf; umbrella",
+    "garment parts": "hood; collar; lapel; epaulette; sleeve; pocket; neckline",
+    "closures": "buckle; zipper",
+    "decorations": "applique; bead; bow; flower; fringe; ribbon; rivet; ruffle; sequin; tassel",
 }
 
-CATEGORIES: tuple[str, ...] = tuple(_ONTOLOGY)  # the 46 names, position = category id
+GROUPS: dict[str, tuple[str, ...]] = {group: tuple(names.split("; ")) for group, names in _ONTOLOGY.items()}
+CATEGORIES: tuple[str, ...] = sum(GROUPS.values(), ())  # the 46 names, position = category id
 MAIN = 27  # ids below are main apparel, the others are parts
 HAIR_ID, SKIN_ID = 46, 47  # ours; only Clothing Co-Parsing has them
 PERSON = {HAIR_ID: "hair", SKIN_ID: "skin"}
+GROUPS["person"] = tuple(PERSON.values())
+NAMES: dict[int, str] = dict(enumerate(CATEGORIES)) | PERSON  # category id -> name
+IDS: dict[str, int] = {name: i for i, name in NAMES.items()}
 
 CLASSES: tuple[str, ...] = (BACKGROUND, *CATEGORIES[:MAIN])  # the paper's 28, position = label value
 
@@ -78,22 +48,21 @@ CLASS_SETS: dict[str, tuple[str, ...]] = {
     "all": (BACKGROUND, *CATEGORIES),
 }
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    group: tuple(name for name in CATEGORIES if _ONTOLOGY[name] == group)
-    for group in dict.fromkeys(_ONTOLOGY.values())
-} | {"person": tuple(PERSON.values())}
-
 
 def label_values(class_set: str = "main") -> dict[int, int]:
     """Category id -> label value for every category that `class_set` keeps; the others are dropped."""
     names = CLASS_SETS[check_name(class_set, CLASS_SETS, "class set")]
-    ids = {name: i for i, name in [*enumerate(CATEGORIES), *PERSON.items()]}
-    return {ids[name]: value for value, name in enumerate(names) if value}
+    return {IDS[name]: value for value, name in enumerate(names) if value}
+
+
+def garment_values(names) -> list[int]:
+    """Label values of garments and accessories: all of the class `names` but background, hair and skin."""
+    return [value for value, name in enumerate(names) if name not in (BACKGROUND, *PERSON.values())]
 
 
 def supercategory(category_id: int) -> str:
     """The ontology's group of a category id (0-45), or ``person`` for our hair and skin (46, 47)."""
-    return "person" if category_id in PERSON else _ONTOLOGY[CATEGORIES[category_id]]
+    return next(group for group, names in GROUPS.items() if NAMES[category_id] in names)
 
 
 def check_name(name: str, allowed, what: str = "name") -> str:

@@ -7,7 +7,7 @@ raw           read and check ``raw/<data>``
 rle           run-length code <-> mask, and codes -> label map
 audit         one page about a raw folder
 splits        photos -> train, val and test
-label_maps    one photo and its label map, written; png, read
+label_maps    one photo's label map, written and read
 prepare       raw -> ``data/<data>``
 prepared      read and check ``data/<data>``
 dataset       ``data/<data>`` as an MMSegmentation data set

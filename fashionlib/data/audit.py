@@ -18,8 +18,8 @@ import pandas as pd
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from fashionlib.core import checked_files, files, paths
-from fashionlib.core.classes import CATEGORIES, MAIN, PERSON
+from fashionlib.core import checked_files, files, outputs, paths
+from fashionlib.core.classes import CATEGORIES, MAIN, NAMES, PERSON
 from fashionlib.data import prepared, raw, rle
 
 NEAR = 6  # of 64 bits: CCP's five true pairs are 4 to 6 apart, its first pair of different photos 10
@@ -28,7 +28,6 @@ ROWS = 15  # a table that could be long shows this many rows and says how many t
 EXIF_ORIENTATION = 0x0112
 
 _TITLE = "# Audit of `"
-_NAMES = dict(enumerate(CATEGORIES)) | PERSON
 
 
 def audit(raw_folder, out=None, data_folder=None, progress: bool = True) -> str:
@@ -41,7 +40,7 @@ def audit(raw_folder, out=None, data_folder=None, progress: bool = True) -> str:
     folder = Path(raw_folder).resolve()
     data_folder = Path(data_folder) if data_folder else paths.home() / "data" / folder.name
     if out:
-        files.claim_file(out, "an audit page", [folder, data_folder], files.begins(_TITLE))
+        outputs.claim_file(out, "an audit page", [folder, data_folder], outputs.begins(_TITLE))
     instances, problems = raw.check(folder)
     photos = _look_at_all(folder, instances, progress)
     splits = _read_splits(data_folder)
@@ -203,7 +202,7 @@ def _overlaps(instances: pd.DataFrame, progress: bool) -> str:
     total = pairs.groupby(["a", "b"])[columns[2:]].sum().sort_values("pixels", ascending=False)
     photos = pairs.groupby(["a", "b"]).size()
     rows = [
-        [_NAMES[a], _NAMES[b], photos[a, b], f"{both:,}", f"{both / of_a:.1%}", f"{both / of_b:.1%}"]
+        [NAMES[a], NAMES[b], photos[a, b], f"{both:,}", f"{both / of_a:.1%}", f"{both / of_b:.1%}"]
         for (a, b), (both, of_a, of_b) in total.head(ROWS).iterrows()
     ]
     table = _table(["class", "and class", "photos", "shared pixels", "of the first", "of the second"], rows)
@@ -229,7 +228,7 @@ def _classes(instances: pd.DataFrame, splits: dict[str, set[str]]) -> str:
     counts = {name: seen[seen["ImageId"].isin(ids)]["ClassId"].value_counts() for name, ids in splits.items()}
     rows = [
         [
-            _NAMES[i],
+            NAMES[i],
             int((instances["ClassId"] == i).sum()),
             int((seen["ClassId"] == i).sum()),
             *(int(count.get(i, 0)) for count in counts.values()),

@@ -20,18 +20,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import Sampler
 
 from fashionlib.core import classes
-from fashionlib.data import png, prepared
-
-
-def read_info(data_root: str | Path) -> dict:
-    """``dataset.json`` of a prepared folder, checked; FileNotFoundError says which command makes it."""
-    if not (Path(data_root) / prepared.INFO).exists():
-        name = Path(data_root).name
-        raise FileNotFoundError(
-            f"No prepared data at {data_root}: run `fashionlib prepare raw/{name} data/{name}` first"
-            + (" (`fashionlib sample raw/sample` draws the sample)." if name == "sample" else ".")
-        )
-    return prepared.info(data_root)
+from fashionlib.data import label_maps, prepared
 
 
 @DATASETS.register_module()
@@ -55,7 +44,7 @@ class FashionDataset(BaseSegDataset):
         seed: int | None = None,
         **kwargs,
     ) -> None:
-        names = read_info(data_root)["classes"]
+        names = prepared.require(data_root)["classes"]
         self.seed = seed
         kwargs.setdefault(
             "metainfo", dict(classes=names, palette=[list(c) for c in classes.FULL_PALETTE[: len(names)]])
@@ -81,14 +70,14 @@ class FashionDataset(BaseSegDataset):
         return super().__getitem__(i)
 
     def get_data_info(self, i: int) -> dict:
-        return super().get_data_info(i) | {"classes": len(self.metainfo["classes"])}  # LoadWindow checks
+        return super().get_data_info(i) | {"classes": len(self.metainfo["classes"])}  # LoadCrop checks
 
     def classes_shown(self) -> np.ndarray:
         """bool (photos, classes): which classes the label map of each photo holds; reads them all."""
         shown = np.zeros((len(self), 256), bool)
         for i in range(len(self)):
             path = Path(self.get_data_info(i)["seg_map_path"])
-            labels = png.read(path.read_bytes(), path)
+            labels = label_maps.decode(path.read_bytes(), path)
             shown[i] = np.bincount(labels.ravel(), minlength=256) > 0
         return shown[:, : len(self.metainfo["classes"])]
 

@@ -6,7 +6,7 @@
     data/<data>/dataset.json         written last: source, options, counts, fingerprint of the inputs
     data/<data>/left_out.csv         ImageId, row, reason (bad, part_only, unlabelled), problem
 
-`prepare` goes on where an interrupted one stopped, in the hidden folder that `files.building` moves from at
+`prepare` goes on where an interrupted one stopped, in the hidden folder that `outputs.building` moves from at
 the end, and does nothing when the fingerprint is unchanged and all files are there.
 """
 
@@ -15,8 +15,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,8 +22,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fashionlib.core import checked_files, classes, files, processes
-from fashionlib.core.files import whole
+from fashionlib.core import checked_files, classes, files, outputs, processes
+from fashionlib.core.files import atomic_write
 from fashionlib.data import label_maps, prepared, rle
 from fashionlib.data.label_maps import Photo, Written
 from fashionlib.data.prepared import INFO
@@ -86,7 +84,7 @@ def prepare(
         one calls this under ``if __name__ == "__main__":``.
 
     Raises RawError if more than `max_bad` of the photos are unusable, ValueError for a bad option,
-    FileExistsError if `out` holds something else, OSError if the disk has too little room, `files.Busy`
+    FileExistsError if `out` holds something else, OSError if the disk has too little room, `files.FolderLocked`
     while another process prepares it.
     """
     raw, out = Path(raw), Path(out)
@@ -103,11 +101,11 @@ def prepare(
     }
     if max_side is not None and max_side < 1:
         raise ValueError(f"max_side={max_side} must be a number of pixels, or None to keep the photos' size.")
-    files.claim(out, _KIND, [raw], _is_ours, INFO)
+    outputs.claim(out, _KIND, [raw], _is_ours, INFO)
     fingerprint = make_fingerprint(raw, options)
-    if any(out.glob(f"{files.UNFINISHED}*")) or (out / files.LOCK).exists():
-        with files.alone(out, "preparing"):
-            files.recover(out, INFO, keep=files.unfinished(out, fingerprint))
+    if any(out.glob(f"{outputs.UNFINISHED}*")) or (out / files.LOCK).exists():
+        with files.folder_lock(out, "preparing"):
+            outputs.recover(out, INFO, keep=outputs.unfinished(out, fingerprint))
     done = _finished(out)
     if done and done["fingerprint"] == fingerprint and _is_whole(out, done):
         return done
@@ -117,7 +115,7 @@ def prepare(
     _refuse_if_bad(left_out, n_photos, max_bad)
     _split(raw, photos, options)  # before the work, for what it refuses
     _check_room(raw, out, photos, max_side)
-    with files.building(out, INFO, "preparing", _KIND, [raw], _is_ours, key=fingerprint) as part:
+    with outputs.building(out, INFO, "preparing", _KIND, [raw], _is_ours, key=fingerprint) as part:
         return _prepare(raw, part, options, max_bad, fingerprint, photos, left_out, workers, progress)
 
 
@@ -125,22 +123,23 @@ def _prepare(
     raw: Path, out: Path, options: dict, max_bad: float, fingerprint: str, photos: list[Photo],
     left_out: pd.DataFrame, workers: int | None, progress: bool,
 ) -> dict:  # fmt: skip
-    """What `prepare` writes and returns, once it knows that it can; `out` is what `files.building` gives."""
+    """What `prepare` writes and returns, once it knows that it can; `out` is what `outputs.building` gives."""
     n_photos = len(photos) + left_out.ImageId.nunique()
     for name in FOLDERS:
         (out / name).mkdir(exist_ok=True)
     max_side, order = options["max_side"], options["order"]
     work = functools.partial(label_maps.write, raw=raw, out=out, max_side=max_side, order=order)
-    written = {photo.id: result for photo, result in _in_parallel(work, photos, workers, progress)}
+    results = processes.in_parallel(work, photos, workers, progress, "prepare")
+    written = {photo.id: result for photo, result in zip(photos, results, strict=True)}
     damaged = [(p.id, p.row, "bad", written[p.id].problem) for p in photos if written[p.id].problem]
     left_out = pd.concat([left_out, pd.DataFrame(damaged, columns=left_out.columns)]).sort_values("row")
-    with whole(out / "left_out.csv") as path:
+    with atomic_write(out / "left_out.csv") as path:
         left_out.to_csv(path, index=False, errors="backslashreplace")  # a file's name may be anything
     _refuse_if_bad(left_out, n_photos, max_bad)
 
     splits = _split(raw, [photo for photo in photos if not written[photo.id].problem], options)
     for name, ids in splits.items():
-        with whole(out / "splits" / f"{name}.txt") as path:
+        with atomic_write(out / "splits" / f"{name}.txt") as path:
             path.write_text("".join(f"{i}\n" for i in ids), encoding="utf-8")
     names = classes.CLASS_SETS[options["class_set"]]
     summary = {
@@ -164,8 +163,7 @@ def make_fingerprint(raw: Path, options: dict) -> str:
     total = hashlib.sha256(json.dumps([version, options]).encode())
     for path in (raw / CSV, raw / DESCRIPTIONS, raw / OFFICIAL_VAL, raw / TRAIN_ONLY):
         if path.exists():
-            with checked_files.check_file(path, RawError).open("rb") as file:
-                total.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+            total.update(f"{path.name}:{files.sha256(checked_files.check_file(path, RawError))}".encode())
     if (raw / "train").is_dir():
         with os.scandir(raw / "train") as entries:
             total.update(repr(sorted((entry.name, entry.stat().st_size) for entry in entries)).encode())
@@ -265,20 +263,6 @@ def _check_room(raw: Path, out: Path, photos: list[Photo], max_side: int | None)
             f"{out} needs about {needs} but its disk has {has} free: "
             "make room, set FASHION_HOME to another disk, or shrink the photos with max_side."
         )
-
-
-def _in_parallel(
-    work: Callable[[Photo], Written], photos: list[Photo], workers: int | None, progress: bool
-) -> Iterator[tuple[Photo, Written]]:
-    """Every photo with `work`'s result, in order, under a progress bar."""
-    interval = 0.5 if sys.stderr.isatty() else 2  # seconds; notebooks and log files get few lines
-    with tqdm(photos, desc="prepare", unit="photo", mininterval=interval, disable=not progress) as bar:
-        if workers == 1:
-            yield from ((photo, work(photo)) for photo in bar)
-            return
-        with processes.pool(workers) as pool:
-            results = pool.map(work, photos, chunksize=8)
-            yield from ((photo, next(results)) for photo in bar)
 
 
 def _counts(photos: list[Photo], written: dict[str, Written], splits: dict, names: tuple[str, ...]) -> dict:

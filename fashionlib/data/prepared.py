@@ -10,19 +10,25 @@ from pathlib import Path
 import numpy as np
 
 from fashionlib.core import checked_files, classes
-from fashionlib.data import png, raw
+from fashionlib.data import label_maps, raw
 
 INFO = "dataset.json"
 AGAIN = "prepare the data again"
 _KEYS = {"data": str, "class_set": str, "classes": list, "fingerprint": str, "counts": dict}
 
 
-def info(folder: str | Path) -> dict:
-    """``dataset.json``. Raises FileNotFoundError, and ValueError for one that is torn or not of this version.
+def require(folder: str | Path) -> dict:
+    """``dataset.json`` of a prepared folder, checked.
 
-    Label values are positions in "classes", so a list that is not its class set's would name all wrongly.
+    Raises FileNotFoundError, with the command that prepares the data, where it is missing, and ValueError
+    for one that is torn or not of this version. Label values are positions in "classes": a list that is not
+    its class set's would name them all wrongly.
     """
     path = Path(folder) / INFO
+    if not path.exists():
+        name = path.parent.name
+        command = "sample" if name == "sample" else f"prepare raw/{name} data/{name}"
+        raise FileNotFoundError(f"No prepared data in {folder}: make it with `fashionlib {command}`.")
     found = checked_files.json_object(path, _KEYS, AGAIN)
     if found["classes"] != list(classes.CLASS_SETS.get(found["class_set"], ())):
         raise ValueError(f"{path}: its classes are not those of a class set {found['class_set']!r}: {AGAIN}.")
@@ -62,4 +68,4 @@ def label_map(folder: str | Path, photo: str, n_classes: int = 255) -> np.ndarra
         content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path} can't be read ({checked_files.reason(error)}): {AGAIN}.") from None
-    return png.checked(png.read(content, path), n_classes, path)
+    return label_maps.check_labels(label_maps.decode(content, path), n_classes, path)

@@ -22,7 +22,7 @@ import pandas as pd
 from PIL import Image
 
 from fashionlib.core import checked_files, classes
-from fashionlib.core.files import whole
+from fashionlib.core.files import atomic_write
 from fashionlib.data import rle
 
 COLUMNS = ("ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds")
@@ -32,6 +32,20 @@ TAGS, OFFICIAL_VAL, TRAIN_ONLY = "tags.csv", "official_val.txt", "train_only.txt
 
 class RawError(ValueError):
     """Raw data that can't be used; the message is one sentence that names file, row or value."""
+
+
+def require(folder: str | Path) -> Path:
+    """`folder` if it holds raw data, else a FileNotFoundError with the command that fills it."""
+    folder = Path(folder)
+    if (folder / CSV).is_file():
+        return folder
+    by_hand = {
+        "sample": "fashionlib sample",
+        "imaterialist": f"unzip imaterialist-fashion-2020-fgvc7.zip -d {folder}",
+    }
+    source = folder.name if folder.name in ("ccp", "fashionpedia") else "folder"
+    command = by_hand.get(folder.name, f"fashionlib convert {source} SRC {folder}")
+    raise FileNotFoundError(f"No raw data in {folder}: fill it with `{command}` (README, section Data).")
 
 
 def read(folder: str | Path) -> pd.DataFrame:
@@ -77,14 +91,14 @@ def write(folder: str | Path, instances: pd.DataFrame, source: str, info: dict |
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     occurring = set(instances.ClassId)
-    names = [*enumerate(classes.CATEGORIES), *((i, n) for i, n in classes.PERSON.items() if i in occurring)]
+    names = [(i, n) for i, n in classes.NAMES.items() if i not in classes.PERSON or i in occurring]
     categories = [
         {"id": i, "name": name, "supercategory": classes.supercategory(i), "level": 2} for i, name in names
     ]
     text = {"info": {"source": source, **(info or {})}, "categories": categories, "attributes": []}
-    with whole(folder / DESCRIPTIONS) as path:
+    with atomic_write(folder / DESCRIPTIONS) as path:
         path.write_text(json.dumps(text, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    with whole(folder / CSV) as path:
+    with atomic_write(folder / CSV) as path:
         instances.reindex(columns=COLUMNS).to_csv(path, index=False, lineterminator="\n")
 
 
@@ -144,13 +158,12 @@ def _class_ids(folder: Path) -> list[int]:
 
     Raises RawError where that gives one of these ids another name: its rows would get the wrong classes.
     """
-    known = dict(enumerate(classes.CATEGORIES)) | classes.PERSON
     listed = {entry["id"]: entry.get("name") for entry in descriptions(folder).get("categories", [])}
     for i, name in listed.items():
-        if name is not None and name != known.get(i, name):
+        if name is not None and name != classes.NAMES.get(i, name):
             raise RawError(
                 f"{folder / DESCRIPTIONS} names the id {i} {checked_files.shown(str(name))}, and here it is "
-                f"{known[i]!r}: convert the data set to Fashionpedia's ids first."
+                f"{classes.NAMES[i]!r}: convert the data set to Fashionpedia's ids first."
             )
     return [*range(len(classes.CATEGORIES)), *(i for i in classes.PERSON if i in listed)]
 

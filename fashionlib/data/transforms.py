@@ -1,16 +1,16 @@
 """Training photos by their window: draw resize and crop first, then do only the work that survives them.
 
 MMSegmentation's pipeline decodes, resizes and counts whole photos and then cuts a window out of them.
-`LoadWindow` makes the same draws from the same generators, the window's redraws included (they need only
+`LoadCrop` makes the same draws from the same generators, the window's redraws included (they need only
 the label map), and then resizes the window alone: of the same seed it gives the same label map and, but
 for rounding, the same photo. Usable from any stock config whose photos are 8-bit colour::
 
     custom_imports = dict(imports=["fashionlib.data.transforms"])
     train_pipeline = [
-        dict(type="LoadWindow", scale=(2048, 512), ratio_range=(0.5, 2.0), crop_size=(512, 512),
+        dict(type="LoadCrop", scale=(2048, 512), ratio_range=(0.5, 2.0), crop_size=(512, 512),
              cat_max_ratio=0.75),
         dict(type="FastPhotoMetricDistortion"),
-        dict(type="PackWindow"),
+        dict(type="PackCrop"),
     ]
 """
 
@@ -28,15 +28,8 @@ from mmengine import fileio
 from mmseg.datasets.transforms import PackSegInputs, PhotoMetricDistortion
 from mmseg.registry import TRANSFORMS
 
-from fashionlib.data import png
+from fashionlib.data import label_maps
 
-_REDUCED = {
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    1: cv2.IMREAD_COLOR,
-}
-_JPEG = b"\xff\xd8"
 _REDRAWS = 10  # MMSegmentation's number
 _SLACK = 16  # pixels that a window may be widened by on each side, and
 _PHASE = 0.1  # how far off a source pixel its edges may then be: see `Span.source`
@@ -55,26 +48,21 @@ class Span(NamedTuple):
         """The window's part of `side`, an array over the resized side's pixels."""
         return side[self.start : self.start + self.size]
 
-    def source(self, reduce: int = 1) -> tuple[int, int, int, int]:
+    def source(self) -> tuple[int, int, int, int]:
         """What to resize to what so that the window lies in it as it would in the whole side resized.
 
         ``cv2.resize`` can't begin between two source pixels. So the window is widened to places where
         the two grids meet, or nearly (the photo's own edges if there are none close by), and far
         enough that the neighbours cut off don't show.
 
-        Args:
-            reduce: the source's pixels are this many of the `old` ones each (scaled decoding); the last
-                may be a part of one, and the far end then lies up to half such a pixel off.
-
         Returns:
             first source pixel, the one past the last, their resized size, where in it the window begins.
         """
-        step = self.old / self.new / reduce
+        step = self.old / self.new
         margin = max(math.ceil((1 / step - 1) / 2), 0)
         first = _meet(step, self.start - margin - np.arange(_SLACK + 1), 0, self.new)
         last = _meet(step, self.start + self.size + margin + np.arange(_SLACK + 1), self.new, self.new)
-        stop = min(round(last * step), math.ceil(self.old / reduce))
-        return round(first * step), stop, last - first, self.start - first
+        return round(first * step), min(round(last * step), self.old), last - first, self.start - first
 
 
 def _meet(step: float, places: np.ndarray, edge: int, new: int) -> int:
@@ -104,7 +92,7 @@ def sample(labels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
 
 
 @TRANSFORMS.register_module()
-class LoadWindow(BaseTransform):
+class LoadCrop(BaseTransform):
     """LoadImageFromFile, LoadAnnotations, RandomResize, RandomCrop and RandomFlip, for the window alone.
 
     A photo smaller than the crop gives a smaller window; the data preprocessor pads it, as always.
@@ -116,10 +104,6 @@ class LoadWindow(BaseTransform):
         crop_size: (height, width).
         cat_max_ratio: redraw a window, up to 10 times, of which one class fills this share or more.
         flip: probability of a horizontal flip.
-        reduced: decode JPEGs at a half, quarter or eighth of their size where the window is smaller
-            still. Quicker, but smoother than bilinear resizing by such a factor, and a model is tested
-            on photos resized so: on the drawn sample (300 to 1,200 pixels, shown at 128) validation mIoU
-            fell from 0.183 to 0.166 (ViT-T mini) and from 0.123 to 0.070 (ViT-B mini). Hence off.
         ignore_index: label that the share does not count.
         backend_args: as in LoadImageFromFile.
 
@@ -134,12 +118,11 @@ class LoadWindow(BaseTransform):
         crop_size: tuple[int, int],
         cat_max_ratio: float = 1.0,
         flip: float = 0.5,
-        reduced: bool = False,
         ignore_index: int = 255,
         backend_args: dict | None = None,
     ) -> None:
         self.scale, self.ratio_range, self.crop_size = scale, ratio_range, crop_size
-        self.cat_max_ratio, self.flip, self.reduced = cat_max_ratio, flip, reduced
+        self.cat_max_ratio, self.flip = cat_max_ratio, flip
         self.ignore_index, self.backend_args = ignore_index, backend_args
 
     def transform(self, results: dict) -> dict:
@@ -167,13 +150,13 @@ class LoadWindow(BaseTransform):
         """The whole label map, uint8 (H, W), renumbered as LoadAnnotations does."""
         path = results["seg_map_path"]
         content = fileio.get(path, backend_args=self.backend_args)
-        labels = png.read(content, path)
+        labels = label_maps.decode(content, path)
         table = np.array([255, *range(254), 255], np.uint8) if results["reduce_zero_label"] else _LEVELS
         renumbered = _LEVELS.copy()
         for old, new in (results.get("label_map") or {}).items():
             renumbered[old] = new
         labels = _look_up(labels, renumbered[table])
-        return png.checked(labels, results["classes"], path) if "classes" in results else labels
+        return label_maps.check_labels(labels, results["classes"], path) if "classes" in results else labels
 
     def draw_scale(self) -> tuple[int, int]:
         """RandomResize's draw: the (long, short) side to fit the photo into."""
@@ -208,20 +191,17 @@ class LoadWindow(BaseTransform):
     def read_photo(self, path: str, rows: Span, columns: Span) -> np.ndarray:
         """The window of the photo at `path`: uint8 BGR (h, w, 3)."""
         content = fileio.get(path, backend_args=self.backend_args)
-        shrink = min(rows.old / rows.new, columns.old / columns.new)
-        scaled = self.reduced and content[:2] == _JPEG
-        reduce = next(n for n in _REDUCED if n == 1 or (scaled and n <= shrink))
-        flags = _REDUCED[reduce] | cv2.IMREAD_IGNORE_ORIENTATION
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
         if image is None:
             raise ValueError(f"{path} can't be decoded: replace it, and prepare the data again.")
-        if image.shape[:2] != (-(-rows.old // reduce), -(-columns.old // reduce)):
+        if image.shape[:2] != (rows.old, columns.old):
             raise ValueError(
-                f"{path} is {image.shape[:2]} at 1/{reduce} of its size, but its label map is "
-                f"{rows.old, columns.old}: prepare the data again."
+                f"{path} is {image.shape[:2]}, but its label map is {rows.old, columns.old}: "
+                "prepare the data again."
             )
-        top, bottom, height, y = rows.source(reduce)
-        left, right, width, x = columns.source(reduce)
+        top, bottom, height, y = rows.source()
+        left, right, width, x = columns.source()
         image = cv2.resize(image[top:bottom, left:right], (width, height), interpolation=cv2.INTER_LINEAR)
         return image[y : y + rows.size, x : x + columns.size]
 
@@ -275,7 +255,7 @@ def _in_hsv(image: np.ndarray, *tables: np.ndarray | None) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class PackWindow(PackSegInputs):
+class PackCrop(PackSegInputs):
     """PackSegInputs, its turn from (H, W, 3) to (3, H, W) done by OpenCV, ten times as fast as torch's."""
 
     def transform(self, results: dict) -> dict:

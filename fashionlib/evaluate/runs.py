@@ -1,6 +1,5 @@
 """Run folders as `fashionlib.train` leaves them, for the stages that come after it."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import pandas as pd
 
 from fashionlib.core import checked_files, paths
 from fashionlib.core.classes import check_name
-from fashionlib.data import prepared
+from fashionlib.core.files import sha256
 from fashionlib.train.run_folder import CARD, HISTORY, read_history, read_numbers
 
 __all__ = ["CARD", "HISTORY", "read_history"]
@@ -134,18 +133,6 @@ def read_picked(data: str, runs: list[str] | None = None, home: str | Path | Non
     return chosen.sort_values("mIoU", ascending=False, kind="stable", ignore_index=True)
 
 
-def read_dataset(data: str, home: str | Path | None = None) -> dict:
-    """``data/<data>/dataset.json``, checked; FileNotFoundError says how to make it."""
-    folder = paths.data_folder(data, home)
-    if not (folder / prepared.INFO).exists():
-        raise FileNotFoundError(
-            f"No {folder / prepared.INFO}: prepare the data first (notebooks/02_prepare.ipynb, or "
-            "`fashionlib prepare`)."
-        )
-    return prepared.info(folder)
-
-
 def digest(path: str | Path) -> str:
     """The first 16 hex digits of a file's SHA-256: the same file anywhere, whatever its date."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return sha256(path)[:16]

@@ -2,7 +2,8 @@
 
 from mmengine import Config
 
-import fashionlib.data.transforms  # noqa: F401  (registers the transforms)
+import fashionlib.data.dataset  # noqa: F401  (registers the data set,
+import fashionlib.data.transforms  # noqa: F401  the transforms)
 from fashionlib import models
 from fashionlib.train.recipe import Recipe
 
@@ -26,7 +27,7 @@ def pipeline(recipe: Recipe) -> list[dict]:
     time.
     """
     window = dict(
-        type="LoadWindow",
+        type="LoadCrop",
         scale=tuple(recipe.resize_base),
         ratio_range=tuple(recipe.resize_range),
         crop_size=tuple(recipe.crop),
@@ -34,7 +35,7 @@ def pipeline(recipe: Recipe) -> list[dict]:
         flip=recipe.flip,
     )
     distortion = [dict(type="FastPhotoMetricDistortion")] if recipe.photometric else []
-    return [window, *distortion, dict(type="PackWindow")]
+    return [window, *distortion, dict(type="PackCrop")]
 
 
 def loader(recipe: Recipe, data_root: str) -> dict:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from mmengine.dist import collect_results, get_rank, get_world_size, is_main_process
 
-from fashionlib.core.files import whole
+from fashionlib.core.files import atomic_write
 from fashionlib.core.processes import out_of_memory
 
 LAST = "last.pth"
@@ -43,7 +43,7 @@ def save(runner, folder: Path, epoch: int, iteration: int) -> None:
     )
     buffer = io.BytesIO()  # not the file: torch hides a full disk's error
     torch.save(state, buffer)
-    with whole(folder / LAST) as part, part.open("wb") as file:
+    with atomic_write(folder / LAST) as part, part.open("wb") as file:
         file.write(buffer.getbuffer())
         file.flush()
         os.fsync(file.fileno())

@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from fashionlib import models
 from fashionlib.core import paths
-from fashionlib.core.files import whole, writing
+from fashionlib.core.files import atomic_write, explain_disk_errors
 from fashionlib.core.processes import out_of_memory
-from fashionlib.data import dataset
+from fashionlib.data import prepared
 from fashionlib.train import config, run_folder, runner
 from fashionlib.train.recipe import Recipe
 
@@ -56,7 +56,7 @@ def train(
             _say_finished(recipe, progress)
             return folder
         try:
-            with writing(folder):
+            with explain_disk_errors(folder):
                 _iterate(recipe, folder, paths.data_folder(recipe.data, home), info, progress, on_iteration)
         except (RuntimeError, MemoryError, OSError) as error:
             _explain_memory(error, recipe)
@@ -95,7 +95,7 @@ def _say_finished(recipe: Recipe, progress: bool = True) -> None:
 
 def _claimed(recipe: Recipe, home, overwrite: bool) -> tuple[Path, dict]:
     """The run folder, claimed for this recipe, and the ``dataset.json`` of its data."""
-    info = dataset.read_info(paths.data_folder(recipe.data, home))
+    info = prepared.require(paths.data_folder(recipe.data, home))
     folder = paths.run_folder(recipe.data, recipe.name, home)
     folder.mkdir(parents=True, exist_ok=True)
     with run_folder.locked(folder):
@@ -168,7 +168,7 @@ def _engine(recipe: Recipe, model, folder: Path, cfg, hooks: list) -> runner.Fas
     )
     engine.state_folder = folder
     if is_main_process():
-        with whole(folder / "config.py") as part:
+        with atomic_write(folder / "config.py") as part:
             cfg.dump(part)
     return engine
 

@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
-from fashionlib.core import files, processes
+from fashionlib.core import outputs, processes
 from fashionlib.data import raw, rle
 from tools.draw_sample.plan import Scene, plan
 from tools.draw_sample.scenes import draw
@@ -35,13 +34,13 @@ def make(
     The same `photos` and `seed` give the same bytes whatever `workers` is (default: one a core). A folder
     that has its ``train.csv`` is complete, and stays as it is until a new sample is; one that holds something
     else than a drawn sample is refused (FileExistsError). Raises ValueError for less than one photo, and
-    `files.Busy` while another process draws there.
+    `files.FolderLocked` while another process draws there.
     """
     if photos < 1:
         raise ValueError(f"photos={photos} is not a number of photos to draw: give at least 1.")
     if seed < 0:
         raise ValueError(f"seed={seed} is negative: give 0 or more.")
-    with files.building(out, raw.CSV, "drawing the sample into", "a drawn sample", ours=_is_drawn) as part:
+    with outputs.building(out, raw.CSV, "drawing the sample into", "a drawn sample", ours=_is_drawn) as part:
         _draw(part, photos, seed, workers, progress)
     return Path(out)
 
@@ -54,7 +53,11 @@ def _draw(part: Path, photos: int, seed: int, workers: int | None, progress: boo
     ]
     for name in ("train", "test"):
         (part / name).mkdir(parents=True)
-    rows = [row for rows in _run(partial(_photo, part), jobs, workers, progress) for row in rows]
+    rows = [
+        row
+        for rows in processes.in_parallel(partial(_photo, part), jobs, workers, progress, "Drawing")
+        for row in rows
+    ]
     frame = pd.DataFrame(
         rows, columns=["ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds"]
     )
@@ -65,15 +68,6 @@ def _is_drawn(folder: Path) -> bool:
     """Whether `folder` holds a sample, and no other photos in the folders that another sample replaces."""
     names = [path.name for part in ("train", "test") for path in (folder / part).glob("*")]
     return "drawn_0000.jpg" in names and all(re.fullmatch(r"drawn_t?\d+\.jpg", name) for name in names)
-
-
-def _run(function, jobs, workers: int | None, progress: bool):
-    workers = processes.count(workers)
-    bar = partial(tqdm, total=len(jobs), desc="Drawing", unit="photo", disable=not progress)
-    if workers == 1:
-        return list(bar(map(function, jobs)))
-    with processes.pool(workers) as pool:
-        return list(bar(pool.map(function, jobs, chunksize=8)))
 
 
 def _photo(folder: Path, job: tuple[str, Scene, tuple[int, ...]]) -> list[tuple]:

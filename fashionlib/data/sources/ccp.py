@@ -22,49 +22,43 @@ import numpy as np
 import pandas as pd
 import scipy.io
 
-from fashionlib.core import checked_files, classes, files
+from fashionlib.core import checked_files, classes, files, processes
 from fashionlib.data import raw, rle
 from fashionlib.data.sources import photos
 
 SOURCE, URL = "Clothing Co-Parsing", "https://github.com/bearpaw/clothing-co-parsing"
 # category -> the names that Clothing Co-Parsing has for it
 _CATEGORY_NAMES = {
-    "shirt, blouse": ("shirt", "blouse"),
-    "top, t-shirt, sweatshirt": ("top", "t-shirt", "sweatshirt", "hoodie"),
-    "sweater": ("sweater", "jumper"),
-    "cardigan": ("cardigan",),
-    "jacket": ("jacket", "blazer", "suit"),
-    "vest": ("vest",),
-    "pants": ("pants", "jeans", "leggings"),
-    "shorts": ("shorts",),
-    "skirt": ("skirt",),
-    "coat": ("coat",),
-    "dress": ("dress",),
-    "jumpsuit": ("bodysuit", "romper"),
-    "cape": ("cape",),
-    "glasses": ("glasses", "sunglasses"),
-    "hat": ("hat",),
-    "tie": ("tie",),
-    "glove": ("gloves",),
-    "watch": ("watch",),
-    "belt": ("belt",),
-    "tights, stockings": ("stockings", "tights"),
-    "sock": ("socks",),
-    "shoe": (
-        *("shoes", "boots", "heels", "pumps", "sandals"),
-        *("sneakers", "flats", "loafers", "clogs", "wedges"),
-    ),
-    "bag, wallet": ("bag", "purse", "wallet"),
-    "scarf": ("scarf",),
+    "shirt, blouse": "shirt blouse",
+    "top, t-shirt, sweatshirt": "top t-shirt sweatshirt hoodie",
+    "sweater": "sweater jumper",
+    "cardigan": "cardigan",
+    "jacket": "jacket blazer suit",
+    "vest": "vest",
+    "pants": "pants jeans leggings",
+    "shorts": "shorts",
+    "skirt": "skirt",
+    "coat": "coat",
+    "dress": "dress",
+    "jumpsuit": "bodysuit romper",
+    "cape": "cape",
+    "glasses": "glasses sunglasses",
+    "hat": "hat",
+    "tie": "tie",
+    "glove": "gloves",
+    "watch": "watch",
+    "belt": "belt",
+    "tights, stockings": "stockings tights",
+    "sock": "socks",
+    "shoe": "shoes boots heels pumps sandals sneakers flats loafers clogs wedges",
+    "bag, wallet": "bag purse wallet",
+    "scarf": "scarf",
 }
 CATEGORY_IDS = {
-    name: classes.CATEGORIES.index(category) for category, names in _CATEGORY_NAMES.items() for name in names
-} | {name: category_id for category_id, name in classes.PERSON.items()}
+    name: classes.IDS[category] for category, names in _CATEGORY_NAMES.items() for name in names.split()
+} | {name: classes.IDS[name] for name in classes.PERSON.values()}
 # jewellery, underwear, swimwear and the unnamed rest
-_BACKGROUND = {
-    *("null", "accessories", "bracelet", "earrings", "necklace", "ring"),
-    *("bra", "intimate", "panties", "swimwear"),
-}
+_BACKGROUND = set("null accessories bracelet earrings necklace ring bra intimate panties swimwear".split())
 
 
 @photos.writes_raw("converting to")
@@ -82,7 +76,7 @@ def convert(src: str | Path, out: str | Path, workers: int | None = None, progre
         raise raw.RawError(f"{src} holds no annotations/pixel-level/*.mat: give the unpacked archive.")
     all_photos = sorted((src / "photos").glob("*.jpg"))
     photos.make_room(out, all_photos)
-    rows = photos.in_parallel(
+    rows = processes.in_parallel(
         partial(_convert_photo, src, out, category_ids), labelled, workers, progress, "Clothing Co-Parsing"
     )
     instances = pd.DataFrame([row for photo_rows in rows for row in photo_rows], columns=list(raw.COLUMNS))

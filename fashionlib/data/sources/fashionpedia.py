@@ -28,13 +28,12 @@ import numpy as np
 import pandas as pd
 from pycocotools import mask as coco
 
-from fashionlib.core import checked_files, classes, files
+from fashionlib.core import checked_files, classes, files, outputs, processes
 from fashionlib.data import raw, rle
 from fashionlib.data.sources import photos
 
 SOURCE, URL = "Fashionpedia", "https://github.com/cvdfoundation/fashionpedia"
 TRAIN, VAL = "instances_attributes_train2020.json", "instances_attributes_val2020.json"
-_CATEGORY_IDS = {name: i for i, name in enumerate(classes.CATEGORIES)}
 _LONGEST = 60  # bits of a number in a compressed code: endless ones would be endless work
 SLACK = 1  # pixels that a polygon may leave its photo by; what lies outside is cut off
 
@@ -72,7 +71,7 @@ def convert(
     split's JSON takes a few GB of memory.
     """
     raw.check_max_bad(max_bad)
-    files.lie_apart(Path(out).parent, [_root(Path(src))])  # that of a JSON file
+    outputs.lie_apart(Path(out).parent, [_root(Path(src))])  # that of a JSON file
     splits = {path.name: _read(path) for path in _json_files(Path(src))}
     annotated = [photo for split in splits.values() for photo in split]
     _check_unique(annotated)
@@ -80,7 +79,7 @@ def convert(
     unlabelled = [path for path in sorted((_root(Path(src)) / "test").glob("*.jpg")) if path not in taken]
     photos.make_room(out, unlabelled + [path for path in taken if path.exists()])
 
-    results = photos.in_parallel(partial(_convert_photo, out), annotated, workers, progress, SOURCE)
+    results = processes.in_parallel(partial(_convert_photo, out), annotated, workers, progress, SOURCE)
     rows, left_out = [], {}
     for photo, result in zip(annotated, results, strict=True):
         if isinstance(result, str):
@@ -146,11 +145,11 @@ def _add(annotation: dict, images: dict[int, Photo], names: dict[int, str], wher
     image, category = int(annotation["image_id"]), int(annotation["category_id"])
     if image not in images or category not in names:
         raise raw.RawError(f"{where}: there is no image {image} or no category {category}.")
-    if names[category] not in _CATEGORY_IDS:
+    if names[category] not in classes.CATEGORIES:
         name = checked_files.shown(str(names[category]))
         raise raw.RawError(f"{where}: {name} is none of Fashionpedia's 46 categories.")
     attributes = ",".join(map(str, annotation.get("attribute_ids") or []))
-    images[image].instances.append((_CATEGORY_IDS[names[category]], attributes, annotation["segmentation"]))
+    images[image].instances.append((classes.IDS[names[category]], attributes, annotation["segmentation"]))
 
 
 def _photo(json_path: Path, image: dict) -> Photo:

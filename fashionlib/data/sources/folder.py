@@ -28,15 +28,12 @@ import numpy as np
 import pandas as pd
 from PIL import ExifTags, Image, ImageOps
 
-from fashionlib.core import checked_files, classes
+from fashionlib.core import checked_files, classes, processes
 from fashionlib.data import raw, rle
 from fashionlib.data.sources import photos
 
 TABLE = "classes.csv"
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-_CLASS_IDS = {name: i for i, name in enumerate(classes.CATEGORIES)} | {
-    v: k for k, v in classes.PERSON.items()
-}
 _BACKGROUND = -1
 _SHOWN = 5  # unknown colours that a sentence names
 
@@ -70,7 +67,7 @@ def convert(
     photos.make_room(out, found.values())
     pairs = [(found[photo_id], path) for photo_id, path in masks.items()]
     convert_pair = partial(_convert_pair, out, class_ids, by_colour)
-    rows = sum(photos.in_parallel(convert_pair, pairs, workers, progress, "masks"), [])
+    rows = sum(processes.in_parallel(convert_pair, pairs, workers, progress, "masks"), [])
     for photo_id, path in found.items():
         if photo_id not in masks:
             _save_photo(path, out / "test" / f"{photo_id}.jpg")
@@ -132,7 +129,7 @@ def _read_table(path: Path) -> tuple[dict[int, int], bool]:
 
 
 def _class_id(name: str) -> int:
-    known = {classes.BACKGROUND: _BACKGROUND, **_CLASS_IDS}
+    known = {classes.BACKGROUND: _BACKGROUND, **classes.IDS}
     return known[classes.check_name(name, known, "class")]
 
 
