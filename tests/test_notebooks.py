@@ -129,7 +129,9 @@ def test_parameters_are_typed_commented_and_checked(path):
     assert len(tagged) == 1
     assert re.match(r"notebook.check_parameters\(\s*globals\(\)", code(path)[tagged[0] + 1].source)
     found = papermill.inspect_notebook(str(path))
-    assert set(found) == {node.target.id for node in ast.parse(code(path)[tagged[0]].source).body}
+    assert {name: ast.literal_eval(what["default"]) for name, what in found.items()} == plan.defaults(
+        path.stem
+    )
     for parameter in found.values():
         assert parameter["inferred_type_name"] in ("str", "int", "float", "bool", "list", "dict")
         assert parameter["help"], parameter
@@ -140,15 +142,8 @@ DECLARED = "epochs: int = None  # None: the preset's\nlr: float = 0.1\nslow: boo
 
 def check(injected, **allowed):
     """`check_parameters` as a notebook of a magic, a parameters cell and what papermill adds has it."""
-    scope = {
-        "In": [
-            "",
-            "%matplotlib inline",
-            DECLARED,
-            f"# Parameters\n{injected}",
-            "notebook.check_parameters(…)",
-        ]
-    }
+    cells = ["", "%matplotlib inline", DECLARED, f"# Parameters\n{injected}", "notebook.check_parameters(…)"]
+    scope = {"In": cells}
     for text in (DECLARED, injected):
         exec(text, scope)
     notebook.check_parameters(scope, **allowed)

@@ -127,26 +127,24 @@ def toy(tmp_path, monkeypatch):
 
 
 def test_a_step_runs_once_until_something_it_depends_on_changes(toy, tmp_path, monkeypatch):
-    step = toy(times=2)
-    assert not reproduce.is_up_to_date(step, "d")
-    reproduce.run(step, "d")
+    def current(**given):
+        return reproduce.is_up_to_date(toy(**given), "d")
+
+    assert not current(times=2)
+    reproduce.run(toy(times=2), "d")
     assert (tmp_path / "out.txt").read_text() == "11"
     assert (tmp_path / "runs/d/notebooks/toy.step.ipynb").is_file()
-    assert reproduce.is_up_to_date(step, "d")
-    assert not reproduce.is_up_to_date(toy(times=3), "d")
-    assert not reproduce.is_up_to_date(toy("pass", times=2), "d")
-    step = toy(times=2)
-    assert reproduce.is_up_to_date(step, "d")
-    (tmp_path / "in.txt").write_text("2")
-    assert not reproduce.is_up_to_date(step, "d")
-    (tmp_path / "in.txt").write_text("1")
-    assert reproduce.is_up_to_date(step, "d")
+    assert current(times=2) and not current(times=3) and not current(code="pass", times=2)
+    for name, text in (("in.txt", "1"), ("out.txt", "11")):
+        (tmp_path / name).write_text("2")
+        assert not current(times=2)
+        (tmp_path / name).write_text(text)
+        assert current(times=2)
     (tmp_path / "out.txt").unlink()
-    assert not reproduce.is_up_to_date(step, "d")
+    assert not current(times=2)
     (tmp_path / "out.txt").write_text("11")
-    assert reproduce.is_up_to_date(step, "d")
     monkeypatch.setattr(reproduce, "library", lambda: "changed")
-    assert not reproduce.is_up_to_date(step, "d")
+    assert not current(times=2)
 
 
 @pytest.mark.parametrize(

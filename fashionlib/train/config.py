@@ -51,7 +51,7 @@ def loader(recipe: Recipe, data_root: str) -> dict:
             batch_size=recipe.photos_per_step,
             seed=recipe.seed,
             accumulate=recipe.accumulate,
-            balance=recipe.oversample_thr,
+            oversample_thr=recipe.oversample_thr,
         ),
         dataset=dict(
             type="FashionDataset",
