@@ -1,11 +1,10 @@
-"""What only the notebooks need: checked parameters, short errors, and curves that grow while a run trains.
+"""Notebook helpers: checked parameters, short errors, and curves that grow while a run trains.
 
 papermill 2.7 passes parameters on without looking at them: an unknown name is a warning in a log,
 ``-p stratify true`` arrives as the string ``"true"``, and annotations are not enforced. The cell
 after the parameters therefore calls `check_parameters`.
 """
 
-import ast
 import concurrent.futures
 import html
 import linecache
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fashionlib.core import paths
+from fashionlib.core import parameters, paths
 from fashionlib.core.classes import check_name
 from fashionlib.data import prepared, raw
 
@@ -32,19 +31,18 @@ _INJECTED = "# Parameters\n"  # papermill's first line of the cell it adds
 def check_parameters(scope: dict, **allowed: Collection) -> None:
     """Refuse the parameters that papermill lets through: unknown names, wrong types, values not allowed.
 
-    `scope` is the notebook's ``globals()``. The names, types and defaults are those of the annotated
-    literals in the cells run so far (IPython keeps their text in ``In``); None passes where it is the
-    default. `allowed` says what a parameter, or each item of a list, may be: one of some names, or a number
-    between two bounds (None: no upper one).
-    From here on our own errors are one sentence (`short_errors`). Raises ValueError with one sentence.
+    `scope` is the notebook's ``globals()``. Names, types and defaults are those of the annotated literals in
+    the cells run so far (IPython keeps their text in ``In``); None is allowed where it is the default.
+    `allowed` says what a parameter, or each item of a list, may be: one of some names, or a number between
+    two bounds (None: no upper one). Also switches to `short_errors`. Raises ValueError with one sentence.
     """
     if shell := scope.get("get_ipython"):
         short_errors(shell())
-    cells = [_parse(text) for text in scope["In"]]
-    declared = {name: what for cell in cells for name, what in _declared(cell).items()}
-    injected = [cell for cell, text in zip(cells, scope["In"], strict=True) if text.startswith(_INJECTED)]
-    for name in (target.id for cell in injected for node in cell.body for target in _targets(node)):
-        check_name(name, declared, "parameter")
+    declared = {name: what for cell in scope["In"] for name, what in parameters.declared(cell).items()}
+    injected = [cell for cell in scope["In"] if cell.startswith(_INJECTED)]
+    assignments = [node for cell in injected for node in parameters.statements(cell)]
+    for target in (target for node in assignments for target in getattr(node, "targets", ())):
+        check_name(target.id, declared, "parameter")
     for name, (kind, default) in declared.items():
         _check_type(name, scope[name], kind, default)
         if twice := sorted(set(scope[name] or ()) & declared.keys()) if kind == "dict" else ():
@@ -119,6 +117,7 @@ class LiveCurves:
             self.draw()
 
     def __call__(self, row: dict) -> None:
+        """Redraw, if it is time to; `train` calls this with every row of the history."""
         if time.monotonic() >= self._next:
             self.draw()
 
@@ -168,27 +167,6 @@ def _line_of_cell(shell, trace) -> list[str]:
     cell = " ".join(shell.compile.format_code_name(frame.f_code.co_filename) or ("Cell",))  # Cell In[3]
     line = linecache.getline(frame.f_code.co_filename, number).rstrip()
     return [f"{cell}, line {number}", f"----> {number} {line}"]
-
-
-def _parse(cell: str) -> ast.Module:
-    """The syntax tree of a cell's text; an empty one for cells that are not plain Python (``%magic``)."""
-    try:
-        return ast.parse(cell)
-    except SyntaxError:
-        return ast.Module(body=[], type_ignores=[])
-
-
-def _declared(cell: ast.Module) -> dict[str, tuple[str, object]]:
-    """Name -> (type's name, default) of the annotated literals of a cell."""
-    return {
-        node.target.id: (ast.unparse(node.annotation), ast.literal_eval(node.value))
-        for node in cell.body
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    }
-
-
-def _targets(node: ast.stmt) -> list[ast.Name]:
-    return [target for target in getattr(node, "targets", []) if isinstance(target, ast.Name)]
 
 
 def _check_type(name: str, value, kind: str, default) -> None:

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from fashionlib.cli import main
 from fashionlib.core import paths
+from fashionlib.data.sources import folder
 from fashionlib.report import publish
 from fashionlib.reproduce import plan
 from fashionlib.reproduce import run as reproduce
@@ -84,10 +85,10 @@ def test_reproduce_passes_plan_and_overrides_on(tmp_path, monkeypatch):
         reproduce, "reproduce", lambda data, plan, **more: seen.update(more, data=data, plan=plan)
     )
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
-    words = ("--models", "unet,setr_mla", "--preset", "paper", "-p", "epochs", 2, "-p", "memory", "lean")
+    words = ("--models", "unet,setr_mla", "--preset", "paper", "-p", "epochs", 2, "-p", "seed", 1)
     result = call("reproduce", "--data", "mine", *words, "--until", "03_train", "--force")
     assert result.exit_code == 0, result.output
-    more = {"preset": "paper", "epochs": 2, "memory": "lean"}
+    more = {"preset": "paper", "epochs": 2, "seed": 1}
     assert seen["plan"] == {"03_train": [{"model": "unet", **more}, {"model": "setr_mla", **more}]}
     assert (seen["data"], seen["until"], seen["force"], seen["raw"]) == ("mine", "03_train", True, None)
 
@@ -102,14 +103,21 @@ def test_a_failed_step_ends_with_exit_code_1(monkeypatch):
     assert result.stderr == "Error: 05_test_metrics stopped in code cell 3 (`x`): no\n"
 
 
-def test_a_stop_says_how_to_go_on(monkeypatch):
+@pytest.mark.parametrize(("module", "name", "words", "how"), [
+    (plan, "read", ("reproduce", "--data", "x"), "again to go on"),
+    (folder, "convert", ("convert", "folder", ".", "x"), "to start again"),
+])  # fmt: skip
+def test_a_stop_says_how_to_go_on(monkeypatch, module, name, words, how):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(plan, "read", stop)
-    result = call("reproduce", "--data", "sample")
-    assert result.exit_code == 1
-    assert "The same command goes on from here." in result.stderr
+    monkeypatch.setattr(module, name, stop)
+    result = call(*words)
+    assert (result.exit_code, result.stderr) == (1, f"Error: Stopped. Run the same command {how}.\n")
+
+
+def test_a_list_of_commands_that_fits_a_glance():
+    assert len(main.commands) <= 11
 
 
 def test_checking_results_fails_where_they_differ(monkeypatch):

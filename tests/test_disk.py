@@ -26,7 +26,7 @@ from soak.stages import Stage
 from fashionlib import cli
 from fashionlib.core import files, processes
 from fashionlib.data import audit
-from fashionlib.train import _explain_memory as explain_memory
+from fashionlib.train.run import _explain_memory as explain_memory
 from tools.cutout_model.__main__ import main as workshop
 
 

@@ -129,7 +129,9 @@ def test_parameters_are_typed_commented_and_checked(path):
     assert len(tagged) == 1
     assert re.match(r"notebook.check_parameters\(\s*globals\(\)", code(path)[tagged[0] + 1].source)
     found = papermill.inspect_notebook(str(path))
-    assert set(found) == {node.target.id for node in ast.parse(code(path)[tagged[0]].source).body}
+    assert {name: ast.literal_eval(what["default"]) for name, what in found.items()} == plan.defaults(
+        path.stem
+    )
     for parameter in found.values():
         assert parameter["inferred_type_name"] in ("str", "int", "float", "bool", "list", "dict")
         assert parameter["help"], parameter
@@ -140,15 +142,8 @@ DECLARED = "epochs: int = None  # None: the preset's\nlr: float = 0.1\nslow: boo
 
 def check(injected, **allowed):
     """`check_parameters` as a notebook of a magic, a parameters cell and what papermill adds has it."""
-    scope = {
-        "In": [
-            "",
-            "%matplotlib inline",
-            DECLARED,
-            f"# Parameters\n{injected}",
-            "notebook.check_parameters(…)",
-        ]
-    }
+    cells = ["", "%matplotlib inline", DECLARED, f"# Parameters\n{injected}", "notebook.check_parameters(…)"]
+    scope = {"In": cells}
     for text in (DECLARED, injected):
         exec(text, scope)
     notebook.check_parameters(scope, **allowed)
@@ -275,5 +270,5 @@ def test_live_curves_of_a_refused_run_are_not_drawn(live):
 
 def test_a_training_shows_no_bar_before_its_first_second(capsys):
     """In a notebook it would stand above the curves, at 0 %, for good."""
-    with train._bar(Recipe.from_preset("quick", model="unet", data="tiny"), 10, progress=True):
+    with train.run._bar(Recipe.from_preset("quick", model="unet", data="tiny"), 10, progress=True):
         assert capsys.readouterr().err == ""

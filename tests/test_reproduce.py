@@ -127,26 +127,24 @@ def toy(tmp_path, monkeypatch):
 
 
 def test_a_step_runs_once_until_something_it_depends_on_changes(toy, tmp_path, monkeypatch):
-    step = toy(times=2)
-    assert not reproduce.is_up_to_date(step, "d")
-    reproduce.run(step, "d")
+    def current(**given):
+        return reproduce.is_up_to_date(toy(**given), "d")
+
+    assert not current(times=2)
+    reproduce.run(toy(times=2), "d")
     assert (tmp_path / "out.txt").read_text() == "11"
     assert (tmp_path / "runs/d/notebooks/toy.step.ipynb").is_file()
-    assert reproduce.is_up_to_date(step, "d")
-    assert not reproduce.is_up_to_date(toy(times=3), "d")
-    assert not reproduce.is_up_to_date(toy("pass", times=2), "d")
-    step = toy(times=2)
-    assert reproduce.is_up_to_date(step, "d")
-    (tmp_path / "in.txt").write_text("2")
-    assert not reproduce.is_up_to_date(step, "d")
-    (tmp_path / "in.txt").write_text("1")
-    assert reproduce.is_up_to_date(step, "d")
+    assert current(times=2) and not current(times=3) and not current(code="pass", times=2)
+    for name, text in (("in.txt", "1"), ("out.txt", "11")):
+        (tmp_path / name).write_text("2")
+        assert not current(times=2)
+        (tmp_path / name).write_text(text)
+        assert current(times=2)
     (tmp_path / "out.txt").unlink()
-    assert not reproduce.is_up_to_date(step, "d")
+    assert not current(times=2)
     (tmp_path / "out.txt").write_text("11")
-    assert reproduce.is_up_to_date(step, "d")
     monkeypatch.setattr(reproduce, "library", lambda: "changed")
-    assert not reproduce.is_up_to_date(step, "d")
+    assert not current(times=2)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +193,9 @@ CLI = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what nohup or & had ignored
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-from fashionlib import cli, paths, plan, reproduce
+from fashionlib import cli
+from fashionlib.core import paths
+from fashionlib.reproduce import plan, run as reproduce
 paths.NOTEBOOKS = paths.home()
 reproduce.library = lambda: ""
 reproduce.make_raw = lambda *_: None
@@ -236,7 +236,7 @@ def test_a_stop_stops_the_notebook_after_it_has_saved(toy, tmp_path, how):
     with reproducing(toy, tmp_path, [tmp_path / "fashionlib"]) as (process, told):
         process.send_signal(how)
         assert told.read() == "saved\n"  # all of it: the kernel is gone
-        assert "Error: Stopped. The same command goes on from here.\n" in process.stderr.read()
+        assert "Error: Stopped. Run the same command again to go on.\n" in process.stderr.read()
         assert process.wait() == 1
 
 
@@ -257,7 +257,7 @@ def test_a_stopped_make_stops_the_notebook(toy, tmp_path):
     with reproducing(toy, tmp_path, words) as (process, told):
         process.terminate()
         assert told.read() == "saved\n"
-        assert "Error: Stopped. The same command goes on from here.\n" in process.stderr.read()
+        assert "Error: Stopped. Run the same command again to go on.\n" in process.stderr.read()
         assert process.wait()
 
 

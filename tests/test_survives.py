@@ -3,7 +3,6 @@
 import functools
 import itertools
 import json
-import logging
 import multiprocessing
 import os
 import shutil
@@ -221,7 +220,7 @@ def save(folder, n: int) -> None:
 
 
 def test_a_state_killed_before_any_of_its_steps_leaves_the_one_before(tmp_path):
-    """Twice at the same step too: the second time the list of digests is that of a state that never was."""
+    """Twice at the same step too."""
     for n in itertools.count():
         folder = tmp_path / str(n)
         folder.mkdir()
@@ -232,10 +231,10 @@ def test_a_state_killed_before_any_of_its_steps_leaves_the_one_before(tmp_path):
         save(folder, 5)
         assert saved(folder) == 5
         files.sweep(folder)
-        assert {path.name for path in folder.iterdir()} == {resume.LAST, resume.PREVIOUS, resume.DIGESTS}
+        assert [path.name for path in folder.iterdir()] == [resume.LAST]
         if not any(died):
             break
-    assert n >= 4
+    assert n >= 2
 
 
 def test_a_state_killed_inside_its_write_leaves_the_one_before(tmp_path):
@@ -249,16 +248,26 @@ def test_a_state_killed_inside_its_write_leaves_the_one_before(tmp_path):
         assert not part.exists()
 
 
-def test_a_torn_state_never_takes_the_place_of_the_whole_one_before(tmp_path, caplog):
+DAMAGES = (lambda file: file[:-9], lambda file: file[:-9000] + b"\1" + file[-8999:])
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_torn_state_is_noticed_by_its_checksum_and_named(tmp_path, damage):
+    """It can't take the place of a whole one: a state is on the disk before it gets its name."""
     save(tmp_path, 1)
-    save(tmp_path, 2)
     last = tmp_path / resume.LAST
-    last.write_bytes(last.read_bytes()[:-9])
-    with caplog.at_level(logging.WARNING):
-        assert saved(tmp_path) == 1
-    assert f"{last} is torn" in caplog.text
-    assert deaths.before_change(3, tmp_path, lambda: save(tmp_path, 3))
-    assert saved(tmp_path) in (1, 3)
+    last.write_bytes(damage(last.read_bytes()))
+    with pytest.raises(ValueError, match=rf"{last} is torn: remove last\.pth .* begin the run again"):
+        saved(tmp_path)
+
+
+def test_a_state_is_on_the_disk_before_it_takes_the_last_ones_place(tmp_path, monkeypatch):
+    save(tmp_path, 1)
+    before = (tmp_path / resume.LAST).read_bytes()
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda _: flushed.append((tmp_path / resume.LAST).read_bytes()))
+    save(tmp_path, 2)
+    assert flushed == [before] and saved(tmp_path) == 2
 
 
 def test_an_epoch_file_killed_inside_its_write_is_not_there(tmp_path):
@@ -370,7 +379,7 @@ def test_a_torn_header_of_the_history_is_written_anew(tmp_path):
 
 
 def test_a_finished_run_drops_the_states_that_a_kill_kept(tmp_path):
-    for name in ("done.json", resume.LAST, resume.DIGESTS):
+    for name in ("done.json", *resume.FILES):
         (tmp_path / name).touch()
     assert run_folder.is_finished(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["done.json"]

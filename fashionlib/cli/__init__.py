@@ -10,13 +10,16 @@ from pathlib import Path
 import click
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING = click.Path(path_type=Path, exists=True)
+_GO_ON = ("cutout", "download", "prepare", "reproduce")  # when stopped and run again
 
 
 class Commands(click.Group):
-    """A group whose commands end a foreseen error with its sentence and exit code 1."""
+    """A group of commands that end with one sentence and exit code 1 on an expected error."""
 
     def main(self, *args, **options):
+        """Run, and exit with 1 if the output could not be written."""
         if sys.stdout is None:
             click.echo("Error: The output can't be written: it is closed.", err=True)
             raise SystemExit(1)
@@ -28,10 +31,12 @@ class Commands(click.Group):
                 raise SystemExit(1)
 
     def invoke(self, ctx: click.Context):
+        """Run a command; an expected error, or Ctrl-C, becomes a ClickException with its sentence."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise click.ClickException("Stopped. The same command goes on, or starts again.") from None
+            again = "again to go on" if ctx.invoked_subcommand in _GO_ON else "to start again"
+            raise click.ClickException(f"Stopped. Run the same command {again}.") from None
         except Exception as error:
             sentence = None if os.environ.get("FASHION_DEBUG") else _output_lost(error) or _sentence(error)
             if sentence is None:
@@ -40,7 +45,7 @@ class Commands(click.Group):
 
 
 def _output_lost(error: BaseException | None) -> str:
-    """What to say if what was printed did not arrive, as an `error` that names no file may mean; or empty."""
+    """A sentence if what was printed was lost, as an `error` without a file name may mean; else empty."""
     try:
         if isinstance(error, OSError) and not error.filename:
             sys.stdout.write("\n")  # what was lost is forgotten: would more be lost?
@@ -53,7 +58,7 @@ def _output_lost(error: BaseException | None) -> str:
 
 
 def _sentence(error: Exception) -> str | None:
-    """What to say of a foreseen error; None for any other, such as click's own."""
+    """The message of an expected error; None for any other, such as click's own."""
     from fashionlib.core import files, processes
 
     if processes.out_of_memory(error):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fashionlib.cli import EXISTING, FOLDER, main
+from fashionlib.cli import EXISTING, FILE, FOLDER, main
 
 
 @main.command()
@@ -74,9 +74,7 @@ def download(data: str) -> None:
 
 @main.command()
 @click.argument("raw", type=FOLDER)
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write the page to this file."
-)
+@click.option("--out", type=FILE, help="Also write the page to this file.")
 def audit(raw: Path, out: Path | None) -> None:
     """One page about a raw folder, to be read before any training."""
     from fashionlib.data.audit import audit
@@ -88,24 +86,16 @@ def audit(raw: Path, out: Path | None) -> None:
 @click.argument("raw", type=FOLDER)
 @click.argument("out", type=FOLDER)
 @click.option(
-    "--class-set", default="main", help="main (the paper's 28), person (with hair and skin) or all (parts)."
+    "--class-set", default="main", help="main (the paper's 28), person (+ hair, skin), all (+ parts)."
 )
-@click.option(
-    "--part-only", default="leave_out", help="Photos that carry parts only: leave_out, ignore or keep."
-)
-@click.option(
-    "--fractions", nargs=3, type=float, default=(0.7, 0.2, 0.1), help="Shares of train, val and test."
-)
+@click.option("--part-only", default="leave_out", help="Photos with parts only: leave_out, ignore or keep.")
+@click.option("--fractions", nargs=3, type=float, default=(0.7, 0.2, 0.1), help="Of train, val and test.")
 @click.option("--seed", default=0, help="Of the split.")
 @click.option(
-    "--stratify/--random",
-    default=None,
-    help="Spread rare classes over the splits?  [default: not for the paper's data]",
+    "--stratify/--random", default=None, help="Rare classes in all splits?  [default: not the paper's]"
 )
 @click.option("--max-side", type=click.IntRange(1), help="Shrink photos whose longer side has more pixels.")
-@click.option(
-    "--max-bad", type=click.FloatRange(0, 1), default=0.01, help="Share of unusable photos to go on with."
-)
+@click.option("--max-bad", type=click.FloatRange(0, 1), default=0.01, help="Share of photos that may be bad.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; all cores if not given.")
 def prepare(raw: Path, out: Path, stratify: bool | None, **options) -> None:
     """Write label maps and splits of the raw folder RAW to OUT, as MMSegmentation expects them."""

@@ -1,42 +1,35 @@
-"""Commands about runs: notebooks in order, results, checkpoints."""
+"""Commands about runs: notebooks, results, checkpoints, and the machine."""
 
 import ast
 from pathlib import Path
 
 import click
 
-from fashionlib.cli import EXISTING, main
+from fashionlib.cli import EXISTING, FILE, main
 
 
 @main.command()
 @click.option(
-    "--data", required=True, help="sample, ccp, fashionpedia, imaterialist, or a folder of yours below raw/."
+    "--data", required=True, help="sample, ccp, fashionpedia, imaterialist, or your folder in raw/."
 )
 @click.option("--models", default="", help="Only these of the plan, or these beside it: a,b,…")
 @click.option("--preset", help="For every run: paper, quick or finetune.")
 @click.option(
-    "-p",
-    "--parameter",
-    "parameters",
-    nargs=2,
-    multiple=True,
-    metavar="NAME VALUE",
-    help="Of 03_train, for every run.",
+    "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="Of 03_train."
 )
 @click.option("--plan", type=EXISTING, help="Runs and parameters.  [default: results/<data>/plan.yaml]")
-@click.option(
-    "--raw", type=EXISTING, help="The unpacked Clothing Co-Parsing archive, where raw/ccp is missing."
-)
+@click.option("--raw", type=EXISTING, help="The unpacked CCP archive, where raw/ccp is missing.")
 @click.option("--until", help="Stop after this notebook, for instance 02_prepare.")
 @click.option("--force", is_flag=True, help="Run also what is up to date.")
-@click.option(
-    "--trust-checkpoint",
-    "trust",
-    is_flag=True,
-    help="Load the file of -p init even where that lets it run any code: as a program of its maker.",
-)
+@click.option("--trust-checkpoint", is_flag=True, help="Load -p init's file though it may run any code.")
 def reproduce(
-    data: str, models: str, preset: str | None, parameters: tuple, plan: Path | None, trust: bool, **options
+    data: str,
+    models: str,
+    preset: str | None,
+    parameters: tuple,
+    plan: Path | None,
+    trust_checkpoint: bool,
+    **options,
 ) -> None:
     """Run the six notebooks in order, 03 once a model, skipping what is up to date."""
     from fashionlib.reproduce import plan as plans
@@ -44,7 +37,7 @@ def reproduce(
 
     overrides = {name: _literal(value) for name, value in parameters} | ({"preset": preset} if preset else {})
     read = plans.read(data, plan, [name for name in models.split(",") if name], overrides)
-    if trust:
+    if trust_checkpoint:
         for run in read[plans.TRAIN]:
             run["settings"] = {**(run.get("settings") or {}), "trust_checkpoint": True}
     try:
@@ -84,7 +77,7 @@ def publish(data: str, check: bool) -> None:
 
 @main.command()
 @click.argument("model", metavar="RUN_OR_CHECKPOINT", type=EXISTING)
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("out", type=FILE)
 @click.option(
     "--size",
     nargs=2,

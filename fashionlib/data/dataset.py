@@ -106,19 +106,25 @@ class EpochSampler(Sampler):
     are equally large and their number is a multiple of `accumulate`. `skip` (in photos of this
     process) starts an epoch where a stopped run left it.
 
-    `balance` shows photos of rare classes more often, by LVIS's repeat factors (Gupta et al. 2019): the
-    threshold t, a share of the photos, of `repeat_factors`. An epoch keeps its length: a photo stands
+    `oversample_thr` shows photos of rare classes more often, by LVIS's repeat factors (Gupta et al. 2019):
+    the threshold t, a share of the photos, of `repeat_factors`. An epoch keeps its length: a photo stands
     in the shuffle floor(r) times, or once more with probability r - floor(r), and what goes beyond the
     epoch's length is not shown. None shows every photo once.
     """
 
     def __init__(
-        self, dataset, batch_size: int, seed: int = 0, accumulate: int = 1, balance: float | None = None
+        self,
+        dataset,
+        batch_size: int,
+        seed: int = 0,
+        accumulate: int = 1,
+        oversample_thr: float | None = None,
     ) -> None:
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
         self.rank, self.world = get_dist_info()
         self.batches = accumulate * -(-len(dataset) // (batch_size * self.world * accumulate))
-        self.factors = None if balance is None else repeat_factors(dataset.classes_shown(), balance)
+        thr = oversample_thr
+        self.factors = None if thr is None else repeat_factors(dataset.classes_shown(), thr)
         self.epoch = self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -153,6 +159,7 @@ def repeat_factors(shown: np.ndarray, threshold: float) -> np.ndarray:
         float64 (photos,), at least 1.
     """
     if not 0 < threshold <= 1:
-        raise ValueError(f"balance={threshold!r}: a share of the photos, above 0 and at most 1, or None.")
+        allowed = "a share of the photos, above 0 and at most 1, or None"
+        raise ValueError(f"oversample_thr={threshold!r}: {allowed}.")
     wanted = np.sqrt(threshold / shown.mean(0).clip(min=1 / len(shown)))
     return np.where(shown, wanted, 1).max(1).clip(min=1)

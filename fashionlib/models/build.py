@@ -80,14 +80,14 @@ def freeze(model: EncoderDecoder, count: int) -> None:
 
 def build(
     name: str, num_classes: int = 28, scale: str = "full", init: str = "none",
-    crop: tuple[int, int] | None = None, memory: str = "auto", sync_bn: bool = False,
+    crop: tuple[int, int] | None = None, activation_checkpointing: bool = False, sync_bn: bool = False,
     trust_checkpoint: bool = False,
 ) -> EncoderDecoder:  # fmt: skip
     """A model of the table with initial weights, on the CPU, in training mode.
 
     Args:
         init: ``none``, ``ade20k``, ``dinov2`` or the path of a checkpoint (`fashionlib.models.init_weights`).
-        memory: ``lean`` keeps only what enters a transformer layer and computes the rest again in the
+        activation_checkpointing: keep only the input of a transformer layer and recompute the rest in the
             backward pass: a fifth of the memory or less, the same answers, about a third more time.
         sync_bn: keep the configs' SyncBN (several GPUs); otherwise it is plain BatchNorm with the
             same parameters, which also runs on a CPU.
@@ -106,7 +106,7 @@ def build(
     model.init_weights()  # once and here: MMEngine's Runner asks again, and is then a no-op
     if not sync_bn:
         model = revert_sync_batchnorm(model)
-    if memory == "lean":
+    if activation_checkpointing:
         _recompute_layers(model)
     attention.install(model)
     loss.install(heads.classify_first(model))

@@ -11,18 +11,16 @@ A plan maps a notebook to its parameters, and ``03_train`` to a list of them, on
 Everything in it is checked before anything runs: a slip in the last run must not show after a day.
 """
 
-import ast
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import papermill
 import yaml
 
 from fashionlib.core import checked_files, paths
 from fashionlib.core.classes import check_name
+from fashionlib.core.parameters import defaults
 
 if TYPE_CHECKING:
     from fashionlib.train import Recipe
@@ -119,13 +117,6 @@ def recipe(parameters: dict) -> "Recipe":
     return Recipe.from_preset(**{name: value for name, value in values.items() if name in known}, **settings)
 
 
-@cache
-def defaults(notebook: str) -> dict:
-    """Parameter -> default of a notebook, as its parameters cell has them."""
-    declared = papermill.inspect_notebook(str(paths.NOTEBOOKS / f"{notebook}.ipynb"))
-    return {name: ast.literal_eval(what["default"]) for name, what in declared.items()}
-
-
 def _read_yaml(path: Path) -> dict:
     content = checked_files.text(path)
     try:
@@ -133,20 +124,22 @@ def _read_yaml(path: Path) -> dict:
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a date that is none
         raise ValueError(f"{path} is not valid YAML: {checked_files.reason(error)}.") from None
     runs = plan.get(TRAIN, []) if isinstance(plan, dict) else None
-    if not isinstance(runs, list) or not all(isinstance(p, dict) for p in [*runs, *_others(plan).values()]):
+    if not isinstance(runs, list) or not all(isinstance(given, dict) for _, given in _entries(plan)):
         raise ValueError(
             f"{path}: a plan maps a notebook to its parameters, and {TRAIN} to a list of such mappings."
         )
     return plan
 
 
-def _others(plan: dict) -> dict:
-    return {notebook: parameters for notebook, parameters in plan.items() if notebook != TRAIN}
+def _entries(plan: dict) -> list[tuple[str, dict]]:
+    """Notebook and parameters of every entry of a plan, 03 once a run."""
+    others = [(notebook, parameters) for notebook, parameters in plan.items() if notebook != TRAIN]
+    return [*others, *((TRAIN, run) for run in plan.get(TRAIN, ()))]
 
 
 def _check(plan: dict) -> None:
-    """Names of notebooks and parameters; values are checked by the recipe and by the notebooks."""
-    for notebook, parameters in [*_others(plan).items(), *((TRAIN, run) for run in plan[TRAIN])]:
+    """Check names of notebooks and parameters; recipe and notebooks check the values."""
+    for notebook, parameters in _entries(plan):
         check_name(notebook, FILES, "notebook")
         for name in parameters:
             check_name(name, defaults(notebook), f"parameter of {notebook}")

@@ -1,8 +1,8 @@
-"""The whole work in one command: the six notebooks in order, each in a process of its own.
+"""Run the notebooks in order, each in a process of its own.
 
 A step is skipped when nothing changed since it last succeeded on this machine: its notebook, its
 parameters, the library's code, the files it reads and the files it left (``runs/<data>/stamps``).
-It has succeeded when every cell of the executed copy (``runs/<data>/notebooks``) ran *and* its files
+It succeeds when every cell of the executed copy (``runs/<data>/notebooks``) ran *and* its files
 are there: papermill exits 0 when a flooded output is cut.
 
 A stop (Ctrl-C, SIGTERM, SIGHUP) stops the notebook too, which saves what it has first.
@@ -43,11 +43,11 @@ papermill.execute_notebook(
     start_timeout=600, iopub_timeout=600,  # on a busy machine papermill's 60 and 4 seconds are too few
 )
 """
-_DOORS = {"cli", "doctor.py", "plan.py", "publish.py", "reproduce.py"}  # code that no notebook runs
+NOT_HASHED = {"cli", "reproduce", "doctor.py", "publish.py"}  # code that no notebook runs
 
 
 class StepFailed(RuntimeError):
-    """A notebook stopped or did not leave its files; the message names the notebook and the cell."""
+    """A notebook stopped or did not write its files; the message names the notebook and the cell."""
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def _stoppable():
 def reproduce(
     data: str, plan: dict, raw: str | Path | None = None, until: str | None = None, force: bool = False
 ) -> list[str]:
-    """Run the steps of `plan` (see `fashionlib.reproduce.plan.read`) on `data`; returns the names of those that ran.
+    """Run the steps of `plan` (see `plan.read`) on `data`; returns the names of those that ran.
 
     `raw` is what to convert where ``raw/ccp`` is missing; `until` ends after that notebook; `force` runs
     what is up to date too. Raises StepFailed at the first step that fails, FileNotFoundError without raw
@@ -106,8 +106,6 @@ def make_raw(data: str, source: str | Path | None = None) -> Path:
     folder = paths.raw_folder(data)
     missing = not (folder / "train.csv").is_file()
     if missing and data == "sample":
-        import sys
-
         sys.path.insert(0, str(paths.PROJECT))
         from tools import draw_sample
 
@@ -158,7 +156,7 @@ def inputs(step: Step) -> dict[str, str]:
 def library() -> str:
     """A hash of the code that notebooks run."""
     root = paths.PROJECT / "fashionlib"
-    files = sorted(path for path in root.rglob("*.py") if not _DOORS & set(path.relative_to(root).parts))
+    files = sorted(path for path in root.rglob("*.py") if not NOT_HASHED & set(path.relative_to(root).parts))
     return _hash(*(path.read_text(encoding="utf-8") for path in files))
 
 
@@ -170,20 +168,12 @@ def fingerprint(patterns: Iterable[str]) -> dict[str, str]:
 
 def _execute(step: Step, executed: Path, bar: tqdm | None) -> str:
     """Run the notebook through papermill in a new process, passing on what it prints; "" or what failed."""
-    job = {
-        "input_path": str(paths.NOTEBOOKS / f"{step.notebook}.ipynb"),
-        "output_path": str(executed),
-        "parameters": step.parameters,
-    }
+    source = str(paths.NOTEBOOKS / f"{step.notebook}.ipynb")
+    job = dict(input_path=source, output_path=str(executed), parameters=step.parameters)
     command = [sys.executable, "-c", _EXECUTE, json.dumps(job)]
-    log = executed.with_suffix(".log")  # what papermill and the kernel themselves have to say
-    pipe = subprocess.PIPE
-    with (
-        log.open("w") as errors,
-        subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=errors, text=True, start_new_session=True
-        ) as child,
-    ):
+    log = executed.with_suffix(".log")  # of papermill and the kernel
+    options = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    with log.open("w") as errors, subprocess.Popen(command, stderr=errors, **options) as child:
         try:
             _pass_on(child.stdout, bar)
         except BaseException:

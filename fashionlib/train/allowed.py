@@ -1,5 +1,6 @@
-"""What a setting of a recipe may be: its annotation's type, and a range."""
+"""Types and ranges of a recipe's settings."""
 
+import re
 from sys import float_info
 from types import NoneType, UnionType
 from typing import Any, get_args
@@ -7,15 +8,15 @@ from typing import Any, get_args
 _WORDS = {int: "whole number", float: "number", str: "text", bool: "True or False"}
 # Numbers are 0 or more; these are above 0, and those have an upper bound.
 _ABOVE_0 = {
-    *("epochs", "batch", "accumulate", "gpus", "lr", "clip_grad", "layer_decay", "photos", "balance"),
+    *("epochs", "batch", "accumulate", "gpus", "lr", "clip_grad", "layer_decay", "photos", "oversample_thr"),
     *("crop", "resize_base", "resize_range", "test_resize", "cat_max_ratio"),
 }
-_AT_MOST = dict.fromkeys(("momentum", "warmup", "flip", "cat_max_ratio", "layer_decay", "balance"), 1)
+_AT_MOST = dict.fromkeys(("momentum", "warmup", "flip", "cat_max_ratio", "layer_decay", "oversample_thr"), 1)
 _AT_MOST["seed"] = 2**32 - 1  # numpy's
 
 
 def check(name: str, value: Any, kind: type | UnionType) -> None:
-    """ValueError, with what is allowed, for a setting out of range or not of the type `kind`."""
+    """Raise ValueError, with what is allowed, for a setting out of range or not of the type `kind`."""
     optional = False
     if isinstance(kind, UnionType):
         optional, (kind, *_) = NoneType in get_args(kind), get_args(kind)
@@ -30,11 +31,19 @@ def check(name: str, value: Any, kind: type | UnionType) -> None:
     if one in (int, float):
         what += " above 0" if name in _ABOVE_0 else " of 0 or more"
         what += f", at most {_AT_MOST[name]}" if name in _AT_MOST else ""
-    raise ValueError(f"{name}={value!r}: must be {what}{', or None' if optional else ''}.")
+    raise ValueError(f"{name}={value!r}: must be {what}{', or None' if optional else ''}.{_hint(value, one)}")
+
+
+def _hint(value: Any, kind: type) -> str:
+    """How to write in YAML what was meant: it reads 1e-4, without a point, as text."""
+    if kind is not float or not isinstance(value, str) or not re.fullmatch(r"\d+e[+-]?\d+", value):
+        return ""
+    digits, power = value.split("e")
+    return f" In YAML write {digits}.0e{power}."
 
 
 def _fits(name: str, value: Any, kind: type) -> bool:
-    """Whether one value is of its type (a whole number is a number too, True is none) and in range."""
+    """Whether a value has its type (an int is a float too, a bool is no int) and is in range."""
     if kind in (str, bool) or isinstance(value, bool) or not isinstance(value, (int, kind)):
         return isinstance(value, kind) and kind in (str, bool)
     above = value > 0 or (value == 0 and name not in _ABOVE_0)

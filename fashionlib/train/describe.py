@@ -1,19 +1,17 @@
-"""A recipe for people: as a table with provenance, and as one line that hides nothing."""
+"""A recipe as a table with provenance, as one line, and as the page ``results/recipe.md``."""
 
 import pandas as pd
 
 from fashionlib import models
-from fashionlib.train.recipe import CONFIG, OURS, PAPER, Recipe
+from fashionlib.train.recipe import CALLER, CONFIG, OURS, PAPER, Recipe
 
-_SOURCES = {
-    PAPER: "Mancini & Tarsi, section III-C",
-    OURS: "fashionlib.train.recipe",
-}
+_SOURCES = {PAPER: "Mancini & Tarsi, section III-C", OURS: "fashionlib.train.recipe"}
 
 
 def describe(recipe: Recipe) -> pd.DataFrame:
-    """One row a setting: value, whose it is (*paper*, *MMSegmentation config*, *ours*, *given*), source.
+    """A table with a row per setting: value, provenance and source.
 
+    The provenance is *paper*, *MMSegmentation config*, *ours* or *given*.
     Settings that the optimiser or the schedule does not have are left out.
     """
     config = models.MODELS[recipe.model].config
@@ -33,26 +31,20 @@ def describe(recipe: Recipe) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("setting")
 
 
+# a run of the paper's Table I, as far as it says
+PAPERS_RUN = {"data": "imaterialist", "scale": "full", "init": "ade20k", "preset": "paper"}
+_FREE = ("scale", "init", "gpus", "workers", "activation_checkpointing", "accumulate")
+
+
 def is_the_papers(recipe: Recipe) -> bool:
     """Whether this is one of the runs of the paper's Table I, as far as it says."""
-    return (
-        recipe.data == "imaterialist"
-        and recipe.preset == "paper"
-        and recipe.scale == "full"
-        and recipe.init == "ade20k"
-        and recipe.model in models.PAPER
-        and recipe.photos is None
-        and "given"
-        not in {
-            where
-            for name, where in recipe.origin.items()
-            if name not in ("scale", "init", "gpus", "workers", "memory", "accumulate")
-        }
-    )
+    given = {name for name, where in recipe.origin.items() if where == CALLER and name not in _FREE}
+    states = all(getattr(recipe, name) == value for name, value in PAPERS_RUN.items())
+    return states and recipe.model in models.PAPER and recipe.photos is None and not given
 
 
 def headline(recipe: Recipe) -> str:
-    """The first line of every run: what it is, and that it is not the paper's unless it is."""
+    """One-line summary of a run, saying whether it is one of the paper's."""
     photos = "all training photos" if recipe.photos is None else f"{recipe.photos} training photos (seeded)"
     whose = "This is the paper's run." if is_the_papers(recipe) else "This is not the paper's run."
     height, width = recipe.crop
@@ -64,25 +56,14 @@ def headline(recipe: Recipe) -> str:
 
 
 # where it runs, what it starts from: not settings that the paper or a config could state
-_NOT_OF_THE_RECIPE = (
-    "init",
-    "variant",
-    "photos",
-    "scale",
-    "gpus",
-    "workers",
-    "memory",
-    "precision",
-    "accumulate",
-    "trust_checkpoint",
-)
+_NOT_OF_THE_RECIPE = [*_FREE, "variant", "photos", "precision", "trust_checkpoint"]
 
 
 def recipe_page() -> str:
     """``results/recipe.md``: the paper's recipe for its four models, and whose each setting is."""
     given = dict(data="imaterialist", init="ade20k")
     recipes = [Recipe.from_preset("paper", model=name, **given) for name in models.PAPER]
-    tables = [describe(recipe).drop(index=[*_NOT_OF_THE_RECIPE]) for recipe in recipes]
+    tables = [describe(recipe).drop(index=_NOT_OF_THE_RECIPE) for recipe in recipes]
     lines = [
         "# The paper's recipe, setting by setting",
         "",
@@ -98,48 +79,35 @@ def recipe_page() -> str:
         values = [_show(table.loc[setting, "value"]) for table in tables]
         whose = dict.fromkeys(table.loc[setting, "provenance"] for table in tables)
         lines.append(f"| {setting} | {' | '.join(values)} | {', '.join(whose)} |")
-    for setting, values in _stated().items():
-        lines.append(f"| {setting} | {' | '.join(values)} | {PAPER} |")
-    for setting, values in _fixed().items():
-        lines.append(f"| {setting} | {' | '.join(values)} | {CONFIG} |")
+    stated = [_stated(name) for name in models.PAPER]
+    fixed = [_fixed(models.config(name).model) for name in models.PAPER]
+    for whose, columns in ((PAPER, stated), (CONFIG, fixed)):
+        rows = {setting: " | ".join(column[setting] for column in columns) for setting in columns[0]}
+        lines += [f"| {setting} | {values} | {whose} |" for setting, values in rows.items()]
     lines += ["", "| model | config |", "|---|---|"]
     lines += [f"| {name} | `{models.MODELS[name].config}` |" for name in models.PAPER]
     return "\n".join(lines) + "\n"
 
 
-def _stated() -> dict[str, list[str]]:
+def _stated(model: str) -> dict[str, str]:
     """What section III-C states beside the settings of a recipe."""
     loss = "pixel-wise cross-entropy, classes not weighted"
-    return {
-        "initial weights": ["ADE20K"] * len(models.PAPER),
-        "patch": [str(models.MODELS[name].patch) for name in models.PAPER],
-        "GPUs": ["2"] * len(models.PAPER),
-        "loss": [loss] * len(models.PAPER),
-    }
+    return {"initial weights": "ADE20K", "patch": str(models.MODELS[model].patch), "GPUs": "2", "loss": loss}
 
 
-def _fixed() -> dict[str, list[str]]:
-    """What the shipped configs fix and no recipe changes."""
-    cfgs = [models.config(name).model for name in models.PAPER]
-    auxiliary = [[head.loss_decode.loss_weight for head in cfg.get("auxiliary_head") or []] for cfg in cfgs]
+def _fixed(cfg) -> dict[str, str]:
+    """What a shipped model config fixes and no recipe changes."""
+    data, test = cfg.data_preprocessor, cfg.test_cfg
+    auxiliary = [head.loss_decode.loss_weight for head in cfg.get("auxiliary_head") or []]
     return {
-        "auxiliary losses": [_show(weights or None) for weights in auxiliary],
-        "mean, std": [
-            f"{_show(cfg.data_preprocessor.mean)}; {_show(cfg.data_preprocessor.std)}" for cfg in cfgs
-        ],
-        "padding of photo, label": [
-            f"{c.data_preprocessor.pad_val}, {c.data_preprocessor.seg_pad_val}" for c in cfgs
-        ],
-        "window, stride in testing": [
-            f"{_show(c.test_cfg.crop_size)}; {_show(c.test_cfg.stride)}" for c in cfgs
-        ],
-        "drop path": [_show(cfg.backbone.get("drop_path_rate", 0.0)) for cfg in cfgs],
+        "auxiliary losses": _show(auxiliary or None),
+        "mean, std": f"{_show(data.mean)}; {_show(data.std)}",
+        "padding of photo, label": f"{data.pad_val}, {data.seg_pad_val}",
+        "window, stride in testing": f"{_show(test.crop_size)}; {_show(test.stride)}",
+        "drop path": _show(cfg.backbone.get("drop_path_rate", 0.0)),
     }
 
 
 def _show(value) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return str(value)
+    parts = value if isinstance(value, list | tuple) else ["–" if value is None else value]
+    return ", ".join(map(str, parts))

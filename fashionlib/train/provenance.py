@@ -1,4 +1,4 @@
-"""What computed a run, and the command that computes it again."""
+"""Provenance of a run: package versions, hardware, and the command that repeats it."""
 
 import json
 import platform
@@ -9,11 +9,12 @@ import mmengine
 import mmseg
 import torch
 
+from fashionlib.core import parameters, paths
 from fashionlib.train.recipe import CALLER, Recipe
 
 
 def versions() -> dict[str, str]:
-    """What computed a run: packages, Python, processor or GPU."""
+    """Versions of Python and the engine, and the processor or GPU."""
     return dict(
         python=platform.python_version(),
         torch=torch.__version__,
@@ -29,22 +30,19 @@ def device_name() -> str:
         return torch.cuda.get_device_name(0)
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    model = next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-    return f"{model}, {torch.get_num_threads()} threads"
-
-
-_IN_03 = ("variant", "epochs", "batch", "photos", "seed", "accumulate", "memory", "gpus")  # parameters of 03
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{(names or [platform.processor()])[0]}, {torch.get_num_threads()} threads"
 
 
 def command(recipe: Recipe) -> str:
-    """The papermill command that makes this run again; what 03 has no parameter for goes into `settings`."""
+    """The papermill command that repeats this run; `settings` holds what is no parameter of notebook 03."""
+    known = parameters.defaults("03_train") if paths.NOTEBOOKS.is_dir() else {}  # installed without notebooks
+    always = ("model", "data", "preset", "scale", "init")
     given = {name: recipe.to_dict()[name] for name, where in recipe.origin.items() if where == CALLER}
-    settings = {name: value for name, value in given.items() if name not in (*_IN_03, "scale", "init")}
+    given = {name: value for name, value in given.items() if name not in always}
     words = ["papermill", "notebooks/03_train.ipynb", "03.ipynb"]
-    for name in ("model", "data", "preset", "scale", "init", *(name for name in _IN_03 if name in given)):
+    for name in (*always, *(name for name in known if name in given)):
         words += ["-p", name, str(getattr(recipe, name))]
-    if settings:
+    if settings := {name: value for name, value in given.items() if name not in known}:
         words += ["-y", json.dumps(dict(settings=settings))]
     return shlex.join(words)

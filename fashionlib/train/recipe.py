@@ -5,7 +5,7 @@ configs it ships (`fashionlib.models.config`), ours in `PRESETS` and `FAMILIES`.
 shipped config, changed by a preset, changed by the caller; it remembers where each value came from.
 """
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from typing import Any
 
@@ -16,39 +16,32 @@ from fashionlib.train import allowed
 
 PAPER, CONFIG, OURS, CALLER = "paper", "MMSegmentation config", "ours", "given"
 
+_ADAMW = dict(
+    batch=8, optimizer="AdamW", weight_decay=0.05, schedule="cosine", clip_grad=1.0, resize_range=(0.75, 1.5)
+)
 PRESETS: dict[str, dict[str, Any]] = {
     # the paper's recipe for its four models; for the other rows their own config's
     "paper": dict(epochs=15),
     # from scratch on the drawn sample, minutes on a laptop: SGD at 0.001 is made for fine-tuning
     "quick": dict(
+        _ADAMW,
         epochs=10,
-        batch=8,
-        optimizer="AdamW",
         lr=1e-3,
-        weight_decay=0.05,
         head_lr_mult=1.0,
-        schedule="cosine",
         min_lr=1e-5,
         warmup=0.1,
-        clip_grad=1.0,
-        resize_range=(0.75, 1.5),
         photometric=False,
         precision="fp32",  # some CPUs are quicker in bf16, but the sample's numbers are to be the same on all
     ),
     # a pretrained encoder on a small data set: gentle below, brisk above
     "finetune": dict(
+        _ADAMW,
         epochs=15,
-        batch=8,
-        optimizer="AdamW",
         lr=1e-4,
-        weight_decay=0.05,
         head_lr_mult=10.0,
         layer_decay=0.8,
-        schedule="cosine",
         min_lr=1e-6,
         warmup=0.05,
-        clip_grad=1.0,
-        resize_range=(0.75, 1.5),
         test_mode="whole",
     ),
 }
@@ -76,7 +69,7 @@ _STATED = dict(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides the weights of a run, and how it is run. Make one with `from_preset`.
 
@@ -88,29 +81,29 @@ class Recipe:
     model: str
     data: str
     preset: str
-    scale: str
-    init: str
-    variant: str
+    scale: str = "full"
+    init: str = "none"
+    variant: str = ""
     # schedule
-    epochs: int
+    epochs: int = 15
     batch: int
-    batch_is: str  # "total", or "per_gpu": the paper does not say which it means
-    accumulate: int
+    batch_is: str = "total"  # "total", or "per_gpu": the paper does not say which it means
+    accumulate: int = 1
     optimizer: str
     lr: float
     momentum: float
     weight_decay: float
     head_lr_mult: float
-    layer_decay: float | None
-    freeze: int | None  # the encoder's embeddings and this many lower layers stay as they are
+    layer_decay: float | None = None
+    freeze: int | None = None  # the encoder's embeddings and this many lower layers stay as they are
     schedule: str
     power: float
     min_lr: float
-    warmup: float
-    clip_grad: float | None
+    warmup: float = 0.0
+    clip_grad: float | None = None
     # photos
-    photos: int | None
-    balance: float | None  # share of the photos below which a class is shown more often
+    photos: int | None = None
+    oversample_thr: float | None = None  # share of the photos below which a class is shown more often (LVIS)
     crop: tuple[int, int]
     resize_base: tuple[int, int]
     resize_range: tuple[float, float]
@@ -121,13 +114,13 @@ class Recipe:
     test_mode: str
     test_resize: tuple[int, int]
     # machine
-    seed: int
-    gpus: int
-    workers: int
-    memory: str
-    precision: str
-    compile: bool  # the encoder through torch.compile
-    trust_checkpoint: bool | None  # load the file `init` even where that lets it run code
+    seed: int = 0
+    gpus: int = 1
+    workers: int = 2
+    activation_checkpointing: bool = False  # less memory, about a third more time
+    precision: str = "auto"
+    compile: bool = False  # the encoder through torch.compile
+    trust_checkpoint: bool | None = None  # load the file `init` even where that lets it run code
     origin: dict[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -138,6 +131,8 @@ class Recipe:
             ValueError: a name or value that can't be, with what is allowed.
         """
         for name in overrides:
+            if name in RENAMED:
+                raise ValueError(f"The setting {name} is called {RENAMED[name]} now: {_NOW[name]}.")
             check_name(name, _SETTINGS, "setting")
         given = {name: _plain(value) for name, value in overrides.items() if value is not None}
         run = dict(model=model, data=data, preset=preset)
@@ -147,7 +142,8 @@ class Recipe:
         check_name(model, models.MODELS, "model")
         scale = check_name(given.get("scale", "full"), models.SCALES, "scale")
         values = _defaults(model) | _from_config(model, scale, given.get("crop"))
-        values |= _of_preset(preset, model) | given | run
+        family = FAMILIES.get(preset, {}).get(models.MODELS[model].family, {})
+        values |= PRESETS[preset] | family | given | run
         origin = {name: _origin(name, values[name], preset, model, given) for name in _SETTINGS}
         if given.get("photos") and "variant" not in given:
             values["variant"] = f"{given['photos']}photos"
@@ -163,11 +159,14 @@ class Recipe:
     @property
     def photos_per_step(self) -> int:
         """Photos one process holds at once: the micro-batch that memory must hold."""
-        share = 1 if self.batch_is == "per_gpu" else self.gpus
-        return self.batch // (share * self.accumulate)
+        return self.batch // self._shares
+
+    @property
+    def _shares(self) -> int:
+        return (1 if self.batch_is == "per_gpu" else self.gpus) * self.accumulate
 
     def check(self) -> None:
-        """ValueError in one sentence for the first setting that can't be."""
+        """Raise ValueError for the first setting that is out of range or contradicts another."""
         for name in _KINDS:
             allowed.check(name, getattr(self, name), _KINDS[name])
         for name, choices in (
@@ -175,7 +174,6 @@ class Recipe:
             ("batch_is", ("total", "per_gpu")),
             ("optimizer", ("SGD", "AdamW")),
             ("schedule", ("poly", "cosine")),
-            ("memory", ("auto", "lean")),
             ("test_mode", ("slide", "whole")),
             ("precision", models.PRECISIONS),
         ):
@@ -183,7 +181,7 @@ class Recipe:
         if self.resize_range[0] > self.resize_range[1]:
             raise ValueError(f"resize_range={self.resize_range}: the smaller number comes first.")
         paths.run_folder(self.data, self.name)  # refuses a variant that can't name a folder
-        share = (1 if self.batch_is == "per_gpu" else self.gpus) * self.accumulate
+        share = self._shares
         if self.batch % share:
             raise ValueError(
                 f"batch={self.batch} can't be shared by gpus={self.gpus} x accumulate={self.accumulate}: "
@@ -194,11 +192,9 @@ class Recipe:
             raise ValueError(
                 f"crop={self.crop}: both sides must be multiples of the patch size {patch} of {self.model}."
             )
-
         layers = models.layers(self.model, self.scale)
         if self.freeze is not None and not 0 <= self.freeze <= layers:
             raise ValueError(f"freeze={self.freeze}: {self.model} has {layers} transformer layers to freeze.")
-        _ = self.name  # refuses a variant that can't be part of a folder's name
 
     def to_dict(self) -> dict:
         """JSON-ready, without `origin`."""
@@ -208,13 +204,23 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Recipe":
+        """The recipe that `to_dict` gave."""
         return cls(**{name: _plain(value) for name, value in values.items()})
 
 
-_SETTINGS = tuple(f.name for f in fields(Recipe) if f.name not in ("model", "data", "preset", "origin"))
-
-
 _KINDS = {f.name: f.type for f in fields(Recipe) if f.name != "origin"}
+_SETTINGS = tuple(name for name in _KINDS if name not in ("model", "data", "preset"))
+
+
+# settings in recipe.json files of older versions -> their names now, and how to say it now
+RENAMED = {"balance": "oversample_thr", "memory": "activation_checkpointing"}
+_NOW = {"balance": "the same number", "memory": 'True for "lean", False for "auto"'}
+
+
+def today(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a recipe.json under the names and values that they have now."""
+    new = {RENAMED.get(name, name): value for name, value in values.items()}
+    return new | ({"activation_checkpointing": values["memory"] == "lean"} if "memory" in values else {})
 
 
 def _plain(value: Any) -> Any:
@@ -222,33 +228,8 @@ def _plain(value: Any) -> Any:
 
 
 def _defaults(model: str) -> dict[str, Any]:
-    return dict(
-        scale="full",
-        init="none",
-        variant="",
-        epochs=15,
-        batch=models.MODELS[model].paper_batch or 8,
-        batch_is="total",
-        accumulate=1,
-        layer_decay=None,
-        freeze=None,
-        warmup=0.0,
-        clip_grad=None,
-        photos=None,
-        balance=None,
-        seed=0,
-        gpus=1,
-        workers=2,
-        memory="auto",
-        precision="auto",
-        compile=False,
-        trust_checkpoint=None,
-    )
-
-
-def _of_preset(preset: str, model: str) -> dict[str, Any]:
-    """The settings of `preset` for `model`: the general ones, changed by those of its family."""
-    return PRESETS[preset] | FAMILIES.get(preset, {}).get(models.MODELS[model].family, {})
+    own = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
+    return own | dict(batch=models.MODELS[model].paper_batch or 8)
 
 
 @cache

@@ -1,16 +1,14 @@
-"""Where a run stands: everything needed to go on as if it had never stopped.
+"""The training state, ``last.pth``: everything needed to go on as if the run had never stopped.
 
-``last.pth`` holds model, optimiser, schedules and random generators; ``previous.pth`` the one
-before; ``state.sha256`` the digests of both. The digests are written first and a file counts only
-if its digest is listed, so whatever moment a process dies at, one whole state is left and a torn
-one is noticed.
+It holds model, optimiser, schedules and random generators. It is written beside the last one, flushed to the
+disk and then takes its place, so that a kill or a power cut leaves one whole state. The CRC-32 that torch
+stores with every record shows a file that was damaged later.
 """
 
-import hashlib
 import io
-import logging
+import os
 import random
-import re
+import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,103 +16,85 @@ import numpy as np
 import torch
 from mmengine.dist import collect_results, get_rank, get_world_size, is_main_process
 
-from fashionlib.core.files import atomic_write, sha256, write_text
+from fashionlib.core.files import atomic_write
 from fashionlib.core.processes import out_of_memory
 
-LAST, PREVIOUS, DIGESTS = "last.pth", "previous.pth", "state.sha256"
+LAST = "last.pth"
+FILES = (LAST, "previous.pth", "state.sha256")  # the other two: of runs that were begun with an older version
 _BEGIN_AGAIN = (
-    f"remove {LAST}, {PREVIOUS} and {DIGESTS} from its folder to begin the run again, or give the run another"
-    " name (variant=…)"
+    f"remove {LAST} from its folder to begin the run again, or give the run another name (variant=…)"
 )
-_log = logging.getLogger(__name__)
 
 
 def save(runner, folder: Path, epoch: int, iteration: int) -> None:
     """Write ``last.pth``: `epoch` whole epochs and `iteration` iterations are done."""
-    generators = (
-        collect_results([_generators()], get_world_size(), device="cpu")
-        if get_world_size() > 1
-        else [_generators()]
-    )
+    several = get_world_size() > 1
+    mine = [_generators()]
+    generators = collect_results(mine, get_world_size(), device="cpu") if several else mine
     if not is_main_process():
         return
-    buffer = io.BytesIO()
-    model = getattr(runner.model, "module", runner.model)
-    torch.save(
-        dict(
-            epoch=epoch,
-            iter=iteration,
-            model=model.state_dict(),
-            optimizer=runner.optim_wrapper.state_dict(),
-            schedulers=[scheduler.state_dict() for scheduler in runner.param_schedulers],
-            generators=generators,
-        ),
-        buffer,
+    state = dict(
+        epoch=epoch,
+        iter=iteration,
+        model=unwrapped(runner.model).state_dict(),
+        optimizer=runner.optim_wrapper.state_dict(),
+        schedulers=[scheduler.state_dict() for scheduler in runner.param_schedulers],
+        generators=generators,
     )
-    payload = buffer.getbuffer()
-    kept = _newest_whole(folder)
-    digests = [hashlib.sha256(payload).hexdigest(), *([sha256(kept)] if kept else [])]
-    write_text(folder / DIGESTS, "\n".join(digests))
-    with atomic_write(folder / LAST) as part:
-        part.write_bytes(payload)
-        if kept == folder / LAST:  # a torn one must not take the place of the whole one before it
-            kept.replace(folder / PREVIOUS)
+    buffer = io.BytesIO()  # not the file: torch hides a full disk's error
+    torch.save(state, buffer)
+    with atomic_write(folder / LAST) as part, part.open("wb") as file:
+        file.write(buffer.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def restore(runner, folder: Path) -> None:
-    """Set `runner` to the newest whole state in `folder`; nothing happens if there is none."""
-    saved = newest(folder)
-    if saved is not None:
-        with _ours(folder / LAST):
-            _take_up(runner, saved)
-
-
-def _take_up(runner, saved: dict) -> None:
-    model = getattr(runner.model, "module", runner.model)
-    model.load_state_dict(saved["model"])
-    runner.optim_wrapper.load_state_dict(saved["optimizer"])
-    for scheduler, values in zip(runner.param_schedulers, saved["schedulers"], strict=True):
-        scheduler.load_state_dict(values)
-    runner.train_loop._epoch, runner.train_loop._iter = saved["epoch"], saved["iter"]
-    if len(saved["generators"]) == get_world_size():
-        _set_generators(saved["generators"][get_rank()])
+    """Set `runner` to the state in `folder`, if there is one."""
+    state = newest(folder)
+    if state is None:
+        return
+    with _explained(folder / LAST):
+        unwrapped(runner.model).load_state_dict(state["model"])
+        runner.optim_wrapper.load_state_dict(state["optimizer"])
+        for scheduler, values in zip(runner.param_schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(values)
+        runner.train_loop._epoch, runner.train_loop._iter = state["epoch"], state["iter"]
+        if len(state["generators"]) == get_world_size():
+            _set_generators(state["generators"][get_rank()])
 
 
 def newest(folder: Path) -> dict | None:
-    """The newest whole state of a run folder: ``last.pth``, else ``previous.pth``, else None.
+    """The state in ``last.pth`` of a run folder, or None.
 
-    Raises ValueError if it is none that training writes; nothing in it is run.
+    Raises ValueError for a damaged file and for one that training did not write; no code in it is run.
     """
-    path = _newest_whole(folder)
-    if path is None:
+    path = folder / LAST
+    if not path.exists():
         return None
-    with _ours(path):
+    with _explained(path):
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"bad CRC-32 of {damaged}")
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
 @contextmanager
-def _ours(path: Path):
-    """One sentence for a file that is no state of this run, whoever wrote its checksum."""
+def _explained(path: Path):
+    """One sentence, with the remedy, for a file that can't be taken up."""
     try:
         yield
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path} is torn: {_BEGIN_AGAIN}.") from error
     except Exception as error:
         if isinstance(error, OSError) or out_of_memory(error):
             raise
         raise ValueError(f"{path} is no state of this run: {_BEGIN_AGAIN}.") from error
 
 
-def _newest_whole(folder: Path) -> Path | None:
-    """The newest state file whose digest is listed; a torn one is named in a warning."""
-    known, listed = [], folder / DIGESTS
-    if listed.is_file():
-        known = listed.read_bytes().decode("ascii", "replace").split()
-        if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in known or [""]):
-            raise ValueError(f"{listed} holds no checksums of states: {_BEGIN_AGAIN}.")
-    for path in filter(Path.is_file, (folder / LAST, folder / PREVIOUS)):
-        if sha256(path) in known:
-            return path
-        _log.warning("%s is torn (its checksum is not in %s): using the state before it.", path, DIGESTS)
-    return None
+def unwrapped(model):
+    """The model itself, where DistributedDataParallel wraps it."""
+    return getattr(model, "module", model)
 
 
 def _generators() -> dict:

@@ -1,19 +1,23 @@
-"""The run folder: whose it is, that nobody else is at work in it, and when it is finished."""
+"""The run folder: which recipe it belongs to, its lock, its history, and whether it is finished."""
 
 import json
 import os
 import time
+from collections.abc import Collection
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 from mmengine.dist import is_main_process
 
 from fashionlib.core import checked_files
+from fashionlib.core.checked_files import shown
 from fashionlib.core.files import LOCK, folder_lock, write_text
-from fashionlib.evaluate.runs import CARD
 from fashionlib.train import provenance, resume
-from fashionlib.train.recipe import Recipe
+from fashionlib.train.recipe import Recipe, today
 
+CARD = {"recipe": dict, "classes": list, "fingerprint": str}  # what every recipe.json holds
+HISTORY = ("epoch", "iter", "loss", "loss_decode", "acc", "lr", "seconds", "memory_mb")
 _INSTEAD = "give this run a name of its own (variant=…) or replace that one (overwrite=True)"
 
 
@@ -53,21 +57,18 @@ _FREE = ("workers", "gpus", "precision", "compile", "trust_checkpoint")
 
 
 def _first_difference(theirs: dict, mine: dict) -> str | None:
+    before = today(theirs["recipe"])
     for name, value in mine["recipe"].items():
-        if name not in _FREE and theirs["recipe"].get(name) != value:
-            return f"its {name} is {theirs['recipe'].get(name)!r}, not {value!r}"
-    for name, what in (
-        ("classes", "its class list differs"),
-        ("fingerprint", "its data were prepared differently"),
-    ):
-        if theirs[name] != mine[name]:
-            return what
-    return None
+        if name not in _FREE and before.get(name) != value:
+            return f"its {name} is {before.get(name)!r}, not {value!r}"
+    if theirs["classes"] != mine["classes"]:
+        return "its class list differs"
+    return None if theirs["fingerprint"] == mine["fingerprint"] else "its data were prepared differently"
 
 
 @contextmanager
 def locked(folder: Path):
-    """One process (the first of a torchrun) at a time; the kernel frees the lock of a dead one."""
+    """Lock of a run folder for one process (the first of a torchrun); the kernel frees a dead one's."""
     if int(os.environ.get("RANK", 0)):
         yield
         return
@@ -77,7 +78,7 @@ def locked(folder: Path):
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether there is nothing left to train; what `finish` was kept from removing is removed."""
+    """Whether there is nothing left to train; removes the training state if a kill kept `finish` from it."""
     done = (folder / "done.json").is_file()
     if done:
         _drop_states(folder)
@@ -92,5 +93,40 @@ def finish(folder: Path, recipe: Recipe) -> None:
 
 
 def _drop_states(folder: Path) -> None:
-    for name in (resume.LAST, resume.PREVIOUS, resume.DIGESTS):  # of use only to go on
+    for name in resume.FILES:  # of use only to go on
         (folder / name).unlink(missing_ok=True)
+
+
+def read_history(folder: Path) -> pd.DataFrame:
+    """``history.csv`` of a run folder, a row an iteration, without a last line that a kill tore.
+
+    Raises ValueError naming the file and the row for what training did not write, FileNotFoundError.
+    """
+    path, header = folder / "history.csv", ",".join(HISTORY).encode()
+    with path.open("rb") as file:
+        if header.startswith(file.read(len(header) + 1)):  # torn within its first line
+            return pd.DataFrame(columns=HISTORY, dtype=float)
+    rows = read_numbers(path, HISTORY, "remove it (the curve is lost, the weights are not)")
+    return rows[rows.memory_mb.notna()]
+
+
+def read_numbers(
+    path: Path, columns: tuple[str, ...], remedy: str, texts: Collection[str] = ()
+) -> pd.DataFrame:
+    """A CSV file of ours with at least `columns`: numbers or empty cells, except in the columns `texts`.
+
+    Raises ValueError naming file, row and column, and ending in `remedy`.
+    """
+    try:
+        table = checked_files.table(path, columns)
+    except ValueError as error:
+        raise ValueError(f"{str(error).rstrip('.')}; {remedy}.") from None
+    for name in table.columns.difference(texts, sort=False):
+        cells = table[name]
+        table[name] = pd.to_numeric(cells, errors="coerce")
+        if (wrong := table[name].isna() & ~cells.isin(["", "nan"])).any():
+            row = wrong.idxmax()
+            raise ValueError(
+                f"{path}, row {row + 2}: {name} is {shown(cells[row])}, which is no number; {remedy}."
+            )
+    return table

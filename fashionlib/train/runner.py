@@ -1,7 +1,7 @@
 """MMEngine's Runner with an epoch loop that can start in the middle of an epoch.
 
-MMEngine does the training. Ours is only what it lacks: a resume that replays the sampler's
-position, weight-only epoch files, a history line for every iteration and a checksummed state.
+MMEngine does the training. Ours is only what it lacks: resuming at the sampler's position, epoch files that
+hold weights alone, a row of history per iteration, and the training state.
 """
 
 import csv
@@ -21,8 +21,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from fashionlib import models
 from fashionlib.core.files import explain_disk_errors, write_text
-from fashionlib.evaluate.runs import HISTORY, read_history
-from fashionlib.train import resume as state
+from fashionlib.train import resume
+from fashionlib.train.run_folder import HISTORY, read_history
 
 
 @LOOPS.register_module()
@@ -30,6 +30,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
     """MMEngine's epoch loop, begun at `self._iter` even where that lies inside an epoch."""
 
     def run_epoch(self) -> None:
+        """Run what is left of the epoch."""
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
         sampler = self.dataloader.sampler
@@ -42,10 +43,10 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def _batches(self, resumed: bool):
-        """The loader's iterator, which draws from torch's generator only where an uninterrupted run does too.
+        """The loader's iterator, made without a draw from torch's generator that an uninterrupted run lacks.
 
-        It draws a seed for its workers when it is made: in every epoch, or once with workers that stay. A
-        resumed run makes one more, and must not go on with other dropout masks for that.
+        A new iterator draws a seed for its workers: in every epoch, or once with workers that stay. A resumed
+        run makes one more, which must not change its dropout masks.
         """
         state = torch.get_rng_state()
         batches = iter(self.dataloader)
@@ -58,8 +59,8 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 class AutocastOptimWrapper(OptimWrapper):
     """Forward and loss under autocast, on a CPU too (MMEngine's AmpOptimWrapper is GPU only).
 
-    bf16 has fp32's range. fp16 has not: its loss is scaled up, gradients down again before they are clipped,
-    and a step whose gradients overflowed is left out (Micikevicius et al., arXiv 1710.03740, section 3.2).
+    bf16 has fp32's range. fp16 does not: its loss is scaled up, its gradients down again before clipping, and
+    a step with overflowing gradients is skipped (Micikevicius et al., arXiv 1710.03740, section 3.2).
     """
 
     def __init__(self, precision: str = "auto", **kwargs) -> None:
@@ -70,14 +71,17 @@ class AutocastOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model):
+        """MMEngine's context under autocast."""
         device = next(model.parameters()).device
         with super().optim_context(model), models.autocast(device, self.precision):
             yield
 
     def backward(self, loss: torch.Tensor, **kwargs) -> None:
+        """Backward pass of the scaled loss."""
         super().backward(self.scaler.scale(loss), **kwargs)
 
     def step(self, **kwargs) -> None:
+        """Unscale, clip and step."""
         if self.clip_grad_kwargs:
             self.scaler.unscale_(self.optimizer)
             self._clip_grad()
@@ -85,42 +89,47 @@ class AutocastOptimWrapper(OptimWrapper):
         self.scaler.update()
 
     def state_dict(self) -> dict:
+        """MMEngine's, with the loss scale."""
         return super().state_dict() | dict(scaler=self.scaler.state_dict())
 
     def load_state_dict(self, state_dict: dict) -> None:
+        """Take up what `state_dict` gave."""
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(state_dict["scaler"])
         super().load_state_dict({name: part for name, part in state_dict.items() if name != "scaler"})
 
 
 class StepSchedulerHook(ParamSchedulerHook):
-    """Schedules advance with the optimiser's steps: accumulated batches learn at the large batch's rates."""
+    """Advance schedules per optimiser step: accumulated batches learn at the large batch's rates."""
 
     def __init__(self, accumulate: int) -> None:
         self.accumulate = accumulate
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        """Advance after the last of the accumulated iterations."""
         if self.every_n_train_iters(runner, self.accumulate):
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
 
 class FashionRunner(Runner):
-    """MMEngine's Runner that takes up our own state file, and whose processes may be CPU ones."""
+    """MMEngine's Runner with our training state, and with CPU processes in distributed runs."""
 
     state_folder: Path | None = None
 
     def wrap_model(self, model_wrapper_cfg, model):
+        """DistributedDataParallel on CPUs too."""
         if self.distributed and not torch.cuda.is_available():  # MMEngine's names a GPU
             return MMDistributedDataParallel(module=model, broadcast_buffers=False)
         return super().wrap_model(model_wrapper_cfg, model)
 
     def load_or_resume(self) -> None:
+        """Resume from ``last.pth``."""
         if self.state_folder is not None:
-            state.restore(self, self.state_folder)
+            resume.restore(self, self.state_folder)
 
 
 class HistoryHook(Hook):
-    """A line for every iteration to ``history.csv``; `on_iteration` gets the same row as a dict.
+    """A row of ``history.csv`` per iteration; `on_iteration` gets the same row as a dict.
 
     `seconds` is the wall clock of the iteration, loading included; `memory_mb` the GPU's peak or,
     on a CPU, the resident memory of this process.
@@ -132,6 +141,7 @@ class HistoryHook(Hook):
         self.path, self.on_iteration = path, on_iteration
 
     def before_train(self, runner) -> None:
+        """Open the file, cut back to where the run resumes."""
         if is_main_process():
             _keep_until(self.path, runner.iter)
             self.file = self.path.open("a", newline="")
@@ -139,6 +149,7 @@ class HistoryHook(Hook):
         self.clock = time.perf_counter()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        """Write the row."""
         outputs = _over_processes(outputs)
         if not is_main_process():
             return
@@ -161,16 +172,16 @@ class HistoryHook(Hook):
             self.on_iteration(row)
 
     def close(self) -> None:
+        """Close the file, also after an error."""
         if file := getattr(self, "file", None):
             with suppress(OSError):  # of a full disk: what it could not take is told already
                 file.close()
 
 
 class StateHook(Hook):
-    """Weights of every epoch for the table, the whole state for going on after a stop.
+    """Weights after every epoch; the training state then, every `every_seconds`, and at a stop.
 
-    A stop asked for by `stop` (a callable) is answered after the iteration, never inside one, so
-    that the state is always that of a whole optimiser step.
+    A stop that `stop` (a callable) asks for happens after an optimiser step, never inside one.
     """
 
     priority = "LOWEST"  # after the scheduler has stepped, and after the history line
@@ -178,42 +189,39 @@ class StateHook(Hook):
     def __init__(
         self, folder: Path, info: dict, accumulate: int, stop: Callable[[], bool], every_seconds: float = 600
     ) -> None:
-        self.folder, self.info, self.accumulate, self.stop, self.every = (
-            folder,
-            info,
-            accumulate,
-            stop,
-            every_seconds,
-        )
+        self.folder, self.info, self.accumulate = folder, info, accumulate
+        self.stop, self.every = stop, every_seconds
 
     def before_train(self, runner) -> None:
+        """Start the clock."""
         self.saved, self.stopping = time.monotonic(), False
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        """Save where a stop is asked for or time is up; an epoch's last iteration leaves that to its end."""
         done = runner.iter + 1
-        if done % self.accumulate:  # gradients of a half-accumulated step are not kept
+        if done % self.accumulate:  # a state has no half-accumulated gradients
             return
-        stop = _agreed(self.stop())
-        self.stopping = stop
+        self.stopping = _agreed(self.stop())
         if done % len(runner.train_dataloader) == 0:
             return  # the epoch's end saves, and then stops
-        if stop or _agreed(time.monotonic() - self.saved > self.every):
+        if self.stopping or _agreed(time.monotonic() - self.saved > self.every):
             self.save(runner, runner.epoch, done)
-        if stop:
+        if self.stopping:
             raise KeyboardInterrupt
 
     def after_train_epoch(self, runner) -> None:
+        """Save weights and state, and stop if asked to, unless this was the last epoch."""
         if is_main_process():
             epoch = runner.epoch + 1
             path = self.folder / f"epoch_{epoch}.safetensors"
-            models.save(_bare(runner.model), path, self.info | dict(epoch=epoch))
+            models.save(resume.unwrapped(runner.model), path, self.info | dict(epoch=epoch))
         self.save(runner, runner.epoch + 1, runner.iter)
         if self.stopping and runner.epoch + 1 < runner.max_epochs:
             raise KeyboardInterrupt
 
     def save(self, runner, epoch: int, iteration: int) -> None:
         """Every process takes part (their generators differ); the first one writes."""
-        state.save(runner, self.folder, epoch, iteration)
+        resume.save(runner, self.folder, epoch, iteration)
         self.saved = time.monotonic()
 
 
@@ -225,7 +233,7 @@ def memory_mb() -> float:
 
 
 def _over_processes(outputs: dict) -> dict:
-    """What is logged of a step, as means over the processes: each has seen its part of the batch only."""
+    """The logged values of a step as means over the processes, each of which sees a part of the batch."""
     if get_world_size() == 1:
         return outputs
     names = ("loss", "decode.loss_ce", "decode.acc_seg")
@@ -235,16 +243,12 @@ def _over_processes(outputs: dict) -> dict:
 
 
 def _agreed(mine: bool) -> bool:
-    """The first process's answer, in every process: saving is something they do together."""
+    """The first process's answer, in every process: they save together."""
     if get_world_size() == 1:
         return mine
     flag = torch.tensor([int(mine)])
     broadcast(flag, src=0)
     return bool(flag)
-
-
-def _bare(model):
-    return getattr(model, "module", model)
 
 
 def _base_lr(optim_wrapper) -> float:
@@ -254,16 +258,16 @@ def _base_lr(optim_wrapper) -> float:
 
 
 def _short(value) -> float:
-    """Six digits that count: enough to draw, short enough to commit."""
+    """Six significant digits: enough to draw, short enough to commit."""
     return float(f"{float(value.detach() if hasattr(value, 'detach') else value):.6g}")
 
 
 def _keep_until(path: Path, iteration: int) -> None:
-    """The header, and the lines up to `iteration`: a resumed run does the others, and a torn one, again."""
-    kept = []
+    """Cut a history back to the whole rows up to `iteration`: a resumed run repeats the others."""
+    rows = []
     if path.is_file():
-        read_history(path.parent)  # refuses what is none
+        read_history(path.parent)  # refuses other files
         lines = path.read_text().split("\n")[1:]
-        whole = [line for line in lines if line.count(",") == len(HISTORY) - 1]
-        kept = [line for line in whole if float(line.split(",")[1]) <= iteration]
+        rows = [line.split(",") for line in lines if line.count(",") == len(HISTORY) - 1]
+    kept = [",".join(row) for row in rows if float(row[1]) <= iteration]
     write_text(path, "\n".join([",".join(HISTORY), *kept, ""]))

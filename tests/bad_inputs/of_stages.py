@@ -284,10 +284,9 @@ RUNS = (
             prefix="scores-")
     + cases(
         go_on,
-        ("words", change(a_run, f"{FOLDER}/{resume.DIGESTS}", "abc"),
-         r"state\.sha256 holds no checksums of states: remove last\.pth"),
-        ("empty", change(a_run, f"{FOLDER}/{resume.DIGESTS}", ""), r"state\.sha256 holds no checksums"),
-        ("bytes", change(a_run, f"{FOLDER}/{resume.DIGESTS}", b"\xff"), r"state\.sha256 holds no checksums"),
+        ("words", change(a_run, f"{FOLDER}/{resume.LAST}", "abc"), r"last\.pth is torn: remove last\.pth"),
+        ("empty", change(a_run, f"{FOLDER}/{resume.LAST}", ""), r"last\.pth is torn"),
+        ("bytes", change(a_run, f"{FOLDER}/{resume.LAST}", b"\xff"), r"last\.pth is torn"),
         prefix="state-",
     )
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """One training step (encoder, heads, loss at 512 x 512, backward; one crop; full-scale models; 2 threads)
 against stock MMSegmentation: its own build of the same config, with the same weights and batch norm in place
 of SyncBN, which no CPU runs. Both sides use glibc's allocator at its defaults. *fast* and *lean* are
-`memory="auto"` and `memory="lean"` as a recipe has them: written-out attention, a loss without large logits,
+a recipe without and with `activation_checkpointing`: written-out attention, a loss without large logits,
 SETR's heads classifying before they enlarge; *lean* recomputes its layers. Saved activations are the bytes
 that autograd holds at the worst moment of a step, recomputed layers included, each storage once, parameters
 apart. The outputs' bar is 1e-5 of the greatest logit in fp32.
@@ -26,8 +26,8 @@ from torch._inductor.utils import fresh_cache
 
 from fashionlib import models
 from fashionlib.models.fast import attention
-from fashionlib.train.memory import SavedTensors
 from tests.benchmarks.frame import Line, faster, leaner, race, seconds
+from tests.benchmarks.saved_tensors import SavedTensors
 
 TITLE = "Attention and the training step"
 ROUNDS = dict(segmenter_vit_t=9, segmenter_vit_b=3, setr_mla=2)
@@ -150,9 +150,9 @@ def compiled(name: str) -> Iterator[Line]:
 
 
 def pair(name: str):
-    """Stock, ours and ours with ``memory="lean"``, of one and the same weights."""
+    """Stock, ours and ours with activation checkpointing, of one and the same weights."""
     torch.manual_seed(0)
-    ours, lean = (models.build(name, memory=memory) for memory in ("auto", "lean"))
+    ours, lean = (models.build(name, activation_checkpointing=lean) for lean in (False, True))
     stock = revert_sync_batchnorm(MMSEG_MODELS.build(copy.deepcopy(models.config(name).model)))
     for model in (stock, lean):
         model.load_state_dict(ours.state_dict())

@@ -23,6 +23,7 @@ from fashionlib.data import label_maps, prepare, raw, rle
 from fashionlib.data.dataset import FashionDataset
 from fashionlib.data.sources import ccp
 from tests.benchmarks.frame import Line, faster, race, seconds
+from tests.tiny import stock_pipeline
 from tools.draw_sample.plan import plan
 from tools.draw_sample.scenes import draw
 
@@ -55,7 +56,7 @@ def _line(words: str, data: Path, photometric: bool, target: str) -> Line:
     )  # fmt: skip
     stock, ours = (
         FashionDataset(data, seed=0, pipeline=steps)
-        for steps in (train.config.stock_pipeline(recipe), train.config.pipeline(recipe))
+        for steps in (stock_pipeline(recipe), train.config.pipeline(recipe))
     )
     _check(stock, ours)
     return faster(

@@ -86,14 +86,14 @@ def test_repeat_factors_are_those_of_lvis():
     factors = repeat_factors(shown, 0.16)
     assert factors[:5] == pytest.approx([4, 2, 2, 2, 1]) and set(factors[4:]) == {1}
     assert set(repeat_factors(shown, 0.01)) == {1}
-    with pytest.raises(ValueError, match="balance=1.5: a share of the photos"):
+    with pytest.raises(ValueError, match="oversample_thr=1.5: a share of the photos"):
         repeat_factors(shown, 1.5)
 
 
 def test_rare_classes_are_shown_more_often_in_epochs_of_the_same_length(prepared):
     data = FashionDataset(prepared, pipeline=[])
     data.classes_shown = lambda: np.arange(len(data))[:, None] < [99, 1]  # photo 0 alone holds class 1
-    plain, balanced = EpochSampler(data, 2, seed=3), EpochSampler(data, 2, seed=3, balance=1.0)
+    plain, balanced = EpochSampler(data, 2, seed=3), EpochSampler(data, 2, seed=3, oversample_thr=1.0)
     shown = np.zeros(len(data))
     for epoch in range(200):
         for sampler in (plain, balanced):

@@ -15,6 +15,7 @@ from mmseg.registry import TRANSFORMS
 from mmseg.utils import register_all_modules
 from PIL import Image
 from scipy.stats import ks_2samp
+from tiny import stock_pipeline
 
 from fashionlib import train
 from fashionlib.data import label_maps, transforms
@@ -51,7 +52,7 @@ def pipelines(photometric=True, **changes):
     ours[0].update(changes)
     return (
         Compose([TRANSFORMS.build(step) for step in steps])
-        for steps in (train.config.stock_pipeline(recipe), ours)
+        for steps in (stock_pipeline(recipe), ours)
     )
 
 

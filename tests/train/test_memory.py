@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from benchmarks.saved_tensors import SavedTensors, fixed_bytes
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from fashionlib import models, train
-from fashionlib.train.memory import SavedTensors, fixed_bytes
 
 
 def batch(n, size=128):
@@ -48,15 +48,15 @@ def test_saved_tensors_are_counted_once_and_let_go():
 def test_recomputed_layers_count_while_they_are_there():
     peaks, lives = {}, {}
     x, samples = batch(1)
-    for memory in ("auto", "lean"):
-        model = models.build("segmenter_vit_t", scale="mini", memory=memory)
+    for lean in (False, True):
+        model = models.build("segmenter_vit_t", scale="mini", activation_checkpointing=lean)
         with SavedTensors(model) as saved:
             loss, _ = model.parse_losses(model.loss(x, samples))
-            lives[memory] = saved.live
+            lives[lean] = saved.live
             loss.backward()
-        peaks[memory] = saved.peak
-    assert peaks["auto"] == lives["auto"]
-    assert lives["lean"] < peaks["lean"] < lives["auto"] / 2  # one layer comes back at a time
+        peaks[lean] = saved.peak
+    assert peaks[False] == lives[False]
+    assert lives[True] < peaks[True] < lives[False] / 2  # one layer comes back at a time
 
 
 def test_fixed_bytes():
@@ -64,13 +64,13 @@ def test_fixed_bytes():
     assert fixed_bytes(layer, "SGD") == 110 * 4 * 3 and fixed_bytes(layer, "AdamW") == 110 * 4 * 4
 
 
-@pytest.mark.parametrize("name", ["segmenter_vit_t", "setr_pup"])
+@pytest.mark.parametrize("name", ["segmenter_vit_t", "setr_mla"])
 def test_lean_gradients_are_the_same_with_drop_path_drawn_alike(name):
     x, samples = batch(2)
     found = []
-    for memory in ("auto", "lean"):
+    for lean in (False, True):
         torch.manual_seed(0)
-        model = models.build(name, scale="mini", memory=memory)
+        model = models.build(name, scale="mini", activation_checkpointing=lean)
         torch.manual_seed(1)
         found.append(gradients(model, 2, x, samples))
     assert found[0].keys() == found[1].keys()
@@ -110,6 +110,6 @@ def test_augmentation_does_not_know_the_micro_batch(prepared):
             "quick", model="segmenter_vit_t", data="tiny", scale="mini", batch=4, workers=0,
             accumulate=accumulate,
         )  # fmt: skip
-        loader = Runner.build_dataloader(train.job.loader(recipe, str(prepared)))
+        loader = Runner.build_dataloader(train.config.loader(recipe, str(prepared)))
         seen.append([photo for some in loader for photo in some["inputs"]][:8])
     assert all(torch.equal(one, other) for one, other in zip(*seen, strict=True))

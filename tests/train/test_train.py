@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -21,6 +20,7 @@ from fashionlib.core import paths
 from fashionlib.reproduce import plan
 from fashionlib.train import Recipe, RunRefused, resume, run_folder, runner
 from fashionlib.train.describe import recipe_page
+from fashionlib.train.recipe import today
 
 
 def weights(folder, epoch):
@@ -46,40 +46,21 @@ STATED = {  # section III-C of the paper
 @pytest.mark.parametrize(("model", "batch"), STATED.items())
 def test_the_papers_recipe(model, batch):
     paper = Recipe.from_preset("paper", model=model, data="imaterialist", init="ade20k")
-    assert (paper.batch, paper.epochs, paper.optimizer, paper.lr, paper.momentum) == (
-        batch,
-        15,
-        "SGD",
-        1e-3,
-        0.9,
-    )
-    assert (paper.crop, paper.resize_range, paper.schedule, paper.power) == (
-        (512, 512),
-        (0.5, 2.0),
-        "poly",
-        0.9,
-    )
-    assert (paper.weight_decay, paper.min_lr, paper.cat_max_ratio, paper.photometric) == (
-        0.0,
-        1e-4,
-        0.75,
-        True,
-    )
+    stated = dict(batch=batch, epochs=15, optimizer="SGD", lr=1e-3, momentum=0.9, schedule="poly")
+    shipped = dict(power=0.9, weight_decay=0.0, min_lr=1e-4, cat_max_ratio=0.75, photometric=True)
+    shipped |= dict(test_mode="slide", test_resize=(2048, 512), resize_range=(0.5, 2.0), crop=(512, 512))
+    assert (stated | shipped).items() <= vars(paper).items()
     assert paper.head_lr_mult == (10.0 if "setr" in model else 1.0)
-    assert paper.test_mode == "slide" and paper.test_resize == (2048, 512)
     table = train.describe(paper)
     assert set(table.loc[["epochs", "batch", "lr", "optimizer", "crop"], "provenance"]) == {"paper"}
-    assert set(table.loc[["weight_decay", "min_lr", "cat_max_ratio"], "provenance"]) == {
-        "MMSegmentation config"
-    }
+    assert set(table.loc[["weight_decay", "min_lr"], "provenance"]) == {"MMSegmentation config"}
     assert "This is the paper's run" in train.headline(paper)
 
 
 def test_a_table_lists_what_applies_and_the_page_credits_the_paper():
     quick = train.describe(recipe()).index
-    assert not {"momentum", "power"} & set(quick) and {"momentum", "power"} <= set(
-        train.describe(Recipe.from_preset("paper", model="setr_mla", data="x")).index
-    )
+    paper = train.describe(Recipe.from_preset("paper", model="setr_mla", data="x")).index
+    assert not {"momentum", "power"} & set(quick) and {"momentum", "power"} <= set(paper)
     whose = {line.split(" | ")[0].strip("| "): line for line in recipe_page().splitlines() if "|" in line}
     assert "section III-C" in recipe_page() and "section IV" not in recipe_page()
     for stated in ("loss", "patch", "GPUs", "initial weights", "lr", "crop"):
@@ -131,7 +112,9 @@ def test_nothing_else_passes_for_the_papers_run(change):
         (dict(crop=[130, 128]), "multiples of the patch size 8"),
         (dict(freeze=13), "freeze=13: segmenter_vit_t has 4 transformer layers"),
         (dict(model="unet", freeze=1), "unet has 0 transformer layers"),
-        (dict(memory="small"), "Unknown memory 'small'"),
+        (dict(memory="lean"), 'memory is called activation_checkpointing now: True for "lean", False'),
+        (dict(balance=0.1), "balance is called oversample_thr now: the same number"),
+        (dict(lr="1e-4"), r"lr='1e-4': must be a number above 0. In YAML write 1.0e-4\."),
         (dict(model="setr_mini"), "Unknown model 'setr_mini'"),
     ],
 )
@@ -167,7 +150,7 @@ def test_a_plan_keeps_the_values_of_its_committed_runs(data):
     published = json.loads((paths.published_results(data) / "run.json").read_text())["runs"]
     for given in plan.read(data)[plan.TRAIN]:
         planned = plan.recipe({"data": data, **given})
-        trained = published.pop(planned.name)["recipe"]
+        trained = today(published.pop(planned.name)["recipe"])
         assert {name: planned.to_dict()[name] for name in trained} == trained
     assert not published
 
@@ -180,7 +163,7 @@ def test_a_recipe_survives_json_and_names_its_run():
 
 def test_layer_wise_rates_fall_towards_the_photo():
     fine = Recipe.from_preset("finetune", model="segmenter_vit_s", data="ccp")
-    rates = [rate["lr_mult"] for rate in train.job.layer_rates(fine).values()]
+    rates = [rate["lr_mult"] for rate in train.config.layer_rates(fine).values()]
     assert rates[:12] == sorted(rates[:12]) and rates[11] == pytest.approx(0.8)
     assert rates[12] == pytest.approx(0.8**13)
 
@@ -190,7 +173,7 @@ def test_optimiser_gets_what_the_recipe_says():
 
     paper = Recipe.from_preset("paper", model="setr_mla", data="imaterialist", scale="mini")
     optimiser = build_optim_wrapper(
-        models.build("setr_mla", scale="mini"), train.job.optimiser(paper)
+        models.build("setr_mla", scale="mini"), train.config.optimiser(paper)
     ).optimizer
     rates = {round(group["lr"], 6) for group in optimiser.param_groups}
     assert rates == {0.001, 0.01} and {group["weight_decay"] for group in optimiser.param_groups} == {0.0}
@@ -211,16 +194,12 @@ def test_a_run_leaves_what_later_stages_read(finished):
     history = pd.read_csv(folder / "history.csv")
     assert tuple(history.columns) == runner.HISTORY
     assert history["iter"].tolist() == list(range(1, len(history) + 1)) == [row["iter"] for row in rows]
-    assert (
-        set(history.epoch) == {1, 2}
-        and history.loss_decode.notna().all()
-        and history.acc.between(0, 100).all()
-    )
+    assert set(history.epoch) == {1, 2} and history.loss_decode.notna().all()
+    assert history.acc.between(0, 100).all()
     meta = models.read_meta(folder / "epoch_2.safetensors")
     assert meta["epoch"] == 2 and meta["run"] == folder.name and meta["recipe"] == recipe().to_dict()
-    assert (folder / "config.py").is_file() and json.loads((folder / "recipe.json").read_text())[
-        "fingerprint"
-    ]
+    assert (folder / "config.py").is_file()
+    assert json.loads((folder / "recipe.json").read_text())["fingerprint"]
     assert not (folder / "last.pth").exists()  # of use only to go on
 
 
@@ -256,24 +235,28 @@ def test_stopped_inside_an_epoch_and_at_its_end_and_resumed_ends_alike(finished,
     assert_same_history(finished[0], folder)
 
 
-def test_a_torn_state_is_named_and_the_one_before_used(prepared_home, caplog):
-    asked = recipe(variant="torn", epochs=3)
+def test_a_run_of_an_older_version_goes_on(finished, prepared_home):
+    """Its recipe.json has settings under old names, its state a second file and checksums beside it."""
+    asked = recipe(variant="older")
 
-    def stop_late(row):
-        if row["epoch"] == 3:
+    def stop(row):
+        if row["iter"] == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(KeyboardInterrupt):
-        train.train(asked, home=prepared_home, progress=False, on_iteration=stop_late)
+        train.train(asked, home=prepared_home, progress=False, on_iteration=stop)
     folder = prepared_home / "runs" / "tiny" / asked.name
-    last = folder / resume.LAST
-    last.write_bytes(last.read_bytes()[:-100])
-    with caplog.at_level("WARNING"):
-        saved = resume.newest(folder)
-    assert "last.pth is torn" in caplog.text and saved["epoch"] == 2
-    last.unlink()
-    (folder / resume.PREVIOUS).unlink()
-    assert resume.newest(folder) is None
+    card = json.loads((folder / "recipe.json").read_text())
+    old = {"balance": card["recipe"].pop("oversample_thr"), "memory": "auto"}
+    assert card["recipe"].pop("activation_checkpointing") is False
+    (folder / "recipe.json").write_text(json.dumps(card | {"recipe": card["recipe"] | old}))
+    for name in resume.FILES[1:]:
+        (folder / name).write_text("older")
+    with pytest.raises(RunRefused, match="its activation_checkpointing is False, not True"):
+        train.train(recipe(variant="older", activation_checkpointing=True), home=prepared_home)
+    train.train(asked, home=prepared_home, progress=False)
+    assert same(weights(finished[0], 2), weights(folder, 2))
+    assert not any((folder / name).exists() for name in resume.FILES)
 
 
 def test_another_recipe_in_the_same_folder_is_refused(finished, prepared_home):
@@ -304,12 +287,12 @@ def test_out_of_memory_names_the_way_out(prepared_home, monkeypatch):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
     monkeypatch.setattr(runner.FashionRunner, "train", full)
-    with pytest.raises(MemoryError, match='4 photos of .* raise accumulate .* memory="lean"'):
+    with pytest.raises(MemoryError, match="4 photos of .* raise accumulate .* activation_checkpointing=True"):
         train.train(recipe(variant="oom"), home=prepared_home, progress=False)
 
 
 def test_two_at_once_are_refused(finished):
-    with run_folder.locked(finished[0]), pytest.raises(RunRefused, match="Another process"):
+    with run_folder.locked(finished[0]), pytest.raises(RunRefused, match="Another process"):  # noqa: SIM117
         with run_folder.locked(finished[0]):
             pass
 
@@ -351,19 +334,6 @@ def test_estimate_projects_the_run(prepared_home):
     assert cost["seconds_per_iteration"] > 0 and 0.01 < cost["peak_gb"] < 5
 
 
-def test_lean_memory_gives_the_same_gradients():
-    x = torch.randn(1, 3, 128, 128)
-    grads = []
-    for memory in ("auto", "lean"):
-        torch.manual_seed(0)
-        model = models.build("setr_mla", scale="mini", memory=memory)
-        model.eval()
-        out = model.encode_decode(x.clone().requires_grad_(), [dict(img_shape=(128, 128))])
-        out.square().mean().backward()
-        grads.append(model.backbone.layers[0].ffn.layers[1].weight.grad)
-    assert torch.allclose(*grads, atol=1e-6)
-
-
 PROCESS = Path(__file__).parents[1] / "process.py"  # torchrun starts it: no drop path, a death if asked
 
 
@@ -374,7 +344,7 @@ def test_two_processes_train_as_one(prepared_home, monkeypatch):
     """
     still = dict(epochs=5, batch=4, model="segmenter_vit_t_linear", optimizer="SGD", lr=0.01, clip_grad=None)
     monkeypatch.setattr("mmcv.cnn.bricks.drop.DropPath.forward", lambda self, x: x)
-    monkeypatch.setattr(train, "_PROCESS", (str(PROCESS),))
+    monkeypatch.setattr(train.run, "_PROCESS", (str(PROCESS),))
     alone = train.train(recipe(variant="one", **still), home=prepared_home, progress=False)
     both = train.launch(recipe(variant="two", gpus=2, **still), home=prepared_home)
     one, two = (pd.read_csv(folder / "history.csv") for folder in (alone, both))
@@ -387,7 +357,7 @@ def test_two_processes_train_as_one(prepared_home, monkeypatch):
 
 def test_setr_trains_on_two_cpu_processes_and_the_death_of_one_ends_both(prepared_home, monkeypatch, capfd):
     """BatchNorm in SyncBN's place and one warning; in the second epoch one of the two fails."""
-    monkeypatch.setattr(train, "_PROCESS", (str(PROCESS),))
+    monkeypatch.setattr(train.run, "_PROCESS", (str(PROCESS),))
     monkeypatch.setenv("DEATH_OF", "1")
     asked = recipe(model="setr_naive", variant="dies", gpus=2, epochs=2, photos=4)
     begun = time.monotonic()
@@ -409,23 +379,6 @@ def test_on_gpus_setr_keeps_syncbn():
     assert len(norms[True]) == len(norms[False]) > 0
     assert all(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms[True])
     assert not any(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms[False])
-
-
-@pytest.mark.parametrize("kill", [signal.SIGKILL])
-def test_killed_and_started_again(finished, prepared_home, kill):
-    asked = recipe(variant="killed")
-    script = (
-        "import json, os, sys; from fashionlib.train import Recipe, train\n"
-        f"die = lambda row: row['iter'] == 6 and os.kill(os.getpid(), {kill:d})\n"
-        "train(Recipe.from_dict(json.loads(sys.argv[1])), home=sys.argv[2], progress=False, on_iteration=die)"
-    )
-    command = [sys.executable, "-W", "ignore", "-c", script, json.dumps(asked.to_dict()), str(prepared_home)]
-    assert subprocess.run(command).returncode == -kill
-    names = {path.name for path in (prepared_home / "runs" / "tiny" / asked.name).glob("epoch_*")}
-    assert names == {"epoch_1.safetensors"}  # it died in the second epoch
-    folder = train.train(asked, home=prepared_home, progress=False)
-    assert same(weights(finished[0], 2), weights(folder, 2))
-    assert_same_history(finished[0], folder)
 
 
 def test_frozen_layers_stay_and_the_others_learn(prepared_home):
