@@ -84,7 +84,7 @@ class DetailHead(BaseDecodeHead):
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
         """Cross-entropy at the label map's size, Lovász-softmax at the logits' own: it sorts every pixel."""
         target = self._stack_batch_gt(batch_data_samples).squeeze(1)
-        entropy, accuracy = cross_entropy_upsampled(seg_logits, target, self.ignore_index, self.align_corners)
+        entropy, accuracy = cross_entropy_upsampled(seg_logits, target, self.ignore_index)
         coarse = F.interpolate(target[:, None].float(), seg_logits.shape[2:], mode="nearest-exact").long()
         pixels = flatten_probs(seg_logits.float().softmax(1), coarse[:, 0], self.ignore_index)
         overlap = lovasz_softmax_flat(*pixels)

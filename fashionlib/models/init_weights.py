@@ -107,8 +107,8 @@ def _checkpoint(path: Path, trust: bool = False) -> tuple[Tensors, LoadReport, G
     check_finite(path, state)
     metadata = read(path, foreign=True) if is_safetensors(path) else {}
     if before := metadata.get("init_report"):
-        report.licence = before["licence"]
-        report.note = f"It started from {before['source']}. {before['note']}".strip()
+        report.licence = before.get("licence", "")
+        report.note = f"It started from {before.get('source')}. {before.get('note', '')}".strip()
     if "crop" not in metadata or _KERNEL not in state:
         return state, report, None
     return state, report, tuple(side // state[_KERNEL].shape[-1] for side in metadata["crop"])
