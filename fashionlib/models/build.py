@@ -106,8 +106,10 @@ def build(
     model.init_weights()  # once and here: MMEngine's Runner asks again, and is then a no-op
     if not sync_bn:
         model = revert_sync_batchnorm(model)
-    if activation_checkpointing:
-        _recompute_layers(model)
+    if activation_checkpointing:  # not in convolutional blocks: their batch norms would count a batch twice
+        for module in model.modules():
+            if isinstance(module, TransformerEncoderLayer):
+                module.with_cp = True
     attention.install(model)
     loss.install(heads.classify_first(model))
     spec = MODELS[name]
@@ -115,16 +117,6 @@ def build(
     known = num_classes <= len(CLASSES)
     model.metadata = metadata_for(name, CLASSES[:num_classes], scale, crop) if known else {}
     return model
-
-
-def _recompute_layers(model: EncoderDecoder) -> None:
-    """Activation checkpointing in every transformer layer, a Segmenter's decoder included.
-
-    Not in convolutional blocks: running twice, their batch norms would count every batch twice.
-    """
-    for module in model.modules():
-        if isinstance(module, TransformerEncoderLayer):
-            module.with_cp = True
 
 
 def metadata_for(name: str, classes: Sequence[str], scale: str, crop: tuple[int, int] | None = None) -> dict:

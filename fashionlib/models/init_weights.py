@@ -77,9 +77,10 @@ def load_into(
     url_or_size = _offered(spec, "ade20k_url" if init == "ade20k" else "dinov2", init)
     if scale != "full":
         raise WeightsError(f"{init} weights fit scale='full' only, not {scale!r}: use it, or init='none'.")
+    folder = Path(cache) if cache else paths.home() / "cache" / "weights"
     if init == "ade20k":
-        return _load(model, *_ade20k(url_or_size, _folder(cache)))
-    return _load(model, *_dinov2(model, url_or_size, _folder(cache)), encoder_only=True)
+        return _load(model, *_ade20k(url_or_size, folder))
+    return _load(model, *_dinov2(model, url_or_size, folder), encoder_only=True)
 
 
 def _dinov2(model, size: str, cache: Path) -> tuple[Tensors, LoadReport]:
@@ -109,9 +110,8 @@ def _checkpoint(path: Path, trust: bool = False) -> tuple[Tensors, LoadReport, G
     if before := metadata.get("init_report"):
         report.licence = before.get("licence", "")
         report.note = f"It started from {before.get('source')}. {before.get('note', '')}".strip()
-    if "crop" not in metadata or _KERNEL not in state:
-        return state, report, None
-    return state, report, tuple(side // state[_KERNEL].shape[-1] for side in metadata["crop"])
+    patch = state[_KERNEL].shape[-1] if metadata and _KERNEL in state else None
+    return state, report, patch and tuple(side // patch for side in metadata["crop"])
 
 
 def _is_weight(item: tuple) -> bool:
@@ -205,8 +205,3 @@ def _differs_by_classes(name: str, theirs: Tensor, ours: Tensor) -> bool:
     dim = 1 if name.endswith("cls_emb") else 0
     theirs, ours = (shape[:dim] + shape[dim + 1 :] for shape in (theirs.shape, ours.shape))
     return bool(_CLASS_SIZED.fullmatch(name)) and theirs == ours
-
-
-def _folder(cache: str | Path | None) -> Path:
-    """Where weight files are kept."""
-    return Path(cache) if cache else paths.home() / "cache" / "weights"

@@ -85,7 +85,9 @@ def safe_load(path: str | Path, trust: bool = False) -> dict:
     except Exception as error:  # a hostile pickle can make the unpickler fail in any way
         refusal = _refusal(path, error)
         if not (trust and refusal):
-            why, way_out = (refusal, _TRUST) if refusal else (_damage(error), "")
+            damage = str(error) if isinstance(error, _Bomb) else "it is damaged or no weight file"
+            damage = "it claims more memory than there is" if out_of_memory(error) else damage
+            why, way_out = (refusal, _TRUST) if refusal else (damage, "")
             raise WeightsError(
                 f"{path} can't be loaded safely ({why}): use one of tensors only{way_out}."
             ) from None
@@ -129,7 +131,7 @@ def _loaded(path: Path):
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-                raise _Bomb
+                raise _Bomb("it is compressed, as no weights are")
     with torch.serialization.safe_globals(list(SAFE_GLOBALS)), warnings.catch_warnings(action="ignore"):
         return torch.load(path, map_location="cpu", weights_only=True)
 
@@ -157,14 +159,6 @@ def _refusal(path: Path, error: Exception) -> str:
             texts = begins != b"PK" and begins[:1] != b"\x80" and "{}" not in words  # a web page, say
             return "" if texts else words.format(*found.groups())
     return ""
-
-
-def _damage(error: Exception) -> str:
-    if isinstance(error, _Bomb):
-        return "it is compressed, as no weights are"
-    if out_of_memory(error):
-        return "it claims more memory than there is"
-    return "it is damaged or no weight file"
 
 
 def fetch(url: str, folder: Path, sha256: str = "") -> Path:

@@ -16,7 +16,7 @@ _VIT_S = dict(
     interpolate_mode="bicubic",
 )  # fmt: skip
 _AT_518 = dict(patch=14, crop=(518, 518), dinov2="vit_s")
-_IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _wide(dims: int) -> dict:
     )
 
 
-_S_SEGMENTER = dict(data_preprocessor=_IMAGENET, backbone=_VIT_S)
+_S_SEGMENTER = dict(data_preprocessor=IMAGENET, backbone=_VIT_S)
 _S_SETR = dict(backbone=_VIT_S, decode_head=dict(in_channels=384), auxiliary_head=dict(in_channels=384))
 _SEG, _SETR = "segmenter/segmenter_vit-{}_8xb1-160k_ade20k-512x512.py", "setr/setr_vit-l{}_ade20k-512x512.py"
 _MLA, _PUP, _NAIVE = (_SETR.format(d) for d in ("-mla_8xb1-160k", "_pup_8xb2-160k", "_naive_8xb2-160k"))
@@ -166,7 +166,7 @@ _ROWS = (
             decode_head=dict(in_channels=(*[128] * 4, 16, 32), channels=32, widths=(64, 48)),
         ),
         change=dict(
-            data_preprocessor=_IMAGENET, backbone=_VIT_S | dict(type="DetailViT"),
+            data_preprocessor=IMAGENET, backbone=_VIT_S | dict(type="DetailViT"),
             decode_head=dict(
                 _delete_=True, type="DetailHead", in_channels=(*[384] * 4, 32, 64), channels=64,
                 dropout_ratio=0.1, loss_decode=dict(type="CrossEntropyLoss", loss_weight=1.0),
