@@ -26,7 +26,8 @@ OPSET = 17  # the first with layer normalisation as one operator
 STRIDE = 16  # sides of the convolutional rows' inputs are multiples of it
 TOLERANCE = 1e-3  # largest difference of logits, as a share of their standard deviation
 _PRODUCER = "producer", "fashionlib"  # stands in the metadata of every graph
-_COPIED = "model scale classes mean std resize test_cfg run epoch data class_set".split()
+_FIELDS = ("model", "scale", "classes", "mean", "std", "resize", "test_cfg")
+_FIELDS += ("run", "epoch", "data", "class_set")  # where known
 _INSTALL = "pip install -c constraints.txt -e '.[onnx]'"
 
 
@@ -128,7 +129,7 @@ def _describe(path: Path, metadata: dict, size: tuple[int, int]) -> None:
     import onnx
 
     init = metadata.get("init_report") or {}
-    facts = {key: metadata[key] for key in _COPIED if key in metadata} | dict(
+    facts = {key: metadata[key] for key in _FIELDS if key in metadata} | dict(
         size=size,
         input="photos: uint8 RGB (N, H, W, 3); mean and std are applied inside the graph",
         output="logits: float32 (N, C, H, W); argmax over C is the label map",
