@@ -239,7 +239,7 @@ def test_training_without_memory_names_the_settings_that_need_less(root, tmp_pat
 def test_a_photo_too_large_for_the_memory_is_told_and_the_others_come_out(root, tmp_path):
     (tmp_path / "photos").mkdir()
     shutil.copy(root / "raw" / DATA / "train" / "t00.jpg", tmp_path / "photos" / "a.jpg")
-    Image.new("RGB", (12000, 9000)).save(tmp_path / "photos" / "large.png", compress_level=1)
+    Image.new("RGB", (8000, 6000)).save(tmp_path / "photos" / "large.png", compress_level=1)
     shutil.copy(root / "model.safetensors", tmp_path)
     asked = Stage("cutout", stages.cutouts, ""), tmp_path, resource.RLIMIT_AS, 400 << 20
     (tmp_path / "settings.json").write_text('{"small": true}')

@@ -497,7 +497,7 @@ def test_a_recipe_carries_the_trust_to_the_loader(tmp_path):
     models.build("segmenter_vit_t", init=str(path), trust_checkpoint=True, **spec)
     assert made.is_dir()
     assert recipe(init=str(path)).trust_checkpoint is None
-    with pytest.raises(ValueError, match="trust_checkpoint='yes': "):
+    with pytest.raises(ValueError, match="trust_checkpoint='yes': must be True or False"):
         recipe(trust_checkpoint="yes")
 
 

@@ -200,7 +200,7 @@ def test_check_parameters_knows_what_is_allowed(injected, sentence, monkeypatch)
 
 def test_a_bad_variant_is_refused_before_anything_is_timed():
     with pytest.raises(ValueError, match="'unet-mini-none-a/b' can't name a folder"):
-        plan.run_name({"model": "unet", "variant": "a/b"})
+        plan.recipe({"model": "unet", "data": "sample", "variant": "a/b"})
     with pytest.raises(ValueError, match="can't name a folder"):
         Recipe.from_preset("quick", model="unet", data="sample", variant="a/b")
 

@@ -192,7 +192,9 @@ def test_an_error_of_ours_is_a_sentence_and_the_line_of_the_cell(toy, tmp_path, 
 
 
 CLI = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what nohup or & had ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from fashionlib import cli, paths, plan, reproduce
 paths.NOTEBOOKS = paths.home()
 reproduce.library = lambda: ""

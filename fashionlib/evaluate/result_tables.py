@@ -1,6 +1,7 @@
 """Tables that grow a row at a time and are on disk whole after each."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -29,10 +30,13 @@ def drop_other_photos(path: Path, split: str) -> None:
         write_csv(path, table[table.split == split])
 
 
-def put(path: Path, new: pd.DataFrame, key: list[str], order: list[str] | None = None) -> pd.DataFrame:
+def put(
+    path: Path, new: pd.DataFrame, key: list[str], order: list[str] | None = None, read: Callable = read
+) -> pd.DataFrame:
     """Put rows into the table at `path`, in place of those with the same `key`; returns it.
 
-    The table is sorted by the columns `order` (None: `key`); rows alike in them keep their order.
+    `read` reads the table that is there. The result is sorted by the columns `order` (None: `key`); rows
+    alike in them keep their order.
     """
     table = read(path)
     kept = table if table.empty else table[~table.set_index(key).index.isin(new.set_index(key).index)]

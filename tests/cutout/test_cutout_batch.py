@@ -420,7 +420,7 @@ def test_an_output_never_replaces_a_mask_or_a_layer(folder, model, tmp_path, squ
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "a.png").symlink_to(tmp_path / "out" / "a.png")
     batch.run(folder / "a.png", tmp_path / "out", model, progress=False)
-    with pytest.raises(ValueError, match="out/a.png, which is a photo of yours"):
+    with pytest.raises(ValueError, match="the input .*links/a.png are the same, or one lies"):
         batch.run(tmp_path / "links", tmp_path / "out", model, keep="bag", progress=False)
     (folder / "a.layers").mkdir()
     Image.fromarray(scene()).save(folder / "a.layers" / "dress.png")

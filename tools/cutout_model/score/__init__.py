@@ -81,11 +81,11 @@ def score(
         who = {"data": data, "split": split, "photos": len(done), "method": method.name, **method.about()}
         row = who | scores.summary(done) | _seconds(method, part, timed, progress)
         row |= {"fingerprint": part.fingerprint, "commit": commit(), "command": _command(given)}
-        result_tables.put(Path(out) / "scores.csv", pd.DataFrame([row]), _KEY, _ORDER)
+        result_tables.put(Path(out) / "scores.csv", pd.DataFrame([row]), _KEY, _ORDER, _read)
         if done[0]["areas"]:
             table = scores.per_class(done, part.classes)
             table[_KEY] = [row[name] for name in _KEY]
-            result_tables.put(Path(out) / "per_class.csv", table, _KEY, _ORDER)
+            result_tables.put(Path(out) / "per_class.csv", table, _KEY, _ORDER, _read)
     table = pd.read_csv(Path(out) / "scores.csv")
     write_text(Path(out) / "scores.md", page.markdown(table))
     return table
@@ -130,3 +130,7 @@ def _command(given: dict) -> str:
     """The command line that asks for the same."""
     words = [f"--{name}={value}" for name, value in given.items() if value not in (None, _DEFAULTS.get(name))]
     return shlex.join(["fashionlib", "score-cutouts", *words])
+
+
+def _read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=_KEY)
