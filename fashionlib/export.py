@@ -1,9 +1,9 @@
-"""A checkpoint of ours -> an ONNX graph that runs without us, checked against the model it was made from.
+"""Export of a checkpoint to an ONNX graph that runs without fashionlib, checked against its model.
 
 The graph takes decoded photos, uint8 RGB (N, H, W, 3), and gives class logits, float32 (N, C, H, W):
-normalisation lies inside it, where nobody can get it wrong. H and W are fixed, because a ViT's position
-embedding is resized to them once, while exporting; N is free. A model tested with sliding windows is
-exported for one window, and laying windows over a larger photo is left to the caller.
+normalisation is part of it. H and W are fixed, because a ViT's position embedding is resized to them once,
+while exporting; N is free. A model tested with sliding windows is exported for one window; laying windows
+over a larger photo is left to the caller.
 """
 
 import importlib.util
@@ -27,11 +27,13 @@ OPSET = 17  # the first with layer normalisation as one operator
 STRIDE = 16  # sides of the convolutional rows' inputs are multiples of it
 TOLERANCE = 1e-3  # largest difference of logits, as a share of their standard deviation
 _PRODUCER = "producer", "fashionlib"  # stands in the metadata of every graph
+_FIELDS = ("model", "scale", "classes", "mean", "std", "resize", "test_cfg")
+_FIELDS += ("run", "epoch", "data", "class_set")  # where known
 _INSTALL = "pip install -c constraints.txt -e '.[onnx]'"
 
 
 class Exported(NamedTuple):
-    """What was written, and how far onnxruntime's logits lie from torch's."""
+    """The graph's file, and the distance of onnxruntime's logits from torch's."""
 
     path: Path
     size: tuple[int, int]  # (H, W) that the graph takes
@@ -60,15 +62,16 @@ def export(
     claim_file(out, "an exported graph", given, _is_ours)
     if given:
         model = models.load(given[0])
-    size = tuple(size) if size else own_size(model.meta)
-    step = models.patch_size(model.meta["model"], model.meta["scale"]) or STRIDE
+    metadata = model.metadata
+    size = tuple(size) if size else own_size(metadata)
+    step = models.patch_size(metadata["model"], metadata["scale"]) or STRIDE
     if any(side % step or side <= 0 for side in size):
         near = " ".join(str(max(step, round(side / step) * step)) for side in size)
         raise ValueError(f"Size {size[0]} x {size[1]} is not of whole patches of {step}: try {near}.")
     graph = _Graph(model, size)
     with atomic_write(out) as part:
         _trace(graph, part)
-        _describe(part, model.meta, size)
+        _describe(part, metadata, size)
         difference, spread = _compare(graph, part)
         if difference > TOLERANCE * spread:
             raise ValueError(
@@ -78,12 +81,12 @@ def export(
     return Exported(Path(out), size, difference, spread)
 
 
-def own_size(info: dict) -> tuple[int, int]:
+def own_size(metadata: dict) -> tuple[int, int]:
     """(H, W) that a checkpoint suggests: its window, or its crop scaled to the size of testing."""
-    crop = info["crop"]
-    if info["test_cfg"]["mode"] == "slide":
-        return tuple(info["test_cfg"]["crop_size"])
-    return models.fitted_size(tuple(crop), info)
+    test = metadata["test_cfg"]
+    if test["mode"] == "slide":
+        return tuple(test["crop_size"])
+    return models.fitted_size(metadata["crop"], metadata)
 
 
 def _is_ours(path: Path) -> bool:
@@ -104,7 +107,7 @@ class _Graph(nn.Module):
         super().__init__()
         self.model, self.size = model, size
         for name in ("mean", "std"):
-            self.register_buffer(name, torch.tensor(model.meta[name]))
+            self.register_buffer(name, torch.tensor(model.metadata[name]))
 
     def forward(self, photos: Tensor) -> Tensor:
         x = ((photos.float() - self.mean) / self.std).permute(0, 3, 1, 2)
@@ -122,25 +125,21 @@ def _trace(graph: _Graph, path: Path) -> None:
         )  # fmt: skip
 
 
-def _describe(path: Path, info: dict, size: tuple[int, int]) -> None:
-    """Put into the graph's metadata what a user must know; values that are not text are JSON."""
+def _describe(path: Path, metadata: dict, size: tuple[int, int]) -> None:
+    """Write what a user must know into the graph's metadata; values that are not text as JSON."""
     import onnx
 
-    init = info.get("init_report") or {}
-    facts = {key: info[key] for key in ("model", "scale", "classes", "mean", "std", "resize", "test_cfg")}
-    facts |= {key: info[key] for key in ("run", "epoch", "data", "class_set") if key in info}
-    facts |= dict(
+    init = metadata.get("init_report") or {}
+    facts = {key: metadata[key] for key in _FIELDS if key in metadata} | dict(
         size=size,
         input="photos: uint8 RGB (N, H, W, 3); mean and std are applied inside the graph",
         output="logits: float32 (N, C, H, W); argmax over C is the label map",
         init="; ".join(filter(None, map(init.get, ("source", "licence", "note")))) or "not recorded",
         terms="Weights derive from the data and the initial weights named here: see THIRD_PARTY.md.",
     )
-    facts |= dict([_PRODUCER])
+    facts = {key: fact if isinstance(fact, str) else json.dumps(fact) for key, fact in facts.items()}
     proto = onnx.load(path)
-    onnx.helper.set_model_props(
-        proto, {key: fact if isinstance(fact, str) else json.dumps(fact) for key, fact in facts.items()}
-    )
+    onnx.helper.set_model_props(proto, facts | dict([_PRODUCER]))
     onnx.save(proto, path)
 
 

@@ -118,7 +118,7 @@ def _is_ours(out: Path) -> bool:
 
 def _loaded(model, options: Options) -> tuple[torch.nn.Module, segment.Choice]:
     loaded = model if isinstance(model, torch.nn.Module) else segment.load_model(model)
-    return loaded, segment.wanted(loaded.meta["classes"], options.subject, options.keep, options.drop)
+    return loaded, segment.wanted(loaded.metadata["classes"], options.subject, options.keep, options.drop)
 
 
 def _tasks(inputs, out: Path, options: Options, mask_in, apply_to) -> list[Task]:

@@ -39,7 +39,7 @@ def run(
         raise ValueError("The engine ray needs the model's path, not the model.")
     path = segment.checkpoint(model)
     loaded = segment.load_model(path)
-    choice = segment.wanted(loaded.meta["classes"], options.subject, options.keep, options.drop)
+    choice = segment.wanted(loaded.metadata["classes"], options.subject, options.keep, options.drop)
     place, root = fsspec.core.url_to_fs(str(out))
     tasks = _tasks(fsspec, inputs, place.unstrip_protocol(root), options, digest_of(loaded, options))
     # an object store has no locks: of two runs at once one report stays, and the other photos are made again

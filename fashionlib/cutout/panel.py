@@ -81,7 +81,7 @@ def steps(rgb: np.ndarray, model, choice: segment.Choice, edge: str = "hard") ->
 
 def seen(rgb: np.ndarray, model, count: int = 4) -> list[str]:
     """Names of the largest garments, at most `count`, that the model sees in a photo uint8 (H, W, 3)."""
-    classes = model.meta["classes"]
+    classes = model.metadata["classes"]
     areas = np.bincount(models.predict(model, rgb).ravel(), minlength=len(classes))
     garments = [value for value in segment.wanted(classes).kept if areas[value]]
     return [classes[value] for value in sorted(garments, key=lambda value: -areas[value])[:count]]
@@ -92,7 +92,7 @@ def garments(rgb: np.ndarray, model, names: list[str], edge: str = "hard") -> li
     scores, _ = segment.scored(rgb, model)
     made = []
     for name in names:
-        p = segment.kept(scores, segment.wanted(model.meta["classes"], keep=[name]), rgb.shape[:2])
+        p = segment.kept(scores, segment.wanted(model.metadata["classes"], keep=[name]), rgb.shape[:2])
         alpha, _ = edges.alpha_of(rgb, p, edge)
         picture = checkerboard(edges.coloured(rgb, alpha))
         made.append(picture if alpha.any() else _written(picture, "sees none"))
@@ -169,8 +169,8 @@ def panel(
     import ipywidgets as widgets  # here: only notebooks have a use for them
     from IPython.display import display
 
-    first = next(iter(choices.values())).meta["classes"]
-    names = [name for name in first if all(name in model.meta["classes"] for model in choices.values())]
+    first = next(iter(choices.values())).metadata["classes"]
+    names = [name for name in first if all(name in model.metadata["classes"] for model in choices.values())]
     wanted = [first[value] for value in segment.wanted(first, subject, keep).kept] if keep else ()
     uploads = tempfile.TemporaryDirectory(prefix="fashionlib-")  # goes with the notebook's kernel
     controls = {
@@ -216,7 +216,7 @@ def picture(model, photo, keep=(), edge: str = "soft", background: str = "none",
         return Image.new("RGB", (SIDE, SIDE), "white"), str(error)
     height, width = rgb.shape[:2]
     rgb = compose.frame(rgb[..., 0], size=min(SIDE, max(height, width)))(rgb)
-    choice = segment.wanted(model.meta["classes"], subject, list(keep) or None)
+    choice = segment.wanted(model.metadata["classes"], subject, list(keep) or None)
     made = cut.cut(photos.Photo(rgb), model, choice, edge)
     size = f"Shown and cut out at {rgb.shape[1]} x {rgb.shape[0]} of {width} x {height} pixels."
     over = compose.picture(made.rgba, rgb, compose.frame(made.rgba[..., 3]), background)

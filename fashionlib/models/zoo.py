@@ -1,5 +1,6 @@
 """The table of models: one row each, stating only what differs from the config that MMSegmentation ships."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,8 @@ _VIT_S = dict(
     final_norm=True, with_cls_token=True, norm_cfg=dict(type="LN", eps=1e-6), out_indices=(2, 5, 8, 11),
     interpolate_mode="bicubic",
 )  # fmt: skip
-_IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+_AT_518 = dict(patch=14, crop=(518, 518), dinov2="vit_s")
+IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,11 @@ class ModelSpec:
 
     @property
     def ade20k_url(self) -> str | None:
-        """MMSegmentation's ADE20K checkpoint, None where none is published for this row."""
-        return self.ade20k and _WEIGHTS + self.ade20k
+        """MMSegmentation's ADE20K checkpoint, None where none is published for this row.
+
+        `ade20k` is ``<family>/<name>_<date>-<hash>.pth``; the file lies in a folder of its name.
+        """
+        return self.ade20k and _WEIGHTS + re.sub(r"/(.+)(_\d{8}_.+)", r"/\1/\1\2", self.ade20k)
 
 
 def _mini_vit(dims: int, layers: int, **more) -> dict:
@@ -88,39 +93,35 @@ def _wide(dims: int) -> dict:
     )
 
 
-_S_HEADS = dict(in_channels=384)
+_S_SEGMENTER = dict(data_preprocessor=IMAGENET, backbone=_VIT_S)
+_S_SETR = dict(backbone=_VIT_S, decode_head=dict(in_channels=384), auxiliary_head=dict(in_channels=384))
 _SEG, _SETR = "segmenter/segmenter_vit-{}_8xb1-160k_ade20k-512x512.py", "setr/setr_vit-l{}_ade20k-512x512.py"
 _MLA, _PUP, _NAIVE = (_SETR.format(d) for d in ("-mla_8xb1-160k", "_pup_8xb2-160k", "_naive_8xb2-160k"))
 
-_PAPERS_FOUR = (
+_ROWS = (
+    # the paper's four
     ModelSpec(
         "segmenter_vit_t", "Segmenter", "ViT-T", "mask transformer", _SEG.format("t_mask"),
         mini=_mini_segmenter(128, 4), paper_batch=8,
-        ade20k="segmenter/segmenter_vit-t_mask_8x1_512x512_160k_ade20k/"
-               "segmenter_vit-t_mask_8x1_512x512_160k_ade20k_20220105_151706-ffcf7509.pth",
+        ade20k="segmenter/segmenter_vit-t_mask_8x1_512x512_160k_ade20k_20220105_151706-ffcf7509.pth",
     ),
     ModelSpec(
         "segmenter_vit_b", "Segmenter", "ViT-B", "mask transformer", _SEG.format("b_mask"),
         mini=_mini_segmenter(192, 6), paper_batch=4, dinov2="vit_b",
-        ade20k="segmenter/segmenter_vit-b_mask_8x1_512x512_160k_ade20k/"
-               "segmenter_vit-b_mask_8x1_512x512_160k_ade20k_20220105_151706-bc533b08.pth",
+        ade20k="segmenter/segmenter_vit-b_mask_8x1_512x512_160k_ade20k_20220105_151706-bc533b08.pth",
     ),
     ModelSpec(
         "setr_mla", "SETR", "ViT-L", "MLA", _MLA, mini=_mini_mla(160), paper_batch=2, dinov2="vit_l",
-        ade20k="setr/setr_mla_512x512_160k_b8_ade20k/"
-               "setr_mla_512x512_160k_b8_ade20k_20210619_191118-c6d21df0.pth",
+        ade20k="setr/setr_mla_512x512_160k_b8_ade20k_20210619_191118-c6d21df0.pth",
     ),
     ModelSpec(
         "setr_pup", "SETR", "ViT-L", "PUP", _PUP, mini=_mini_pup(160), paper_batch=2, dinov2="vit_l",
-        ade20k="setr/setr_pup_512x512_160k_b16_ade20k/"
-               "setr_pup_512x512_160k_b16_ade20k_20210619_191343-7e0ce826.pth",
+        ade20k="setr/setr_pup_512x512_160k_b16_ade20k_20210619_191343-7e0ce826.pth",
     ),
-)  # fmt: skip
-_DESCRIBED = (  # decoders that the paper describes, and its future work
+    # decoders that the paper describes, and its future work
     ModelSpec(
         "setr_naive", "SETR", "ViT-L", "naive", _NAIVE, mini=_mini_setr(160), dinov2="vit_l",
-        ade20k="setr/setr_naive_512x512_160k_b16_ade20k/"
-               "setr_naive_512x512_160k_b16_ade20k_20210619_191258-061f24f5.pth",
+        ade20k="setr/setr_naive_512x512_160k_b16_ade20k_20210619_191258-061f24f5.pth",
     ),
     ModelSpec(
         "segmenter_vit_t_linear", "Segmenter", "ViT-T", "linear", _SEG.format("s_fcn"),
@@ -134,39 +135,30 @@ _DESCRIBED = (  # decoders that the paper describes, and its future work
         "segmenter_vit_l", "Segmenter", "ViT-L", "mask transformer",
         "segmenter/segmenter_vit-l_mask_8xb1-160k_ade20k-512x512.py",
         mini=_mini_segmenter(256, 6), dinov2="vit_l",
-        ade20k="segmenter/segmenter_vit-l_mask_8x1_512x512_160k_ade20k/"
-               "segmenter_vit-l_mask_8x1_512x512_160k_ade20k_20220105_162750-7ef345be.pth",
+        ade20k="segmenter/segmenter_vit-l_mask_8x1_512x512_160k_ade20k_20220105_162750-7ef345be.pth",
     ),
-)  # fmt: skip
-_ONE_ENCODER = (  # one pretrained encoder under every decoder of the paper
+    # one pretrained encoder under every decoder of the paper
     ModelSpec(
         "segmenter_vit_s", "Segmenter", "ViT-S", "mask transformer", _SEG.format("s_mask"),
-        mini=_mini_segmenter(128, 6), change=dict(data_preprocessor=_IMAGENET, backbone=_VIT_S),
-        patch=14, crop=(518, 518), dinov2="vit_s",
+        mini=_mini_segmenter(128, 6), change=_S_SEGMENTER, **_AT_518,
     ),
     ModelSpec(
         "segmenter_vit_s_linear", "Segmenter", "ViT-S", "linear", _SEG.format("s_fcn"),
-        mini=_mini_linear(128, 6), change=dict(data_preprocessor=_IMAGENET, backbone=_VIT_S),
-        patch=14, crop=(518, 518), dinov2="vit_s",
+        mini=_mini_linear(128, 6), change=_S_SEGMENTER, **_AT_518,
     ),
     ModelSpec(
-        "setr_vit_s_naive", "SETR", "ViT-S", "naive", _NAIVE, mini=_mini_setr(128),
-        change=dict(backbone=_VIT_S, decode_head=_S_HEADS, auxiliary_head=_S_HEADS),
-        patch=14, crop=(518, 518), dinov2="vit_s",
+        "setr_vit_s_naive", "SETR", "ViT-S", "naive", _NAIVE, mini=_mini_setr(128), change=_S_SETR,
+        **_AT_518,
     ),
     ModelSpec(
-        "setr_vit_s_pup", "SETR", "ViT-S", "PUP", _PUP, mini=_mini_pup(128),
-        change=dict(backbone=_VIT_S, decode_head=_S_HEADS, auxiliary_head=_S_HEADS),
-        patch=14, crop=(518, 518), dinov2="vit_s",
+        "setr_vit_s_pup", "SETR", "ViT-S", "PUP", _PUP, mini=_mini_pup(128), change=_S_SETR,
+        **_AT_518,
     ),
     ModelSpec(
         "setr_vit_s_mla", "SETR", "ViT-S", "MLA", _MLA, mini=_mini_mla(128),
-        change=dict(backbone=_VIT_S, neck=dict(in_channels=[384] * 4)),
-        patch=14, crop=(518, 518), dinov2="vit_s",
+        change=dict(backbone=_VIT_S, neck=dict(in_channels=[384] * 4)), **_AT_518,
     ),
-)  # fmt: skip
-_DETAIL = (*[384] * 4, 32, 64)  # channels: token maps of four blocks, the stem's maps
-_CUT_OUTS = (  # ours: the shipped cut-out model's architecture
+    # ours: the shipped cut-out model's architecture
     ModelSpec(
         "detail_vit_s", "Detail", "ViT-S", "detail", _SEG.format("s_fcn"),
         mini=dict(
@@ -174,17 +166,15 @@ _CUT_OUTS = (  # ours: the shipped cut-out model's architecture
             decode_head=dict(in_channels=(*[128] * 4, 16, 32), channels=32, widths=(64, 48)),
         ),
         change=dict(
-            data_preprocessor=_IMAGENET,
-            backbone=_VIT_S | dict(type="DetailViT"),
+            data_preprocessor=IMAGENET, backbone=_VIT_S | dict(type="DetailViT"),
             decode_head=dict(
-                _delete_=True, type="DetailHead", in_channels=_DETAIL, channels=64, dropout_ratio=0.1,
-                loss_decode=dict(type="CrossEntropyLoss", loss_weight=1.0),
+                _delete_=True, type="DetailHead", in_channels=(*[384] * 4, 32, 64), channels=64,
+                dropout_ratio=0.1, loss_decode=dict(type="CrossEntropyLoss", loss_weight=1.0),
             ),
         ),
-        patch=14, crop=(518, 518), dinov2="vit_s",
+        **_AT_518,
     ),
-)  # fmt: skip
-_CONVOLUTIONAL = (  # the predecessors that the paper names
+    # the predecessors that the paper names
     ModelSpec(
         "unet", "U-Net", "UNet-S5-D16", "FCN", "unet/unet-s5-d16_fcn_4xb4-160k_cityscapes-512x1024.py",
         mini=dict(
@@ -201,13 +191,11 @@ _CONVOLUTIONAL = (  # the predecessors that the paper names
             decode_head=dict(in_channels=512, channels=64, c1_in_channels=64, c1_channels=16),
         ),
         patch=None,
-        ade20k="deeplabv3plus/deeplabv3plus_r50-d8_512x512_160k_ade20k/"
-               "deeplabv3plus_r50-d8_512x512_160k_ade20k_20200615_124504-6135c7e0.pth",
+        ade20k="deeplabv3plus/deeplabv3plus_r50-d8_512x512_160k_ade20k_20200615_124504-6135c7e0.pth",
     ),
 )  # fmt: skip
-_ROWS = (*_PAPERS_FOUR, *_DESCRIBED, *_ONE_ENCODER, *_CUT_OUTS, *_CONVOLUTIONAL)
 
 MODELS: dict[str, ModelSpec] = {row.name: row for row in _ROWS}
-PAPER = tuple(row.name for row in _PAPERS_FOUR)
+PAPER = tuple(row.name for row in _ROWS if row.paper_batch)
 SCALES = ("full", "mini")
 MINI_CROP = (128, 128)

@@ -175,7 +175,7 @@ def _engine(recipe: Recipe, model, folder: Path, cfg, hooks: list) -> runner.Fas
 
 def checkpoint_info(recipe: Recipe, info: dict, model) -> dict:
     """Metadata of a run's checkpoints: architecture, classes, preprocessing, recipe and origin."""
-    metadata = models.meta(recipe.model, info["classes"], recipe.scale, recipe.crop)
+    metadata = models.metadata_for(recipe.model, info["classes"], recipe.scale, recipe.crop)
     metadata["resize"] = list(recipe.test_resize)
     metadata["test_cfg"] = metadata["test_cfg"] | dict(mode=recipe.test_mode)
     report = model.init_report

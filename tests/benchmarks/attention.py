@@ -91,7 +91,7 @@ def without_bf16_or_recomputing(
         f"{what}: fp32", ("stock fp32", run(stock, "fp32")), ("ours fp32", run(ours, "fp32")),
         ">= 1.5", FP32, rounds=rounds,
     )  # fmt: skip
-    attention.install(ours, "lean")
+    attention.install(ours, "sdpa")
     yield leaner(
         f"{what}: saved activations, fused attention without recomputing", ("stock fp32", kept),
         ("ours bf16", saved(ours, *photos, "bf16")),
@@ -195,7 +195,7 @@ def assert_same_answers(stock, ours, x: torch.Tensor) -> None:
         model.eval()
     theirs = infer(stock, x, "fp32")
     scale = theirs.abs().max()
-    for core in ("fast", "lean", "auto"):
+    for core in ("math", "sdpa", "auto"):
         attention.install(ours, core)
         assert (infer(ours, x, "fp32") - theirs).abs().max() <= 1e-5 * scale, core
     for model in (stock, ours):

@@ -50,10 +50,7 @@ def pipelines(photometric=True, **changes):
     )
     ours = train.config.pipeline(recipe)
     ours[0].update(changes)
-    return (
-        Compose([TRANSFORMS.build(step) for step in steps])
-        for steps in (stock_pipeline(recipe), ours)
-    )
+    return (Compose([TRANSFORMS.build(step) for step in steps]) for steps in (stock_pipeline(recipe), ours))
 
 
 def run(pipeline, info, seed):

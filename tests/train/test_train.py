@@ -196,7 +196,7 @@ def test_a_run_leaves_what_later_stages_read(finished):
     assert history["iter"].tolist() == list(range(1, len(history) + 1)) == [row["iter"] for row in rows]
     assert set(history.epoch) == {1, 2} and history.loss_decode.notna().all()
     assert history.acc.between(0, 100).all()
-    meta = models.read_meta(folder / "epoch_2.safetensors")
+    meta = models.read_metadata(folder / "epoch_2.safetensors")
     assert meta["epoch"] == 2 and meta["run"] == folder.name and meta["recipe"] == recipe().to_dict()
     assert (folder / "config.py").is_file()
     assert json.loads((folder / "recipe.json").read_text())["fingerprint"]

@@ -8,9 +8,6 @@ interpolated, compared, differentiated and forgotten; what stays is the gradient
 Same loss, same gradients, same accuracy.
 """
 
-import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
-
-# isort: split
 from functools import cache
 from types import MethodType
 
@@ -25,13 +22,11 @@ from torch.autograd.function import once_differentiable
 _STRIP = dict(cpu=2**18, cuda=2**26)  # logits at once: on a CPU what the cache holds
 
 
-def install(model: nn.Module, stock: bool = False) -> nn.Module:
-    """Give the heads of `model` this loss where theirs is plain cross-entropy (`stock` takes it away)."""
+def install(model: nn.Module) -> nn.Module:
+    """Give the heads of `model` this loss where theirs is plain cross-entropy."""
     for head in model.modules():
-        if isinstance(head, BaseDecodeHead):
-            vars(head).pop("loss_by_feat", None)
-            if not stock and _is_plain(head):
-                head.loss_by_feat = MethodType(_loss_by_feat, head)
+        if isinstance(head, BaseDecodeHead) and _is_plain(head):
+            head.loss_by_feat = MethodType(_loss_by_feat, head)
     return model
 
 
@@ -45,19 +40,18 @@ def _is_plain(head: BaseDecodeHead) -> bool:
         and loss.reduction == "mean"
         and loss.class_weight is None
         and not loss.avg_non_ignore
+        and not head.align_corners
     )
 
 
 def _loss_by_feat(head: BaseDecodeHead, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
     """What `BaseDecodeHead.loss_by_feat` returns: the loss by its name, and the accuracy in percent."""
     target = head._stack_batch_gt(batch_data_samples).squeeze(1)
-    loss, accuracy = cross_entropy_upsampled(seg_logits, target, head.ignore_index, head.align_corners)
+    loss, accuracy = cross_entropy_upsampled(seg_logits, target, head.ignore_index)
     return {head.loss_decode.loss_name: head.loss_decode.loss_weight * loss, "acc_seg": accuracy}
 
 
-def cross_entropy_upsampled(
-    logits: Tensor, target: Tensor, ignore_index: int = 255, align_corners: bool = False
-) -> tuple[Tensor, Tensor]:
+def cross_entropy_upsampled(logits: Tensor, target: Tensor, ignore_index: int = 255) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy of `logits` resized bilinearly to `target`, over all its pixels, and accuracy.
 
     Args:
@@ -69,7 +63,7 @@ def cross_entropy_upsampled(
         the loss, a float32 scalar, and the percentage of counted pixels whose class has the
         greatest logit, float32 (1,), which carries no gradient.
     """
-    total, right = _CrossEntropy.apply(logits, target, ignore_index, align_corners)
+    total, right = _CrossEntropy.apply(logits, target, ignore_index)
     counted = (target != ignore_index).sum().clamp(min=1)
     return total / target.numel(), (100 * right / counted).reshape(1)
 
@@ -78,9 +72,10 @@ class _CrossEntropy(torch.autograd.Function):
     """(sum of the losses, number of right pixels); the gradient is found on the way."""
 
     @staticmethod
-    def forward(ctx, logits: Tensor, target: Tensor, ignore_index: int, align_corners: bool):
+    def forward(ctx, logits: Tensor, target: Tensor, ignore_index: int):
+        """The two sums; the gradient of the first waits in `ctx`."""
         with torch.autocast(logits.device.type, enabled=False):
-            *sums, gradient = _strip_by_strip(logits.float(), target, ignore_index, align_corners)
+            *sums, gradient = _strip_by_strip(logits.float(), target, ignore_index)
         ctx.save_for_backward(gradient.to(logits.dtype))
         ctx.mark_non_differentiable(sums[1])
         return tuple(sums)
@@ -88,23 +83,26 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, of_total: Tensor, _):
+        """The gradient found in `forward`, times that of the loss."""
         (gradient,) = ctx.saved_tensors
-        return gradient * of_total, None, None, None
+        return gradient * of_total, None, None
 
 
-def _strip_by_strip(logits: Tensor, target: Tensor, ignore_index: int, align_corners: bool):
+def _strip_by_strip(logits: Tensor, target: Tensor, ignore_index: int):
     """Sum of the losses, right pixels, and the sum's gradient (N, C, h, w)."""
     classes, h, w = logits.shape[1:]
     height, width = target.shape[1:]
-    across = _weights(w, width, align_corners).to(logits.device)
+    across = _weights(w, width).to(logits.device)
     wide = logits.permute(0, 2, 1, 3)  # rows first: a strip is then one piece of memory
     wide = (wide if w == width else wide @ across.T).contiguous()  # (N, h, C, W)
     gradient = torch.zeros_like(wide)
     total, right = logits.new_zeros(()), target.new_zeros(())
     rows = max(1, _STRIP[logits.device.type] // (classes * width))
-    for top, first, weights in _strips(h, height, align_corners, rows):
-        weights = weights.to(logits.device)
-        here, there = slice(top, top + len(weights)), slice(first, first + weights.shape[1])
+    for strip, weights in enumerate(_weights(h, height).split(rows)):
+        needed = weights.any(0).nonzero()
+        here = slice(strip * rows, strip * rows + len(weights))
+        there = slice(int(needed[0]), int(needed[-1]) + 1)
+        weights = weights[:, there].contiguous().to(logits.device)
         for source, slope, wanted in zip(wide[:, there], gradient[:, there], target[:, here], strict=True):
             logp = (weights @ source.flatten(1)).view(-1, classes, width).log_softmax(1)
             counted = (wanted != ignore_index)[:, None]
@@ -119,18 +117,7 @@ def _strip_by_strip(logits: Tensor, target: Tensor, ignore_index: int, align_cor
 
 
 @cache
-def _weights(source: int, size: int, align_corners: bool) -> Tensor:
+def _weights(source: int, size: int) -> Tensor:
     """(size, source): what linear interpolation from `source` to `size` points multiplies by."""
     points = torch.eye(source)[None]
-    return F.interpolate(points, size, mode="linear", align_corners=align_corners)[0].T.contiguous()
-
-
-@cache
-def _strips(source: int, size: int, align_corners: bool, rows: int) -> list[tuple[int, int, Tensor]]:
-    """`size` rows in strips of `rows`: its first row, the first of `source` that it needs, their weights."""
-    strips = []
-    for i, weights in enumerate(_weights(source, size, align_corners).split(rows)):
-        needed = weights.any(0).nonzero()
-        first, last = int(needed[0]), int(needed[-1])
-        strips.append((i * rows, first, weights[:, first : last + 1].contiguous()))
-    return strips
+    return F.interpolate(points, size, mode="linear")[0].T.contiguous()
