@@ -21,6 +21,7 @@ import pandas as pd
 
 from fashionlib.core import paths
 from fashionlib.core.classes import check_name
+from fashionlib.data.sources import sample
 
 warnings.filterwarnings("ignore", module=r"mmseg\.")  # advice to those who write MMSegmentation configs
 
@@ -76,12 +77,13 @@ def short_errors(shell) -> None:
 
 
 def require_raw(data: str) -> Path:
-    """The folder ``raw/<data>``; FileNotFoundError with the command that fills it."""
+    """The folder ``raw/<data>``, the sample unpacked if missing; else FileNotFoundError with the command for it."""
     folder = paths.raw_folder(data)
     if (folder / "train.csv").is_file():
         return folder
+    if data == "sample":
+        return sample.unpack(folder)
     command = {
-        "sample": "fashionlib sample",
         "ccp": f"fashionlib convert ccp SRC {folder}",
         "fashionpedia": f"fashionlib convert fashionpedia SRC {folder}",
         "imaterialist": f"unzip imaterialist-fashion-2020-fgvc7.zip -d {folder}",

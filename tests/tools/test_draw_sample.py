@@ -1,15 +1,20 @@
 """The drawn sample: what is planned, what is drawn, and that colours alone do not solve it."""
 
+import io
+import zipfile
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from fashionlib.data import raw, rle, splits
+from fashionlib.data.sources.sample import ARCHIVE, unpack
 from tools import draw_sample
+from tools.draw_sample import archive
 from tools.draw_sample.paint import Canvas, Item
 from tools.draw_sample.plan import INSTANCES, Scene, plan
 from tools.draw_sample.scenes import draw
@@ -153,6 +158,44 @@ def test_a_photo_of_ones_own_among_the_drawn_ones_stays(tmp_path):
     with pytest.raises(FileExistsError, match="nothing that shows a drawn sample"):
         draw_sample.make(tmp_path, 2, seed=1, workers=1, progress=False)
     assert mine.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["train/drawn_0000", "train/drawn_0002", "train/drawn_0003", "test/drawn_t03"]
+)
+def test_what_ships_is_what_is_drawn(name, tmp_path):
+    """A photo for training, one for validation, one of the test split and one without annotation."""
+    part, image_id = name.split("/")
+    number, stream = int(image_id.lstrip("drawn_t")), 1 if part == "train" else 2
+    scene = (plan(400, seed=0) if part == "train" else plan(draw_sample.TEST_PHOTOS, seed=1))[number]
+    picture, instances = draw(scene, np.random.default_rng((0, stream, number)))
+    picture = np.asarray(Image.open(io.BytesIO(archive.jpeg(picture))))
+    masks = [mask for _, mask in instances]
+    with zipfile.ZipFile(ARCHIVE) as shipped:
+        found = np.asarray(Image.open(io.BytesIO(shipped.read(f"{name}.jpg"))))
+        table = pd.read_csv(shipped.open("train.csv"))
+    if found.shape != picture.shape:
+        assert min(found.shape[:2]) == 256
+        picture, masks = archive.shrunk(picture, masks)
+        picture = np.asarray(Image.open(io.BytesIO(archive.jpeg(picture))))
+    assert np.abs(picture.astype(int) - found).mean() < 1  # 0 with the same OpenCV and libjpeg
+    rows = table[table.ImageId == image_id]
+    if part == "train":
+        assert rows.ClassId.tolist() == [class_id for class_id, _ in instances]
+        for mask, code in zip(masks, rows.EncodedPixels, strict=True):
+            assert (mask != rle.decode(code, *found.shape[:2])).mean() < 0.001
+
+
+def test_packing_keeps_the_split_and_all_classes(drawn, tmp_path):
+    out = archive.pack(drawn, tmp_path / "sample.zip", progress=False)
+    assert archive.pack(drawn, tmp_path / "again.zip", progress=False).read_bytes() == out.read_bytes()
+    instances = raw.read(unpack(tmp_path / "raw", out))
+    assert instances.ClassId.tolist() == raw.read(drawn).ClassId.tolist()
+    assert (instances[["Height", "Width"]].min(axis=1) == archive.SHORT).mean() > 0.8
+
+
+def test_what_ships_is_small():
+    assert ARCHIVE.stat().st_size <= 20e6
 
 
 def test_no_photos_are_refused(tmp_path):

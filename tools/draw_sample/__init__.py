@@ -4,7 +4,6 @@ It makes every command of this project work offline and in minutes. It is drawn,
 numbers measured on it say that the pipeline learns, nothing about real garments.
 """
 
-import re
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from fashionlib.core import files, processes
 from fashionlib.data import raw, rle
+from fashionlib.data.sources.sample import is_sample
 from tools.draw_sample.plan import Scene, plan
 from tools.draw_sample.scenes import draw
 
@@ -41,7 +41,7 @@ def make(
         raise ValueError(f"photos={photos} is not a number of photos to draw: give at least 1.")
     if seed < 0:
         raise ValueError(f"seed={seed} is negative: give 0 or more.")
-    with files.building(out, raw.CSV, "drawing the sample into", "a drawn sample", ours=_is_drawn) as part:
+    with files.building(out, raw.CSV, "drawing the sample into", "a drawn sample", ours=is_sample) as part:
         _draw(part, photos, seed, workers, progress)
     return Path(out)
 
@@ -59,12 +59,6 @@ def _draw(part: Path, photos: int, seed: int, workers: int | None, progress: boo
         rows, columns=["ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds"]
     )
     raw.write(part, frame, source="sample", info={"photos": photos, "seed": seed})
-
-
-def _is_drawn(folder: Path) -> bool:
-    """Whether `folder` holds a sample, and no other photos in the folders that another sample replaces."""
-    names = [path.name for part in ("train", "test") for path in (folder / part).glob("*")]
-    return "drawn_0000.jpg" in names and all(re.fullmatch(r"drawn_t?\d+\.jpg", name) for name in names)
 
 
 def _run(function, jobs, workers: int | None, progress: bool):
