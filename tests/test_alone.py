@@ -157,7 +157,7 @@ RAW_FOLDERS = {  # who writes one -> the call with an unused source and its fold
     "convert fashionpedia": (fashionpedia.convert, "converting to"),
     "convert folder": (folder.convert, "converting to"),
     "flatlay": (flatlay.make, "laying garments into"),
-    "extend": (pseudo_labels.extend, "extending a data set into"),
+    "pseudo-labels": (pseudo_labels.add, "adding pseudo-labels to"),
     "sample": (lambda _, out, progress: sample.unpack(out), "unpacking the sample into"),
 }
 

@@ -7,12 +7,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fashionlib import models
-from fashionlib.cli import main
 from fashionlib.models import inference
 from fashionlib.models.two_stage import Before, View
 
@@ -175,18 +173,3 @@ def test_a_card_that_asks_for_a_look_that_cannot_be_is_refused(tmp_path, value):
     path = models.save(model, tmp_path / "a.safetensors", model.meta | dict(closer=value))
     with pytest.raises(ValueError, match="its closer look is"):
         models.load(path)
-
-
-def test_pack_writes_the_card_and_refuses_one_that_cannot_be(tmp_path):
-    model = models.build("detail_vit_s", 5, scale="mini")
-    path = models.save(model, tmp_path / "a.safetensors", model.meta | dict(run="a", epoch=1))
-    out = tmp_path / "b.safetensors"
-    asked = ["pack", str(path), str(out), "--closer", "512", "128", "0.1"]
-    refused = CliRunner().invoke(main, [*asked, "0"])
-    assert refused.exit_code == 1 and "its closer look is" in refused.output and not out.exists()
-    alone = CliRunner().invoke(main, ["pack", str(path), str(out), "--share", "0.3"])
-    assert alone.exit_code == 2 and "--closer as well" in alone.output and not out.exists()
-    for more, share in (([], {}), (["--share", "0.3"], {"share": 0.3})):
-        result = CliRunner().invoke(main, [*asked, "40000", *more])
-        assert result.exit_code == 0, result.output
-        assert models.load(out).meta["closer"] == CARD | share

@@ -35,7 +35,7 @@ _CLASS_IDS = {str(i) for i in (*range(len(classes.CATEGORIES)), *classes.PERSON)
 _DRAWN = ".drawn"  # label maps so far: what a stopped run goes on from
 
 
-def extend(
+def add(
     source: str | Path,
     out: str | Path,
     model=None,
@@ -49,7 +49,7 @@ def extend(
         source: a raw folder; the photos of its ``test/`` that ``tags.csv`` lists are labelled by `model`.
         out: a new raw folder. The same command goes on where an interrupted one was.
         model: a model of `models.load`; None labels nothing.
-        others: raw folders whose photos are added whole, such as composites (`sources.flatlay`).
+        others: raw folders whose photos are added whole, such as composites (`flatlay`).
         without: ids of tagged photos that stay out, such as near-duplicates of photos to be scored on.
 
     Raises:
@@ -59,23 +59,23 @@ def extend(
     """
     folders = [Path(source), *map(Path, others)]
     refuse_complete(out)
-    key, doing = _fingerprint(folders, model, without), "extending a data set into"
-    with files.building(out, raw.CSV, doing, "raw data", folders, key=key) as part:
+    key = _fingerprint(folders, model, without)
+    with files.building(out, raw.CSV, "adding pseudo-labels to", "raw data", folders, key=key) as part:
         refuse_complete(out)
-        _extend(part, *folders, model=model, without=without, progress=progress)
+        _add(part, *folders, model=model, without=without, progress=progress)
     return Path(out)
 
 
 def _fingerprint(folders: list[Path], model, without: Sequence[str]) -> str:
-    """A hash of all that decides what `extend` writes."""
+    """A hash of all that decides what `add` writes."""
     tags = folders[0] / raw.TAGS
     drawn = [model.meta, tags.read_bytes().hex() if tags.is_file() else None] if model is not None else []
     total = [drawn, sorted(without), *(make_fingerprint(folder, {}) for folder in folders)]
     return hashlib.sha256(json.dumps(total, default=str).encode()).hexdigest()[:16]
 
 
-def _extend(out: Path, source: Path, *others: Path, model, without: Sequence[str], progress: bool) -> None:
-    """What `extend` writes, to a folder that may hold some of it."""
+def _add(out: Path, source: Path, *others: Path, model, without: Sequence[str], progress: bool) -> None:
+    """What `add` writes, to a folder that may hold some of it."""
     tables = {folder: raw.read(folder) for folder in (source, *others)}
     tags = _tags(source, without) if model is not None else {}
     _check_distinct([*(set(table.ImageId) for table in tables.values()), set(tags)])
