@@ -47,8 +47,12 @@ def pseudo_labels(raw: Path, out: Path, model: Path | None, add: tuple, without:
 @main.command()
 @click.argument("checkpoints", type=EXISTING, nargs=-1, required=True)
 @click.argument("out", type=FILE)
-@click.option("--across-runs", is_flag=True, help="The runs began from one another, or from the same weights.")
-@click.option("--resize", nargs=2, type=SIDE, metavar="LONG SHORT", help="Fit photos into this for inference.")
+@click.option(
+    "--across-runs", is_flag=True, help="The runs began from one another, or from the same weights."
+)
+@click.option(
+    "--resize", nargs=2, type=SIDE, metavar="LONG SHORT", help="Fit photos into this for inference."
+)
 @click.option(
     "--two-stage",
     type=(SIDE, SIDE, click.FloatRange(0, 1), SIDE),

@@ -24,11 +24,7 @@ QUALITY = 90  # JPEG
 
 
 def make(
-    out: str | Path,
-    photos: int = 400,
-    seed: int = 0,
-    workers: int | None = None,
-    progress: bool = True,
+    out: str | Path, photos: int = 400, seed: int = 0, workers: int | None = None, progress: bool = True
 ) -> Path:
     """Draw `photos` annotated photos and 16 without annotation into the folder `out`; returns `out`.
 

@@ -1,6 +1,6 @@
 """Composites whose alpha is known: garments cut out of one split's photos, on real grounds of others.
 
-The garments are those of flat-lays (`sources.flatlay`); the ground is what stands beside the person in
+The garments are those of flat-lays (`flatlay`); the ground is what stands beside the person in
 another photo of the same split, mirrored until it fills the picture. Alpha is exact: nothing is blurred or
 compressed after the two are mixed.
 """
@@ -11,7 +11,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fashionlib.core.classes import MAIN, label_values
 from fashionlib.evaluate.split import Split
 from tools.cutout_model.flatlay import pieces, scene
 
@@ -44,8 +43,7 @@ def composites(split: Split, count: int, seed: int = 0) -> Iterator[Composite]:
 
 
 def _garments(split: Split) -> list[pieces.Piece]:
-    values = label_values(split.dataset["class_set"])
-    class_ids = {value: i for i, value in values.items() if i < MAIN}
+    class_ids = pieces.class_ids(split.dataset["class_set"])
     return [piece for photo in split.ids for piece in pieces.find(split.load(photo)[1], photo, class_ids)]
 
 
