@@ -38,9 +38,8 @@ def _book(rng) -> Item:
     pages = Cloth("pinstripe", (0.9, 0.9, 0.9), (0.7, 0.7, 0.7), 0.3)
     item.add(box(-w + 0.8, -h + 0.8, w + 0.8, h + 0.8), 0, cloth=pages)
     item.add(box(-w, -h, w, h), 1, round_=0.6)
-    return item.add(
-        box(-0.7 * w, -0.7 * h, 0.7 * w, -0.4 * h), 2, cloth=_cloth(muted(rng, (0.6, 1))), shadow=0
-    )
+    title = box(-0.7 * w, -0.7 * h, 0.7 * w, -0.4 * h)
+    return item.add(title, 2, cloth=_cloth(muted(rng, (0.6, 1))), shadow=0)
 
 
 def _cup(rng) -> Item:

@@ -119,14 +119,10 @@ def _cells(cell, laid) -> list[tuple]:
 def _expose(rgb: np.ndarray, rng) -> np.ndarray:
     """What a camera makes of it: white balance, vignette, a slight blur and grain."""
     height, width = rgb.shape[:2]
-    x, y = (
-        np.linspace(-1, 1, width, dtype=np.float32)[None],
-        np.linspace(-1, 1, height, dtype=np.float32)[:, None],
-    )
+    x, y = geometry.grid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
     vignette = 1 - rng.uniform(0.03, 0.12) * (x * x + y * y)
     balance = np.float32(rng.normal(1, 0.03, 3) * rng.uniform(0.9, 1.08))
     picture = cv2.GaussianBlur(rgb, (0, 0), 0.55) * vignette[..., None] * balance
-    grain = rng.standard_normal((height, width), np.float32)[..., None] * np.float32(
-        rng.uniform(0.004, 0.012)
-    )
+    grain = rng.standard_normal((height, width), np.float32)[..., None]
+    grain = grain * np.float32(rng.uniform(0.004, 0.012))
     return np.clip((picture + grain) * 255 + 0.5, 0, 255).astype(np.uint8)
