@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
-from fashionlib.core import files, processes
+from fashionlib.core import files
 from fashionlib.data import raw, rle
+from fashionlib.data.sources.photos import in_parallel
 from fashionlib.data.sources.sample import is_sample
 from tools.draw_sample.plan import Scene, plan
 from tools.draw_sample.scenes import draw
@@ -50,20 +50,9 @@ def _draw(part: Path, photos: int, seed: int, workers: int | None, progress: boo
     ]
     for name in ("train", "test"):
         (part / name).mkdir(parents=True)
-    rows = [row for rows in _run(partial(_photo, part), jobs, workers, progress) for row in rows]
-    frame = pd.DataFrame(
-        rows, columns=["ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds"]
-    )
+    rows = sum(in_parallel(partial(_photo, part), jobs, workers, progress, "Drawing"), [])
+    frame = pd.DataFrame(rows, columns=list(raw.COLUMNS))
     raw.write(part, frame, source="sample", info={"photos": photos, "seed": seed})
-
-
-def _run(function, jobs, workers: int | None, progress: bool):
-    workers = processes.count(workers)
-    bar = partial(tqdm, total=len(jobs), desc="Drawing", unit="photo", disable=not progress)
-    if workers == 1:
-        return list(bar(map(function, jobs)))
-    with processes.pool(workers) as pool:
-        return list(bar(pool.map(function, jobs, chunksize=8)))
 
 
 def _photo(folder: Path, job: tuple[str, Scene, tuple[int, ...]]) -> list[tuple]:
