@@ -77,7 +77,7 @@ def short_errors(shell) -> None:
 
 
 def require_raw(data: str) -> Path:
-    """The folder ``raw/<data>``, the sample unpacked if missing; else FileNotFoundError with the command for it."""
+    """The folder ``raw/<data>``; the sample is unpacked, others FileNotFoundError with the command."""
     folder = paths.raw_folder(data)
     if (folder / "train.csv").is_file():
         return folder

@@ -1,14 +1,13 @@
-"""Self-training: photos without masks, labelled by a model, for the next model to learn from.
+"""Pseudo-labels: photos without masks, labelled by a model, for the next model to learn from.
 
-    raw/<out>/train.csv, train/    the raw folder as it is, and what extends it: photos of its test/ with
-                                   masks that a model drew, and the photos of other raw folders
-    raw/<out>/train_only.txt       ids of what was added: `prepare` has them trained on, never scored on
+    raw/<out>/train.csv, train/    the raw folder as it is, photos of its test/ with pseudo-labels, and the
+                                   photos of other raw folders
+    raw/<out>/train_only.txt       ids of what was added: `prepare` puts them into train, never into val, test
 
-Where a photo's classes are known (``tags.csv``), the model may only choose among them: it need not tell
-a cape from a coat, only say where it is. What it thinks unlikely because it is rare, it is told is there:
-by Bayes' rule p(class | pixel, tagged) ~ p(class | pixel) / p(tagged). On CCP's validation photos a model of
-mIoU 0.25 so draws masks of 0.55 (0.42 without that division). Lee: Pseudo-Label, ICML workshop 2013; Xie et
-al., arXiv 1911.04252.
+Where a photo's classes are known (``tags.csv``), the model may only choose among them, and a class's prior
+is divided out: p(class | pixel, tagged) ~ p(class | pixel) / p(tagged) by Bayes' rule. On CCP's validation
+photos the labels of a model of mIoU 0.25 so have mIoU 0.55 (0.42 without that division). Lee: Pseudo-Label, ICML
+workshop 2013; Xie et al.: Self-training with Noisy Student, arXiv 1911.04252.
 """
 
 import hashlib
@@ -43,7 +42,7 @@ def add(
     without: Sequence[str] = (),
     progress: bool = True,
 ) -> Path:
-    """Write the raw folder `source`, extended for training, to `out` and return it.
+    """Write the raw folder `source` with more training photos to `out`; returns `out`.
 
     Args:
         source: a raw folder; the photos of its ``test/`` that ``tags.csv`` lists are labelled by `model`.
@@ -148,9 +147,10 @@ def _tags(source: Path, without: Sequence[str]) -> dict[str, set[int]]:
     table = checked_files.table(path, ("ImageId", "ClassId"), raw.RawError)
     for row, (image_id, text) in enumerate(zip(table.ImageId, table.ClassId, strict=True), start=2):
         if not raw.is_file_name(image_id) or text not in _CLASS_IDS:
+            image_id, text = checked_files.shown(image_id), checked_files.shown(text)
             raise raw.RawError(
-                f"{path}, row {row}: {checked_files.shown(image_id)} with the class"
-                f" {checked_files.shown(text)} is not a photo's id and a class id of 0-{max(classes.PERSON)}: repair the row, or convert again."
+                f"{path}, row {row}: {image_id} with the class {text} is not a photo's id and a class id"
+                f" of 0-{max(classes.PERSON)}: repair the row, or convert again."
             )
     table["ClassId"] = table.ClassId.astype(int)
     if unknown := sorted(set(without) - set(table.ImageId)):

@@ -22,8 +22,8 @@ QUALITY = 90  # JPEG
 def pack(drawn: str | Path, out: str | Path = sample.ARCHIVE, progress: bool = True) -> Path:
     """Write the sample in the raw folder `drawn` to the zip `out`; the same sample gives the same bytes.
 
-    The photos of the test split (``prepare(stratify=True)``) and those without annotation keep their size. Raises
-    AssertionError if shrinking the others changes the split, or which classes a photo's label map shows.
+    The photos of the test split (``prepare(stratify=True)``) and those without annotation keep their size.
+    Raises AssertionError if shrinking the others changes the split, or the classes that a label map shows.
     """
     drawn = Path(drawn)
     files.claim_file(out, "a sample", [drawn], zipfile.is_zipfile)

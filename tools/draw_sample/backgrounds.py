@@ -8,7 +8,6 @@ from tools.draw_sample.paint import fill
 from tools.draw_sample.styles import muted
 from tools.draw_sample.textures import PATTERNS
 
-
 PAPERS = ("pinstripe", "dots", "tartan", "gingham", "herringbone", "chevron", "flowers", "breton")
 
 

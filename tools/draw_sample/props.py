@@ -1,4 +1,4 @@
-"""Things that nobody wears: on a wall, before it, or around a flat-lay. None of them is annotated."""
+"""Props: things that nobody wears, on a wall, before it, or around a flat-lay. None of them is annotated."""
 
 import numpy as np
 
@@ -23,9 +23,9 @@ def scatter(canvas: Canvas, rng) -> None:
     """Lay books, cups, leaves, phones and pictures about."""
     size = 0.011 * min(canvas.height, canvas.width)
     for _ in range(rng.integers(5, 12)):
-        thing = (_book, _cup, _leaf, _phone, _card)[rng.integers(5)]
+        prop = (_book, _cup, _leaf, _phone, _card)[rng.integers(5)]
         x, y = rng.uniform(0, 1, 2) * (canvas.width, canvas.height)
-        canvas.draw([thing(rng)], frame(size, x, y, rng.uniform(0, 2 * np.pi)))
+        canvas.draw([prop(rng)], frame(size, x, y, rng.uniform(0, 2 * np.pi)))
 
 
 def _cloth(colour) -> Cloth:

@@ -1,4 +1,4 @@
-"""From a plan's scene to a photo: the ground, the wearers or the flat-lay, the light and the camera."""
+"""From a plan's scene to a photo: the background, the wearers or the flat-lay, the light and the camera."""
 
 import cv2
 import numpy as np
@@ -18,13 +18,13 @@ def draw(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple
     """The photo, uint8 RGB (H, W, 3), and its instances (category id, bool mask), bottom first."""
     flat = scene.kind == "flat"
     choice = (backgrounds.BENEATH if flat else backgrounds.BEHIND)[scene.cluttered]
-    ground = choice[rng.integers(len(choice))]
-    picture = ground(rng, scene.height, scene.width).astype(np.float32)
+    background = choice[rng.integers(len(choice))]
+    picture = background(rng, scene.height, scene.width).astype(np.float32)
     light = (rng.choice([-1, 1]) * rng.uniform(0.4, 0.9), rng.uniform(-0.9, -0.4))
     canvas = Canvas(picture, light, 0.6 if flat else 1.0, rng)
     if flat and scene.cluttered:
         props.scatter(canvas, rng)
-    elif ground in backgrounds.WALLS:
+    elif background in backgrounds.WALLS:
         props.furnish(canvas, rng)
     (_lay if flat else _stand)(canvas, scene, rng)
     instances = canvas.instances()

@@ -1,8 +1,8 @@
 """The sample that ships with the package -> ``raw/sample``.
 
-Drawings of dressed figures and flat-lays, made by ``tools/draw_sample``: 400 with annotation and 16 without. The
-test photos and those without annotation have their full size, photos for training and validation a short side of
-256 pixels. Scores on drawings show that the pipeline learns; they say nothing about real garments.
+Drawings of dressed figures and flat-lays, made by ``tools/draw_sample``: 400 with annotation and 16 without.
+The test photos and those without annotation have their full size, photos for training and validation a short
+side of 256 pixels. Scores on drawings show that the pipeline learns; they say nothing about real garments.
 """
 
 import re
@@ -21,9 +21,12 @@ def unpack(out: str | Path, archive: str | Path = ARCHIVE) -> Path:
     Raises FileExistsError where `out` holds anything but a sample, and `files.Busy` while another process
     unpacks there.
     """
-    with files.building(out, raw.CSV, "unpacking the sample into", "a drawn sample", ours=is_sample) as part:
-        with zipfile.ZipFile(archive) as archived:
-            archived.extractall(part)
+    doing, kind = "unpacking the sample into", "a drawn sample"
+    with (
+        files.building(out, raw.CSV, doing, kind, ours=is_sample) as part,
+        zipfile.ZipFile(archive) as archived,
+    ):
+        archived.extractall(part)
     return Path(out)
 
 

@@ -1,11 +1,11 @@
-"""Flat-lays: single garments of a prepared data set, alone and large on other grounds -> raw layout.
+"""Flat-lays: single garments of a prepared data set, alone and large on other backgrounds -> raw layout.
 
 Models that have seen worn clothes only fail on product photos. Here a garment's own pixels, cut out along its
 label, stand for the product. One split's photos alone are used, so that composites of the training photos
 may be trained on and those of the test photos may test.
 
     pieces    which garments of a photo are whole enough, and their pixels
-    scene     a piece on a ground: the composite and its mask
+    scene     a piece on a background: the composite and its mask
 """
 
 from collections.abc import Sequence

@@ -82,7 +82,7 @@ def _hidden(label: np.ndarray, mask: np.ndarray, apparel) -> bool:
 def cut(rgb: np.ndarray, label: np.ndarray, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
     """The pixels of `piece`: colours uint8 (h, w, 3), and a mask bool (h, w) with a smoothed outline.
 
-    Outside the mask stand the colours of the nearest pixels inside, so that no edge shows the old ground.
+    Outside the mask stand the colours of the nearest pixels inside, so that no edge shows the old background.
     """
     mask = whole(label, piece.value, piece.class_id)
     top, left, bottom, right = piece.box

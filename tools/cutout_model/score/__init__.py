@@ -1,7 +1,7 @@
 """How good a model's cut-outs are, beside ways that learn nothing.
 
-Photos are cut out as `fashionlib cutout` does, and the files that come of it are scored against the label maps
-that `fashionlib prepare` made.
+Photos are cut out as `fashionlib cutout` does, and the files that come of it are scored against the label
+maps that `fashionlib prepare` made.
 
     methods     what is scored: a model's cut-outs, GrabCut, a colour threshold
     boundary    boundary F at 3 px

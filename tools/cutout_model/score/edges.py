@@ -73,7 +73,7 @@ def errors_of(composite: Composite, p: np.ndarray) -> dict[str, dict[str, float]
     """Of each edge, and of matting without new colours: mean errors at the rim.
 
     alpha        |alpha - true alpha|, 0-1
-    white, black |cut-out - true cut-out| over a white and a black ground, in grey levels (0-255)
+    white, black |cut-out - true cut-out| over white and black, in grey levels (0-255)
     """
     photo, truth, _ = composite
     rim = rim_of(truth, RIM)
@@ -92,7 +92,7 @@ def errors_of(composite: Composite, p: np.ndarray) -> dict[str, dict[str, float]
 
 
 def colour_error(rgba: np.ndarray, composite: Composite, where: np.ndarray, grey: int) -> float:
-    """Mean distance in grey levels, over a ground of that `grey`, of `rgba` from the true cut-out."""
+    """Mean distance in grey levels, over a background of that `grey`, of `rgba` from the true cut-out."""
     alpha = composite.alpha[..., None]
     true = composite.colours * alpha + grey * (1 - alpha)
     return float(np.abs(compose.over(rgba, (grey,) * 3) - true)[where].mean())
@@ -117,9 +117,9 @@ def _page(table: pd.DataFrame, command: str) -> str:
 {_TITLE}, where the truth is known
 
 {first.composites:.0f} garments cut out of the {first.split} photos of {first.data} and laid, with an alpha
-that is known, on the real ground beside the person of another photo
+that is known, on the real background beside the person of another photo
 (`tools/cutout_model/score/composites.py`). Mean errors within {RIM} pixels of the edge: of alpha, and in grey
-levels (of 255) of the cut-out as seen over a white and a black ground; in brackets 95 % of
+levels (of 255) of the cut-out as seen over white and black; in brackets 95 % of
 {scores.REDRAWS} redraws of the composites.
 
 {markdown(cells)}

@@ -16,9 +16,9 @@ from tools.cutout_model.score.boundary import boundary_f
 def rows(method, split: Split) -> Iterator[dict]:
     """A row for each photo of `split`, in order.
 
-    photo; confusion: (C, C) `metrics.confusion_matrix` of the label map, None without classes; for each subject
-    that the method can cut out, <subject>: [intersection, union] in pixels, and <subject>_F, against the very
-    file that a user gets: a pixel belongs to the cut-out from alpha 128 on.
+    photo; confusion: (C, C) `metrics.confusion_matrix` of the label map, None without classes; for each
+    subject that the method can cut out, <subject>: [intersection, union] in pixels, and <subject>_F, against
+    the very file that a user gets: a pixel belongs to the cut-out from alpha 128 on.
     """
     with tempfile.TemporaryDirectory() as scratch:
         for photo in split.ids:

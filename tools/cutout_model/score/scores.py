@@ -20,7 +20,7 @@ def interval(part, whole) -> tuple[float, float]:
 
 
 def with_interval(name: str, part, whole=None) -> dict:
-    """The columns <name>, <name>_low and <name>_high of sum(part) / sum(whole); `whole` is ones if not given."""
+    """The columns <name>, <name>_low and <name>_high of sum(part) / sum(whole); None: a mean."""
     whole = np.ones(len(part)) if whole is None else whole
     low, high = interval(part, whole)
     return {name: float(np.sum(part) / np.sum(whole)), f"{name}_low": low, f"{name}_high": high}
