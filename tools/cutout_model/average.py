@@ -42,8 +42,8 @@ def _is_packed(path: Path) -> bool:
 def mean(paths: Sequence[str | Path], across_runs: bool = False) -> tuple[State, dict]:
     """Mean weights of several checkpoints, and the first one's metadata with all their ``epochs``.
 
-    The mean of late epochs lies deeper in the basin than any of them (Izmailov et al.: Averaging Weights Leads
-    to Wider Optima and Better Generalization, arXiv 1803.05407). So may the mean across runs that began from
+    The mean of late epochs lies deeper in the basin than any of them (Izmailov et al.: Averaging Weights
+    Leads to Wider Optima and Better Generalization, arXiv 1803.05407). So may the mean across runs that began from
     the same weights or from one another (Wortsman et al.: Model soups, ICML 2022, arXiv 2203.05482); that of
     unrelated runs is noise. Position embeddings are resized to the first checkpoint's crop.
 

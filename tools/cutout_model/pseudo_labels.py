@@ -6,8 +6,8 @@
 
 Where a photo's classes are known (``tags.csv``), the model may only choose among them, and a class's prior
 is divided out: p(class | pixel, tagged) ~ p(class | pixel) / p(tagged) by Bayes' rule. On CCP's validation
-photos the labels of a model of mIoU 0.25 so have mIoU 0.55 (0.42 without that division). Lee: Pseudo-Label, ICML
-workshop 2013; Xie et al.: Self-training with Noisy Student, arXiv 1911.04252.
+photos the labels of a model of mIoU 0.25 so have mIoU 0.55 (0.42 without that division). Lee: Pseudo-Label,
+ICML workshop 2013; Xie et al.: Self-training with Noisy Student, arXiv 1911.04252.
 """
 
 import hashlib
