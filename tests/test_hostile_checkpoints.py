@@ -401,7 +401,9 @@ def test_weights_of_another_make_are_named(change, sentence, ours, tmp_path):
 
 def test_epochs_without_their_run_are_not_averaged(ours, tmp_path):
     with pytest.raises(ValueError, match="told.safetensors does not say its run and epoch"):
-        average_checkpoints([ours, retold(ours, tmp_path / "told.safetensors", dict(epoch=...))], tmp_path / "out")
+        average_checkpoints(
+            [ours, retold(ours, tmp_path / "told.safetensors", dict(epoch=...))], tmp_path / "out"
+        )
     state_dict = {name: tensor for name, tensor in load_file(ours).items() if "cls_emb" not in name}
     with safe_open(ours, "pt") as file:
         save_file(state_dict, tmp_path / "less.safetensors", file.metadata())

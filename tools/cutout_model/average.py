@@ -43,9 +43,10 @@ def mean(paths: Sequence[str | Path], across_runs: bool = False) -> tuple[State,
     """Mean weights of several checkpoints, and the first one's metadata with all their ``epochs``.
 
     The mean of late epochs lies deeper in the basin than any of them (Izmailov et al.: Averaging Weights
-    Leads to Wider Optima and Better Generalization, arXiv 1803.05407). So may the mean across runs that began from
-    the same weights or from one another (Wortsman et al.: Model soups, ICML 2022, arXiv 2203.05482); that of
-    unrelated runs is noise. Position embeddings are resized to the first checkpoint's crop.
+    Leads to Wider Optima and Better Generalization, arXiv 1803.05407). So may the mean across runs that
+    began from the same weights or from one another (Wortsman et al.: Model soups, ICML 2022, arXiv
+    2203.05482); that of unrelated runs is noise. Position embeddings are resized to the first checkpoint's
+    crop.
 
     Raises ValueError unless all are epochs of one run or, `across_runs`, of the same architecture.
     """
