@@ -15,7 +15,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
-reproduce: $(READY) $(SAMPLE)  ## from raw photos to Table I, figures and cut-outs on the drawn sample, then compare
+reproduce: $(READY) $(SAMPLE)  ## from raw photos to Table I, figures and cut-outs on the sample, then compare
 	$(FASHIONLIB) reproduce --data sample
 	$(FASHIONLIB) publish sample --check
 
@@ -85,6 +85,6 @@ git-filter:  # quietly nothing outside a git checkout
 	@! git ls-files --error-unmatch Makefile >/dev/null 2>&1 || \
 	    git config filter.notebooks.clean 'if test -x .venv/bin/nbstripout; then $(STRIP); else cat; fi'
 
-$(SAMPLE): $(wildcard tools/draw_sample/*.py) | $(READY)
+$(SAMPLE): $(wildcard fashionlib/assets/sample.zip) | $(READY)
 	$(FASHIONLIB) sample
 	touch $@

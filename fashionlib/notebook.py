@@ -21,6 +21,7 @@ import pandas as pd
 from fashionlib.core import parameters, paths
 from fashionlib.core.classes import check_name
 from fashionlib.data import prepared, raw
+from fashionlib.data.sources import sample
 
 warnings.filterwarnings("ignore", module=r"mmseg\.")  # advice to those who write MMSegmentation configs
 
@@ -75,8 +76,11 @@ def short_errors(shell) -> None:
 
 
 def require_raw(data: str) -> Path:
-    """The folder ``raw/<data>``; FileNotFoundError with the command that fills it."""
-    return raw.require(paths.raw_folder(data))
+    """The folder ``raw/<data>``; the sample is unpacked, others FileNotFoundError with the command."""
+    folder = paths.raw_folder(data)
+    if data == "sample" and not (folder / raw.CSV).is_file():
+        return sample.unpack(folder)
+    return raw.require(folder)
 
 
 def require_prepared(data: str) -> Path:

@@ -19,9 +19,8 @@ from fashionlib import cli, evaluate
 from fashionlib.core import files
 from fashionlib.cutout import batch
 from fashionlib.data import prepare
-from fashionlib.data.sources import ccp, download, fashionpedia, folder
+from fashionlib.data.sources import ccp, download, fashionpedia, folder, sample
 from fashionlib.train import RunRefused, run_folder
-from tools import draw_sample
 from tools.cutout_model import flatlay, pseudo_labels
 
 HOLDER = """
@@ -164,8 +163,8 @@ RAW_FOLDERS = {  # who writes one -> the call with an unused source and its fold
     "convert fashionpedia": (fashionpedia.convert, "converting to"),
     "convert folder": (folder.convert, "converting to"),
     "flatlay": (flatlay.make, "laying garments into"),
-    "extend": (pseudo_labels.extend, "extending a data set into"),
-    "sample": (lambda _, out, **quiet: draw_sample.make(out, **quiet), "drawing the sample into"),
+    "pseudo-labels": (pseudo_labels.add, "adding pseudo-labels to"),
+    "sample": (lambda _, out, progress: sample.unpack(out), "unpacking the sample into"),
 }
 
 

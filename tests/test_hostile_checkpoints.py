@@ -29,8 +29,8 @@ from fashionlib.cutout.about import about
 from fashionlib.export import export
 from fashionlib.models import init_weights, weight_files
 from fashionlib.train import resume as state
-from tools.cutout_model.__main__ import main as workshop
-from tools.cutout_model.average import pack
+from tools.cutout_model.__main__ import main as tool
+from tools.cutout_model.average import average_checkpoints
 
 BUFFER = b"cmmengine.logging.history_buffer\nHistoryBuffer\n"
 REBUILD = b"ctorch._tensor\n_rebuild_from_type_v2\n"
@@ -400,24 +400,24 @@ def test_weights_of_another_make_are_named(change, sentence, ours, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_epochs_without_their_run_are_not_packed(ours, tmp_path):
+def test_epochs_without_their_run_are_not_averaged(ours, tmp_path):
     with pytest.raises(ValueError, match="told.safetensors does not say its run and epoch"):
-        pack(
-            [ours, retold(ours, tmp_path / "told.safetensors", dict(epoch=...))], tmp_path / "out.safetensors"
+        average_checkpoints(
+            [ours, retold(ours, tmp_path / "told.safetensors", dict(epoch=...))], tmp_path / "out"
         )
     state_dict = {name: tensor for name, tensor in load_file(ours).items() if "cls_emb" not in name}
     with safe_open(ours, "pt") as file:
         save_file(state_dict, tmp_path / "less.safetensors", file.metadata())
     with pytest.raises(ValueError, match="less.safetensors holds other weights than"):
-        pack([ours, tmp_path / "less.safetensors"], tmp_path / "out.safetensors")
+        average_checkpoints([ours, tmp_path / "less.safetensors"], tmp_path / "out.safetensors")
 
 
 DOORS = {
     "cutout": (["cutout", "photo.jpg", "--out", "out", "--model", "bad"], 2),
     "about": (["cutout", "--about", "--model", "bad"], 2),
     "export": (["export", "bad", "out.onnx"], 1),
-    "pack": (["pack", "bad", "out.safetensors"], 1),
-    "extend": (["extend", "raw", "out", "--model", "bad"], 1),
+    "average": (["average", "bad", "out.safetensors"], 1),
+    "pseudo-labels": (["pseudo-labels", "raw", "out", "--model", "bad"], 1),
     "calibrate": (["calibrate", "bad", "."], 1),
 }
 
@@ -429,15 +429,15 @@ def test_every_command_that_takes_a_checkpoint_refuses_a_pickle(door, canary, ou
     (tmp_path / "photo.jpg").touch()
     for name in ("bad.pth", "bad.safetensors"):
         saved(tmp_path / name, {"a": Call(os.mkdir, canary)})
-        group = workshop if door in ("pack", "extend", "calibrate") else main
-        done = CliRunner().invoke(group, [name if word == "bad" else word for word in arguments])
+        command = main if arguments[0] in main.commands else tool
+        done = CliRunner().invoke(command, [name if word == "bad" else word for word in arguments])
         assert done.exit_code == code and f"{name} can't be read as a checkpoint" in done.output, done.output
         assert "Traceback" not in done.output and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_refused(value, ours, tmp_path):
-    """At every door: cutout and all that loads a checkpoint, export, pack, initial weights of both kinds."""
+    """At every door: cutout and all that loads a checkpoint, export, average, initial weights of both kinds."""
     state, bad, out = load_file(ours), tmp_path / "bad.safetensors", tmp_path / "out"
     name = next(name for name in state if name.endswith("weight"))
     state[name].view(-1)[3] = value
@@ -447,7 +447,7 @@ def test_weights_that_are_no_numbers_are_refused(value, ours, tmp_path):
     for door in (
         lambda: models.load(bad),
         lambda: export(bad, out),
-        lambda: pack([bad], out),
+        lambda: average_checkpoints([bad], out),
         lambda: models.build("segmenter_vit_t", 3, "mini", init=str(bad), crop=(64, 64)),
         lambda: models.build("segmenter_vit_t", 3, "mini", init=str(tmp_path / "bad.pth"), crop=(64, 64)),
     ):

@@ -210,6 +210,12 @@ def test_missing_data_names_the_command(tmp_path, monkeypatch):
         notebook.require_raw("ccp")
 
 
+def test_the_sample_is_unpacked_where_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASHION_HOME", str(tmp_path))
+    raw_folder = notebook.require_raw("sample")
+    assert len([*raw_folder.glob("train/*.jpg")]) == 400 and (raw_folder / "train.csv").is_file()
+
+
 @pytest.fixture
 def live(tmp_path, monkeypatch):
     """Live curves of a run, the figures that they show, and a function that trains an iteration of it."""

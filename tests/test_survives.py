@@ -9,6 +9,7 @@ import shutil
 import signal
 import threading
 import time
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,9 +27,8 @@ from fashionlib.core import files, processes
 from fashionlib.core.classes import CLASS_SETS
 from fashionlib.cutout import batch
 from fashionlib.data import prepare, raw
-from fashionlib.data.sources import download
+from fashionlib.data.sources import download, sample
 from fashionlib.train import resume, run_folder, runner
-from tools import draw_sample
 
 # ------------------------------------------------------------------ at random moments
 
@@ -127,29 +127,31 @@ def test_prepare_killed_before_every_change(raw_folder, tmp_path):
     assert at_every_change(work, tmp_path, stage.digests, stride=7) > 40
 
 
-def test_a_sample_drawn_over_an_older_one_killed_before_every_change(tmp_path, monkeypatch):
+def test_a_sample_unpacked_over_an_older_one_killed_before_every_change(tmp_path):
     """Who reads ``train.csv`` meanwhile finds it whole, with its own photos, or not at all."""
 
-    def draw(part, photos, seed, workers, progress):
-        shutil.rmtree(part, ignore_errors=True)
-        for name in ("train/drawn_0000.jpg", "test/drawn_t00.jpg", raw.DESCRIPTIONS, raw.CSV):
-            (part / name).parent.mkdir(parents=True, exist_ok=True)
-            (part / name).write_text(f"of seed {seed}")
+    def packed(text):
+        with zipfile.ZipFile(tmp_path / f"{text}.zip", "w") as archive:
+            for name in ("train/drawn_0000.jpg", "test/drawn_t00.jpg", raw.DESCRIPTIONS, raw.CSV):
+                archive.writestr(name, text)
+        return tmp_path / f"{text}.zip"
 
     def texts(folder):
         return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
 
     def work(folder):
         if (folder / "raw" / raw.CSV).exists():
-            assert {text for name, text in texts(folder / "raw").items() if name[0] == "t"} in seeds
-        draw_sample.make(folder / "raw", seed=2)
+            assert {text for name, text in texts(folder / "raw").items() if name[0] == "t"} in (
+                {"old"},
+                {"new"},
+            )
+        sample.unpack(folder / "raw", new)
 
-    seeds = {"of seed 1"}, {"of seed 2"}
-    monkeypatch.setattr(draw_sample, "_draw", draw)
-    draw_sample.make(tmp_path / "home" / "raw", seed=1)
+    new = packed("new")
+    sample.unpack(tmp_path / "home" / "raw", packed("old"))
     assert at_every_change(work, tmp_path, texts, tmp_path / "home") > 15
     work(tmp_path / "home")
-    assert len(texts(tmp_path / "home")) == 4 and {*texts(tmp_path / "home").values()} == seeds[1]
+    assert len(texts(tmp_path / "home")) == 4 and {*texts(tmp_path / "home").values()} == {"new"}
 
 
 def test_cutouts_killed_before_every_change(tmp_path, monkeypatch):

@@ -8,20 +8,14 @@ from fashionlib.cli import EXISTING, FILE, FOLDER, main
 
 
 @main.command()
-@click.option("--photos", type=click.IntRange(1), default=400, help="Annotated photos to draw.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Another seed draws another sample.")
-def sample(photos: int, seed: int) -> None:
-    """Draw the sample into raw/sample and prepare it in data/sample."""
-    import sys
-
+def sample() -> None:
+    """Unpack the sample, drawings of dressed figures, into raw/sample and prepare it in data/sample."""
     from fashionlib.core import paths
     from fashionlib.data.prepare import prepare
+    from fashionlib.data.sources import sample
     from fashionlib.data.splits import stratify_by_default
 
-    sys.path.insert(0, str(paths.PROJECT))
-    from tools import draw_sample
-
-    raw = draw_sample.make(paths.raw_folder("sample"), photos, seed)
+    raw = sample.unpack(paths.raw_folder("sample"))
     _say_prepared(prepare(raw, paths.data_folder("sample"), stratify=stratify_by_default("sample")))
 
 

@@ -184,12 +184,12 @@ def bootstrap_miou(
         n: number of redraws.
         level: share of redraws inside the interval.
 
-    A class that a redraw happens to lack is absent from that redraw's mean.
+    A class that a redraw happens to lack is absent from that redraw's mean; a redraw that lacks all, left out.
     """
     count, _, num_classes = photos.shape
     weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=n)
     redrawn = (weights @ photos.reshape(count, -1)).reshape(n, 3, num_classes)
-    low, high = np.quantile(_mean(_iou(redrawn.swapaxes(0, 1))), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.nanquantile(_mean(_iou(redrawn.swapaxes(0, 1))), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

@@ -99,18 +99,12 @@ def reproduce(
 
 
 def make_raw(data: str, source: str | Path | None = None) -> Path:
-    """``raw/<data>``, drawn (sample) or converted (ccp, from `source`) where it is missing.
+    """``raw/<data>``, unpacked (sample) or converted (ccp, from `source`) where it is missing.
 
     Raises FileNotFoundError naming what to do where we can't make it.
     """
     folder = paths.raw_folder(data)
-    missing = not (folder / "train.csv").is_file()
-    if missing and data == "sample":
-        sys.path.insert(0, str(paths.PROJECT))
-        from tools import draw_sample
-
-        return draw_sample.make(folder)
-    if missing and data == "ccp" and source:
+    if data == "ccp" and source and not (folder / "train.csv").is_file():
         from fashionlib.data.sources import ccp
 
         return ccp.convert(source, folder)

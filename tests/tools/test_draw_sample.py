@@ -1,15 +1,23 @@
 """The drawn sample: what is planned, what is drawn, and that colours alone do not solve it."""
 
+import io
+import zipfile
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from fashionlib.data import raw, rle, splits
+from fashionlib.data.prepare import prepare
+from fashionlib.data.sources.sample import ARCHIVE, unpack
+from fashionlib.evaluate import metrics
+from fashionlib.evaluate.split import Split
 from tools import draw_sample
+from tools.draw_sample import archive
 from tools.draw_sample.paint import Canvas, Item
 from tools.draw_sample.plan import INSTANCES, Scene, plan
 from tools.draw_sample.scenes import draw
@@ -47,14 +55,11 @@ def test_every_class_has_photos_for_training_validation_and_test():
         assert min(counts[i] for i in range(27)) >= least, (part, counts)
 
 
-def test_photos_differ_in_kind_ground_and_shape():
+def test_photos_differ_in_kind_background_and_shape():
     scenes = plan(400, seed=0)
-    assert len(scenes) == 400
     assert np.mean([scene.kind == "flat" for scene in scenes]) >= 0.3
     assert np.mean([scene.cluttered for scene in scenes]) >= 0.4
-    assert all(300 <= side <= 1200 for scene in scenes for side in (scene.width, scene.height))
     assert len({round(scene.width / scene.height, 2) for scene in scenes}) >= 6
-    assert sum(scene.part_only for scene in scenes) == 4
 
 
 # --- the canvas -------------------------------------------------------------------------------------
@@ -104,30 +109,15 @@ def test_patterns_mix_between_their_colours(pattern):
 # --- the data set -----------------------------------------------------------------------------------
 
 
-def test_the_raw_reader_accepts_it(drawn):
-    instances = raw.read(drawn)
-    assert set(range(27)) <= set(instances.ClassId)
-    assert instances.ClassId.between(27, 45).any()
-    assert len(list((drawn / "train").glob("*.jpg"))) == instances.ImageId.nunique() == SMALL
-    assert raw.descriptions(drawn)["info"] == {"source": "sample", "photos": SMALL, "seed": 0}
-
-
 def test_photos_show_what_was_planned(drawn):
     instances = raw.read(drawn)
-    main = instances[instances.ClassId < 27].groupby("ImageId").ClassId.agg(set).to_dict()
+    assert raw.descriptions(drawn)["info"] == {"source": "sample", "photos": SMALL, "seed": 0}
+    assert instances.ImageId.nunique() == SMALL == len(list((drawn / "train").glob("*.jpg")))
+    assert {path.stem for path in (drawn / "test").glob("*.jpg")}.isdisjoint(instances.ImageId)
+    shown = instances.groupby("ImageId").ClassId.agg(set)
+    assert (shown.map(min) >= 27).sum() == 1, "a photo of which only parts are annotated"
     for i, scene in enumerate(plan(SMALL, seed=0)):
-        assert main.get(f"drawn_{i:04d}", set()) == seen(scene), scene
-
-
-def test_some_photos_show_only_parts(drawn):
-    main = raw.read(drawn).groupby("ImageId").ClassId.min()
-    assert (main >= 27).sum() == 1
-
-
-def test_photos_outside_the_data_set(drawn):
-    photos = sorted((drawn / "test").glob("*.jpg"))
-    assert len(photos) >= 12
-    assert not set(raw.read(drawn).ImageId) & {path.stem for path in photos}
+        assert {i for i in shown[f"drawn_{i:04d}"] if i < 27} == seen(scene), scene
 
 
 def test_same_seed_same_bytes_whatever_the_workers(tmp_path, monkeypatch):
@@ -140,7 +130,9 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path, monkeypatch):
     assert (other / "train.csv").read_bytes() != (folders[0] / "train.csv").read_bytes()
 
 
-def test_a_folder_with_other_data_is_refused(tmp_path):
+def test_bad_input_and_folders_of_others_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="photos=0"):
+        draw_sample.make(tmp_path, 0)
     (tmp_path / "mine.txt").write_text("a")
     with pytest.raises(FileExistsError, match="holds 'mine.txt' and nothing that shows a drawn sample"):
         draw_sample.make(tmp_path, 4)
@@ -151,42 +143,55 @@ def test_a_photo_of_ones_own_among_the_drawn_ones_stays(tmp_path):
     mine = tmp_path / "train" / "holiday.jpg"
     mine.touch()
     with pytest.raises(FileExistsError, match="nothing that shows a drawn sample"):
-        draw_sample.make(tmp_path, 2, seed=1, workers=1, progress=False)
+        unpack(tmp_path)
     assert mine.exists()
 
 
-def test_no_photos_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="photos=0"):
-        draw_sample.make(tmp_path / "x", 0)
+@pytest.mark.parametrize(("part", "number"), [("train", 0), ("train", 2), ("train", 3), ("test", 3)])
+def test_what_ships_is_what_is_drawn(part, number):
+    """A photo for training, one for validation, one of the test split and one without annotation."""
+    name, stream, scenes = {
+        "train": ("drawn_{:04}", 1, plan(400, 0)),
+        "test": ("drawn_t{:02}", 2, plan(16, 1)),
+    }[part]
+    picture, instances = draw(scenes[number], np.random.default_rng((0, stream, number)))
+    masks, image_id = [mask for _, mask in instances], name.format(number)
+    with zipfile.ZipFile(ARCHIVE) as shipped:
+        found = np.asarray(Image.open(shipped.open(f"{part}/{image_id}.jpg")))
+        rows = pd.read_csv(shipped.open("train.csv")).query("ImageId == @image_id")
+    picture = _as_jpeg(picture)
+    if number in (0, 2):
+        picture, masks = archive.shrunk(picture, masks)
+        picture = _as_jpeg(picture)
+    assert np.abs(picture.astype(int) - found).mean() < 1  # 0 with the same OpenCV and libjpeg
+    assert rows.ClassId.tolist() == ([class_id for class_id, _ in instances] if part == "train" else [])
+    for mask, code in zip(masks, rows.EncodedPixels, strict=False):
+        assert (mask != rle.decode(code, *found.shape[:2])).mean() < 0.001
 
 
-def test_colour_alone_does_not_solve_it(drawn):
+def _as_jpeg(picture: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(archive.jpeg(picture))))
+
+
+def test_packing_keeps_the_split_and_all_classes(drawn, tmp_path):
+    out = archive.pack(drawn, tmp_path / "sample.zip", progress=False)
+    assert archive.pack(drawn, tmp_path / "again.zip", progress=False).read_bytes() == out.read_bytes()
+    instances = raw.read(unpack(tmp_path / "raw", out))
+    assert instances.ClassId.tolist() == raw.read(drawn).ClassId.tolist()
+    assert (instances[["Height", "Width"]].min(axis=1) == archive.SHORT).mean() > 0.8
+    assert ARCHIVE.stat().st_size <= 20e6
+
+
+def test_colour_alone_does_not_solve_it(tmp_path):
     """Naive Bayes over 16 x 16 x 16 RGB cells, fitted on the training photos, scored on the test photos."""
-    instances = raw.read(drawn)
-    instances = instances[instances.ClassId < 27]
-    labels = instances.groupby("ImageId").ClassId.agg(set).to_dict()
-    parts = splits.split(labels, seed=0, labels=labels)
-    small = {name: [_small(drawn, instances, i) for i in parts[name]] for name in ("train", "test")}
-    counts = np.full((28, 16**3), 0.1)
-    for cells, truth in small["train"]:
-        np.add.at(counts, (truth, cells), 1)
-    confusion = np.zeros((28, 28), np.int64)
-    for cells, truth in small["test"]:
-        np.add.at(confusion, (truth, counts.argmax(0)[cells]), 1)
-    hits = np.diag(confusion)
-    union = confusion.sum(0) + confusion.sum(1) - hits
-    miou = np.mean(hits[union > 0] / union[union > 0])
-    print(f"colour histogram: mIoU {miou:.3f}, aAcc {hits.sum() / confusion.sum():.3f}")
-    assert miou < 0.15
-
-
-def _small(folder, instances, image_id):
-    """Colour cells and label values of a photo at a short side of 128, both flat."""
-    rows = instances[instances.ImageId == image_id]
-    height, width = int(rows.Height.iloc[0]), int(rows.Width.iloc[0])
-    h, w = (round(side * 128 / min(height, width)) for side in (height, width))
-    photo = (
-        np.asarray(Image.open(raw.image_path(folder, image_id)).resize((w, h), Image.Resampling.BOX)) // 16
-    )
-    truth = rle.label_map(list(rows.EncodedPixels), list(rows.ClassId), height, width, size=(h, w))
-    return (photo.astype(int) @ (256, 16, 1)).ravel(), truth.ravel()
+    prepare(unpack(tmp_path / "raw"), tmp_path / "data" / "sample", stratify=True, progress=False)
+    counts, confusion = np.full((28, 16**3), 0.1), 0
+    for name in ("train", "test"):
+        split = Split.read("sample", name, tmp_path)
+        for rgb, label in map(split.load, split.ids):
+            cells, label = (rgb[::3, ::3] // 16).astype(int) @ (256, 16, 1), label[::3, ::3]
+            if name == "train":
+                np.add.at(counts, (label, cells), 1)
+            else:
+                confusion += metrics.confusion_matrix(counts.argmax(0)[cells], label, 28)
+    assert metrics.miou(confusion) < 0.15

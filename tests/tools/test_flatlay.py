@@ -105,7 +105,7 @@ def test_a_bag_may_lie_on_clothes_and_a_button_in_them():
     assert mask[40:44, 36:40].all(), "the hole is filled"
 
 
-def test_no_colour_of_the_old_ground_is_cut_out():
+def test_no_colour_of_the_old_background_is_cut_out():
     rgb = np.full((300, 200, 3), 120, np.uint8)
     rgb[labels() == DRESS] = COLOURS[DRESS]
     dress = pieces.find(labels(), "p", IDS)[0]

@@ -1,4 +1,4 @@
-"""Self-training: the added photos reach training and nothing else, and tags bound what is drawn."""
+"""Pseudo-labels: the added photos reach training and nothing else, and tags bound what is drawn."""
 
 import numpy as np
 import pandas as pd
@@ -54,7 +54,7 @@ def test_added_photos_are_for_training_alone_and_the_split_stays(source, raw_fol
     other = raw_folder(2, lambda table: table.assign(ImageId="x" + table.ImageId), folder="other")
     for path in (other / "train").glob("p*.jpg"):
         path.rename(path.with_name("x" + path.name))
-    out = pseudo_labels.extend(source, tmp_path / "plus", model, [other], progress=False)
+    out = pseudo_labels.add(source, tmp_path / "plus", model, [other], progress=False)
     before = prepare.prepare(source, tmp_path / "a", "person", stratify=True, workers=1, progress=False)
     after = prepare.prepare(out, tmp_path / "b", "person", stratify=True, workers=1, progress=False)
     added = {"u0", "u1", "u2", "xp0000", "xp0001"}
@@ -67,7 +67,7 @@ def test_added_photos_are_for_training_alone_and_the_split_stays(source, raw_fol
 
 
 def test_a_stopped_run_goes_on_and_draws_nothing_twice(source, model, tmp_path, monkeypatch):
-    whole = pseudo_labels.extend(source, tmp_path / "whole", model, progress=False)
+    whole = pseudo_labels.add(source, tmp_path / "whole", model, progress=False)
     drawn, draw = [], pseudo_labels.pseudo_label
 
     def stops_after_two(*args):
@@ -78,23 +78,23 @@ def test_a_stopped_run_goes_on_and_draws_nothing_twice(source, model, tmp_path, 
 
     monkeypatch.setattr(pseudo_labels, "pseudo_label", stops_after_two)
     with pytest.raises(KeyboardInterrupt):
-        pseudo_labels.extend(source, tmp_path / "stopped", model, progress=False)
+        pseudo_labels.add(source, tmp_path / "stopped", model, progress=False)
     assert not (tmp_path / "stopped" / raw.CSV).exists()
     drawn.pop()  # the third may be drawn now, and no more
-    pseudo_labels.extend(source, tmp_path / "stopped", model, progress=False)
+    pseudo_labels.add(source, tmp_path / "stopped", model, progress=False)
     for name in (raw.CSV, raw.TRAIN_ONLY):
         assert (tmp_path / "stopped" / name).read_bytes() == (whole / name).read_bytes()
     assert not list((tmp_path / "stopped").glob(".*"))
 
 
 def test_tagged_photos_may_be_left_out(source, model, tmp_path):
-    out = pseudo_labels.extend(source, tmp_path / "plus", model, without=["u1"], progress=False)
+    out = pseudo_labels.add(source, tmp_path / "plus", model, without=["u1"], progress=False)
     assert "u0" in raw.listed(out, raw.TRAIN_ONLY) and "u1" not in set(raw.read(out).ImageId)
     assert not raw.image_path(out, "u1").exists()
 
 
 def test_masks_survive_the_way_into_the_raw_layout(source, model, tmp_path):
-    out = pseudo_labels.extend(source, tmp_path / "plus", model, progress=False)
+    out = pseudo_labels.add(source, tmp_path / "plus", model, progress=False)
     rows = raw.read(out)
     for image_id, rates in {"u0": {10: 1.0}, "u1": {6: 0.1, 0: 0.1}}.items():
         mine = rows[rows.ImageId == image_id]
@@ -107,12 +107,12 @@ def test_masks_survive_the_way_into_the_raw_layout(source, model, tmp_path):
 
 def test_what_can_not_be_extended_is_refused_in_a_sentence(source, raw_folder, model, tmp_path):
     with pytest.raises(raw.RawError, match="'p0000' occurs in two of the folders"):
-        pseudo_labels.extend(source, tmp_path / "a", None, [raw_folder(1, folder="same")], progress=False)
+        pseudo_labels.add(source, tmp_path / "a", None, [raw_folder(1, folder="same")], progress=False)
     with pytest.raises(raw.RawError, match="tags.csv has no photo 'u9' to leave out"):
-        pseudo_labels.extend(source, tmp_path / "d", model, without=["u9"], progress=False)
-    done = pseudo_labels.extend(source, tmp_path / "b", None, progress=False)
+        pseudo_labels.add(source, tmp_path / "d", model, without=["u9"], progress=False)
+    done = pseudo_labels.add(source, tmp_path / "b", None, progress=False)
     with pytest.raises(raw.RawError, match="already holds raw data"):
-        pseudo_labels.extend(source, done, None, progress=False)
+        pseudo_labels.add(source, done, None, progress=False)
     (source / raw.TAGS).unlink()
     with pytest.raises(raw.RawError, match="tags.csv does not exist"):
-        pseudo_labels.extend(source, tmp_path / "c", model, progress=False)
+        pseudo_labels.add(source, tmp_path / "c", model, progress=False)

@@ -1,4 +1,4 @@
-"""The commands of the workshop: ``python -m tools.cutout_model --help``, from a checkout."""
+"""The commands that make and score the shipped cut-out model: ``python -m tools.cutout_model --help``."""
 
 from pathlib import Path
 
@@ -6,10 +6,13 @@ import click
 
 from fashionlib.cli import EXISTING, FOLDER, Commands
 
+FILE = click.Path(path_type=Path, dir_okay=False)
+SIDE = click.IntRange(1)
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 def main() -> None:
-    """Training data for the shipped cut-out model, its packing, calibration and scores."""
+    """Make training data for the cut-out model; average, calibrate and score checkpoints."""
 
 
 @main.command()
@@ -20,68 +23,61 @@ def main() -> None:
 @click.option("--seed", type=click.IntRange(0), default=0, help="Another seed makes other composites.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; all cores if not given.")
 def flatlay(prepared: Path, out: Path, **options) -> None:
-    """Single garments of the PREPARED photos, alone and large on other grounds: a raw folder OUT."""
+    """Single garments of the PREPARED photos, large on other backgrounds: a raw folder OUT."""
     from tools.cutout_model import flatlay
 
     click.echo(f"Wrote {flatlay.make(prepared, out, **options)}.")
 
 
-@main.command()
+@main.command("pseudo-labels")
 @click.argument("raw", type=FOLDER)
 @click.argument("out", type=FOLDER)
-@click.option("--model", type=EXISTING, help="Checkpoint that draws masks for the tagged photos of RAW/test.")
+@click.option("--model", type=EXISTING, help="Checkpoint that labels the tagged photos of RAW/test.")
 @click.option("--add", type=FOLDER, multiple=True, help="Raw folder whose photos are added; several times.")
 @click.option("--without", multiple=True, metavar="ID", help="A tagged photo to leave out; several times.")
-def extend(raw: Path, out: Path, model: Path | None, add: tuple[Path, ...], without: tuple[str, ...]) -> None:
-    """Write RAW with more photos for training to OUT: tagged ones, other folders; never scored on."""
+def pseudo_labels(raw: Path, out: Path, model: Path | None, add: tuple, without: tuple) -> None:
+    """Write RAW with more photos to OUT: pseudo-labelled ones, other folders. Trained on, never scored on."""
     from fashionlib import models
     from tools.cutout_model import pseudo_labels
 
     loaded = models.load(model) if model else None
-    click.echo(f"Wrote {pseudo_labels.extend(raw, out, loaded, add, without)}.")
+    click.echo(f"Wrote {pseudo_labels.add(raw, out, loaded, add, without)}.")
 
 
 @main.command()
 @click.argument("checkpoints", type=EXISTING, nargs=-1, required=True)
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("out", type=FILE)
 @click.option(
-    "--resize",
-    nargs=2,
-    type=click.IntRange(1),
-    metavar="LONG SHORT",
-    help="Fit photos into this to test them.",
+    "--across-runs", is_flag=True, help="The runs began from one another, or from the same weights."
 )
 @click.option(
-    "--closer",
-    type=(click.IntRange(1), click.IntRange(1), click.FloatRange(0, 1), click.IntRange(1)),
+    "--resize", nargs=2, type=SIDE, metavar="LONG SHORT", help="Fit photos into this for inference."
+)
+@click.option(
+    "--two-stage",
+    type=(SIDE, SIDE, click.FloatRange(0, 1), SIDE),
     metavar="LONG SHORT MARGIN PIXELS",
-    help="Look twice: fit the photo into LONG x SHORT to find its subject, then show the box around that, "
-    "wider by MARGIN of its longer side, at PIXELS in all.",
+    help="Fit the photo into LONG x SHORT to find the subject, then predict its box, wider by MARGIN of its "
+    "longer side, at PIXELS in all.",
 )
 @click.option(
-    "--share",
+    "--context-weight",
     type=click.FloatRange(0, 1, max_open=True),
-    help="With --closer: share of the first look in the answer.",
+    help="With --two-stage: weight of the first stage's logits.",
 )
-@click.option("--soup", is_flag=True, help="Of runs that began from one another, or from the same weights.")
-def pack(
-    checkpoints: tuple[Path, ...],
-    out: Path,
-    resize: tuple | None,
-    closer: tuple | None,
-    share: float | None,
-    soup: bool,
-) -> None:
-    """Average CHECKPOINTS of one run and write them to OUT in int8: a quarter of the size."""
-    from tools.cutout_model.average import pack
+def average(checkpoints: tuple, out: Path, across_runs: bool, resize, two_stage, context_weight) -> None:
+    """Average the weights of CHECKPOINTS and write them to OUT in int8: a quarter of the size."""
+    from tools.cutout_model.average import average_checkpoints
 
     more = {"resize": list(resize)} if resize else {}
-    if share is not None and not closer:
-        raise click.UsageError("--share is of the first of two looks: say --closer as well.")
-    if closer:
-        more["closer"] = {"first": list(closer[:2]), "margin": closer[2], "pixels": closer[3]}
-        more["closer"] |= {} if share is None else {"share": share}
-    pack(checkpoints, out, soup, **more)
+    if context_weight is not None and not two_stage:
+        raise click.UsageError("--context-weight is of the first of two stages: say --two-stage as well.")
+    if two_stage:
+        long, short, margin, pixels = two_stage
+        more["closer"] = {"first": [long, short], "margin": margin, "pixels": pixels}
+        if context_weight is not None:
+            more["closer"]["share"] = context_weight
+    average_checkpoints(checkpoints, out, across_runs, **more)
     click.echo(f"Wrote {out} ({out.stat().st_size / 1e6:.1f} MB).")
 
 
@@ -89,11 +85,7 @@ def pack(
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("prepared", type=EXISTING)
 @click.option("--subject", default="apparel", help="What stays: apparel, or the whole person.")
-@click.option(
-    "--by",
-    type=EXISTING,
-    help="Fit to the cut-outs of this checkpoint, which never saw the validation photos, if MODEL did.",
-)
+@click.option("--by", type=EXISTING, help="Fit to cut-outs of this checkpoint, if MODEL saw the photos.")
 def calibrate(model: Path, prepared: Path, subject: str, by: Path | None) -> None:
     """Fit the predicted quality of MODEL's cut-outs to their IoU on the validation split of PREPARED.
 
@@ -108,7 +100,7 @@ def calibrate(model: Path, prepared: Path, subject: str, by: Path | None) -> Non
     )
 
 
-@main.command("score-cutouts")
+@main.command()
 @click.option("--data", required=True, help="A prepared data set: ccp-person.")
 @click.option("--model", type=EXISTING, help="A checkpoint: runs/…/epoch_9.safetensors.  [default: ours]")
 @click.option("--out", default="results/cutouts", type=FOLDER, help="Where scores.csv and scores.md go.")
@@ -117,8 +109,8 @@ def calibrate(model: Path, prepared: Path, subject: str, by: Path | None) -> Non
 @click.option("--photos", type=int, help="Only so many, for a trial.  [default: all of the split]")
 @click.option("--timed", default=20, help="Photos to time on one core and on two.")
 @click.option("--classical/--no-classical", default=True, help="Also GrabCut and a colour threshold.")
-def score_cutouts(**options) -> None:
-    """Score a model's cut-outs on photos whose labels are known, with GrabCut and a threshold beside it."""
+def score(**options) -> None:
+    """Score a model's cut-outs on photos whose labels are known, beside GrabCut and a threshold."""
     from tools.cutout_model import score
 
     score.score(**options)
@@ -129,15 +121,15 @@ def score_cutouts(**options) -> None:
 @click.option("--data", required=True, help="A prepared data set: ccp-person.")
 @click.option("--model", type=EXISTING, help="A checkpoint: runs/…/epoch_9.safetensors.  [default: ours]")
 @click.option("--out", default="results/cutouts", type=FOLDER, help="Where edges.csv and edges.md go.")
-@click.option("--split", default="test", help="Whose garments and grounds.")
+@click.option("--split", default="test", help="Whose garments and backgrounds.")
 @click.option("--composites", "count", default=60, help="How many.")
 @click.option("--seed", default=0, help="Another seed makes other composites.")
 def score_edges(model: Path | None, **options) -> None:
     """Measure the kinds of edge on composites whose alpha is known."""
     from fashionlib import cutout
-    from tools.cutout_model.score import edgescore
+    from tools.cutout_model.score import edges
 
-    edgescore.score(model=cutout.load_model(model), **options)
+    edges.score(model=cutout.load_model(model), **options)
     click.echo(f"Wrote {options['out'] / 'edges.md'}.")
 
 

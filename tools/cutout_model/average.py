@@ -1,4 +1,4 @@
-"""A checkpoint small enough to ship: several epochs averaged, weights rounded to int8."""
+"""A checkpoint small enough to ship: the weights of several averaged, and rounded to int8."""
 
 import json
 from collections.abc import Sequence
@@ -14,70 +14,76 @@ from fashionlib.models.metadata import wrong
 from fashionlib.models.weight_files import SCALE, check_finite, safe_load
 
 State = dict[str, torch.Tensor]
-_MAKE = ("model", "scale", "classes", "mean", "std")  # in these, checkpoints that are averaged agree
+_SAME = ("model", "scale", "classes", "mean", "std")  # what checkpoints must have in common to be averaged
 
 
-def pack(paths: Sequence[str | Path], out: str | Path, soup: bool = False, **more) -> Path:
-    """Write the `average` of the checkpoints `paths` to `out`, in int8; `more` is added to its card.
+def average_checkpoints(
+    paths: Sequence[str | Path], out: str | Path, across_runs: bool = False, **more
+) -> Path:
+    """Write the `mean` of the checkpoints `paths` to `out`, in int8; `more` is added to its metadata.
 
-    Raises ValueError unless they can be averaged, and `more` makes sense on a card.
+    Raises ValueError unless they can be averaged and the metadata is valid.
     """
     claim_file(out, "a packed checkpoint", paths, _is_packed)
-    state, info = average(paths, soup)
-    info |= dict(packed="int8") | more
-    if problem := wrong(info):
+    state, metadata = mean(paths, across_runs)
+    metadata |= dict(packed="int8") | more
+    if problem := wrong(metadata):
         raise ValueError(f"{out} is not written: {problem}.")
-    return write_tensors(out, packed(state), {"fashionlib": json.dumps(info)})
+    return write_tensors(out, packed(state), {"fashionlib": json.dumps(metadata)})
 
 
 def _is_packed(path: Path) -> bool:
-    """Whether `pack` wrote the file: not an epoch that was given last, with OUT forgotten."""
+    """Whether the file is an average: not an epoch that was given last, with OUT forgotten."""
     try:
         return "packed" in read_metadata(path)
     except (ValueError, OSError):
         return False
 
 
-def average(paths: Sequence[str | Path], soup: bool = False) -> tuple[State, dict]:
-    """Mean of the weights of several checkpoints, and the first one's card with all their ``epochs``.
+def mean(paths: Sequence[str | Path], across_runs: bool = False) -> tuple[State, dict]:
+    """Mean weights of several checkpoints, and the first one's metadata with all their ``epochs``.
 
-    The mean of late epochs lies deeper in the basin than any of them (Izmailov et al., arXiv 1803.05407).
-    So may that of runs which began from the same weights or from one another (a *soup*: Wortsman et al.,
-    arXiv 2203.05482); of others it is noise. Where a run had another crop, its position embeddings are fitted
-    to the first one's. Raises ValueError unless all are checkpoints of one run or, for a `soup`, of one make.
+    The mean of late epochs lies deeper in the basin than any of them (Izmailov et al.: Averaging Weights
+    Leads to Wider Optima and Better Generalization, arXiv 1803.05407). So may the mean across runs that
+    began from the same weights or from one another (Wortsman et al.: Model soups, ICML 2022, arXiv
+    2203.05482); that of unrelated runs is noise. Position embeddings are resized to the first checkpoint's
+    crop.
+
+    Raises ValueError unless all are epochs of one run or, `across_runs`, of the same architecture.
     """
-    cards = [read_metadata(path) for path in paths]
-    for path, card in zip(paths, cards, strict=True):
-        if not {"run", "epoch"} <= card.keys():
+    metadata = [read_metadata(path) for path in paths]
+    first = metadata[0]
+    for path, own in zip(paths, metadata, strict=True):
+        if not {"run", "epoch"} <= own.keys():
             raise ValueError(f"{path} does not say its run and epoch: take epochs of a run.")
-        if card["run"] != cards[0]["run"] and not soup:
+        if own["run"] != first["run"] and not across_runs:
             raise ValueError(
                 f"{path} is of another run than {paths[0]}: average the epochs of one or, if one run began"
-                " from the other or both from the same weights, say that a soup is meant (--soup)."
+                " from the other or both from the same weights, say so (--across-runs)."
             )
-        if differs := [key for key in _MAKE if card[key] != cards[0][key]]:
+        if differs := [key for key in _SAME if own[key] != first[key]]:
             raise ValueError(f"{path} has another {differs[0]} than {paths[0]}: they have no average.")
-    states = [_weights(path, card, cards[0]) for path, card in zip(paths, cards, strict=True)]
+    states = [_weights(path, own, first) for path, own in zip(paths, metadata, strict=True)]
     for path, state in zip(paths, states, strict=True):
         if {name: t.shape for name, t in state.items()} != {name: t.shape for name, t in states[0].items()}:
             raise ValueError(f"{path} holds other weights than {paths[0]}: average the epochs of one run.")
-    mean = {
+    averaged = {
         name: torch.stack([state[name].double() for state in states]).mean(0).to(tensor.dtype)
         for name, tensor in states[0].items()
     }
-    several = len({card["run"] for card in cards}) > 1
-    epochs = [f"{card['run']}/{card['epoch']}" if several else card["epoch"] for card in cards]
-    return mean, cards[0] | dict(epochs=sorted(epochs))
+    several = len({own["run"] for own in metadata}) > 1
+    epochs = [f"{own['run']}/{own['epoch']}" if several else own["epoch"] for own in metadata]
+    return averaged, first | dict(epochs=sorted(epochs))
 
 
-def _weights(path: str | Path, card: dict, first: dict) -> State:
-    """All weights of a file and its `card`, their position embeddings as the `first` card's crop has them."""
-    if card["crop"] == first["crop"]:
+def _weights(path: str | Path, own: dict, first: dict) -> State:
+    """All weights of a checkpoint, its position embeddings resized to the `first` one's crop."""
+    if own["crop"] == first["crop"]:
         state = safe_load(path)
         check_finite(path, state)
         return state
-    size = dict(num_classes=len(card["classes"]), scale=card["scale"], crop=tuple(first["crop"]))
-    return build(card["model"], init=str(path), **size).state_dict()
+    size = dict(num_classes=len(own["classes"]), scale=own["scale"], crop=tuple(first["crop"]))
+    return build(own["model"], init=str(path), **size).state_dict()
 
 
 def packed(state: State) -> State:

@@ -1,14 +1,13 @@
-"""Self-training: photos without masks, labelled by a model, for the next model to learn from.
+"""Pseudo-labels: photos without masks, labelled by a model, for the next model to learn from.
 
-    raw/<out>/train.csv, train/    the raw folder as it is, and what extends it: photos of its test/ with
-                                   masks that a model drew, and the photos of other raw folders
-    raw/<out>/train_only.txt       ids of what was added: `prepare` has them trained on, never scored on
+    raw/<out>/train.csv, train/    the raw folder as it is, photos of its test/ with pseudo-labels, and the
+                                   photos of other raw folders
+    raw/<out>/train_only.txt       ids of what was added: `prepare` puts them into train, never into val, test
 
-Where a photo's classes are known (``tags.csv``), the model may only choose among them: it need not tell
-a cape from a coat, only say where it is. What it thinks unlikely because it is rare, it is told is there:
-by Bayes' rule p(class | pixel, tagged) ~ p(class | pixel) / p(tagged). On CCP's validation photos a model of
-mIoU 0.25 so draws masks of 0.55 (0.42 without that division). Lee: Pseudo-Label, ICML workshop 2013; Xie et
-al., arXiv 1911.04252.
+Where a photo's classes are known (``tags.csv``), the model may only choose among them, and a class's prior
+is divided out: p(class | pixel, tagged) ~ p(class | pixel) / p(tagged) by Bayes' rule. On CCP's validation
+photos the labels of a model of mIoU 0.25 so have mIoU 0.55 (0.42 without that division). Lee: Pseudo-Label,
+ICML workshop 2013; Xie et al.: Self-training with Noisy Student, arXiv 1911.04252.
 """
 
 import hashlib
@@ -35,7 +34,7 @@ _CLASS_IDS = {str(i) for i in (*range(len(classes.CATEGORIES)), *classes.PERSON)
 _DRAWN = ".drawn"  # label maps so far: what a stopped run goes on from
 
 
-def extend(
+def add(
     source: str | Path,
     out: str | Path,
     model=None,
@@ -43,13 +42,13 @@ def extend(
     without: Sequence[str] = (),
     progress: bool = True,
 ) -> Path:
-    """Write the raw folder `source`, extended for training, to `out` and return it.
+    """Write the raw folder `source` with more training photos to `out`; returns `out`.
 
     Args:
         source: a raw folder; the photos of its ``test/`` that ``tags.csv`` lists are labelled by `model`.
         out: a new raw folder. The same command goes on where an interrupted one was.
         model: a model of `models.load`; None labels nothing.
-        others: raw folders whose photos are added whole, such as composites (`sources.flatlay`).
+        others: raw folders whose photos are added whole, such as composites (`flatlay`).
         without: ids of tagged photos that stay out, such as near-duplicates of photos to be scored on.
 
     Raises:
@@ -59,23 +58,23 @@ def extend(
     """
     folders = [Path(source), *map(Path, others)]
     refuse_complete(out)
-    key, doing = _fingerprint(folders, model, without), "extending a data set into"
-    with outputs.building(out, raw.CSV, doing, "raw data", folders, key=key) as part:
+    key = _fingerprint(folders, model, without)
+    with outputs.building(out, raw.CSV, "adding pseudo-labels to", "raw data", folders, key=key) as part:
         refuse_complete(out)
-        _extend(part, *folders, model=model, without=without, progress=progress)
+        _add(part, *folders, model=model, without=without, progress=progress)
     return Path(out)
 
 
 def _fingerprint(folders: list[Path], model, without: Sequence[str]) -> str:
-    """A hash of all that decides what `extend` writes."""
+    """A hash of all that decides what `add` writes."""
     tags = folders[0] / raw.TAGS
     drawn = [model.metadata, tags.read_bytes().hex() if tags.is_file() else None] if model is not None else []
     total = [drawn, sorted(without), *(make_fingerprint(folder, {}) for folder in folders)]
     return hashlib.sha256(json.dumps(total, default=str).encode()).hexdigest()[:16]
 
 
-def _extend(out: Path, source: Path, *others: Path, model, without: Sequence[str], progress: bool) -> None:
-    """What `extend` writes, to a folder that may hold some of it."""
+def _add(out: Path, source: Path, *others: Path, model, without: Sequence[str], progress: bool) -> None:
+    """What `add` writes, to a folder that may hold some of it."""
     tables = {folder: raw.read(folder) for folder in (source, *others)}
     tags = _tags(source, without) if model is not None else {}
     _check_distinct([*(set(table.ImageId) for table in tables.values()), set(tags)])
@@ -148,9 +147,10 @@ def _tags(source: Path, without: Sequence[str]) -> dict[str, set[int]]:
     table = checked_files.table(path, ("ImageId", "ClassId"), raw.RawError)
     for row, (image_id, text) in enumerate(zip(table.ImageId, table.ClassId, strict=True), start=2):
         if not raw.is_file_name(image_id) or text not in _CLASS_IDS:
+            image_id, text = checked_files.shown(image_id), checked_files.shown(text)
             raise raw.RawError(
-                f"{path}, row {row}: {checked_files.shown(image_id)} with the class"
-                f" {checked_files.shown(text)} is not a photo's id and a class id of 0-{max(classes.PERSON)}: repair the row, or convert again."
+                f"{path}, row {row}: {image_id} with the class {text} is not a photo's id and a class id"
+                f" of 0-{max(classes.PERSON)}: repair the row, or convert again."
             )
     table["ClassId"] = table.ClassId.astype(int)
     if unknown := sorted(set(without) - set(table.ImageId)):

@@ -4,7 +4,6 @@ It makes every command of this project work offline and in minutes. It is drawn,
 numbers measured on it say that the pipeline learns, nothing about real garments.
 """
 
-import re
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +12,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fashionlib.core import outputs, processes
+from fashionlib.core import outputs
+from fashionlib.core.processes import in_parallel
 from fashionlib.data import raw, rle
+from fashionlib.data.sources.sample import is_sample
 from tools.draw_sample.plan import Scene, plan
 from tools.draw_sample.scenes import draw
 
@@ -23,11 +24,7 @@ QUALITY = 90  # JPEG
 
 
 def make(
-    out: str | Path,
-    photos: int = 400,
-    seed: int = 0,
-    workers: int | None = None,
-    progress: bool = True,
+    out: str | Path, photos: int = 400, seed: int = 0, workers: int | None = None, progress: bool = True
 ) -> Path:
     """Draw `photos` annotated photos and 16 without annotation into the folder `out`; returns `out`.
 
@@ -40,7 +37,7 @@ def make(
         raise ValueError(f"photos={photos} is not a number of photos to draw: give at least 1.")
     if seed < 0:
         raise ValueError(f"seed={seed} is negative: give 0 or more.")
-    with outputs.building(out, raw.CSV, "drawing the sample into", "a drawn sample", ours=_is_drawn) as part:
+    with outputs.building(out, raw.CSV, "drawing the sample into", "a drawn sample", ours=is_sample) as part:
         _draw(part, photos, seed, workers, progress)
     return Path(out)
 
@@ -53,21 +50,9 @@ def _draw(part: Path, photos: int, seed: int, workers: int | None, progress: boo
     ]
     for name in ("train", "test"):
         (part / name).mkdir(parents=True)
-    rows = [
-        row
-        for rows in processes.in_parallel(partial(_photo, part), jobs, workers, progress, "Drawing")
-        for row in rows
-    ]
-    frame = pd.DataFrame(
-        rows, columns=["ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds"]
-    )
+    rows = sum(in_parallel(partial(_photo, part), jobs, workers, progress, "Drawing"), [])
+    frame = pd.DataFrame(rows, columns=list(raw.COLUMNS))
     raw.write(part, frame, source="sample", info={"photos": photos, "seed": seed})
-
-
-def _is_drawn(folder: Path) -> bool:
-    """Whether `folder` holds a sample, and no other photos in the folders that another sample replaces."""
-    names = [path.name for part in ("train", "test") for path in (folder / part).glob("*")]
-    return "drawn_0000.jpg" in names and all(re.fullmatch(r"drawn_t?\d+\.jpg", name) for name in names)
 
 
 def _photo(folder: Path, job: tuple[str, Scene, tuple[int, ...]]) -> list[tuple]:

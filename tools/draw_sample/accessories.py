@@ -43,32 +43,22 @@ def hat(body: Pose | None, rng) -> Item:
         item.add(smooth(crown), 14.1, round_=4)
         item.add(tube([(-6.5, -16), (0, -15.2), (6.5, -16)], 1.1), 14.2, cloth=band, shadow=0.1)
     elif kind == 1:  # a beanie
-        item.add(
-            smooth([(-6.8, -12.6), (-6.6, -18), (-3.6, -23), (3.6, -23), (6.6, -18), (6.8, -12.6)]),
-            14,
-            round_=4,
-        )
+        crown = [(-6.8, -12.6), (-6.6, -18), (-3.6, -23), (3.6, -23), (6.6, -18), (6.8, -12.6)]
+        item.add(smooth(crown), 14, round_=4)
         item.add(tube([(-6.6, -13.6), (0, -14.2), (6.6, -13.6)], 1.9), 14.1, cloth=band)
         item.add(ellipse(0, -23.6, 2.3, 2.3), 14.2, cloth=band)
     else:  # a cap
-        item.add(
-            smooth([(-6.7, -13.6), (-6.4, -18), (-3.4, -22), (3.4, -22), (6.4, -18), (6.7, -13.6)]),
-            14,
-            round_=4,
-        )
-        item.add(
-            smooth([(-6, -14.6), (0, -16), (6, -14.6), (8.4, -11.6), (0, -12.6), (-8.4, -11.6)]),
-            14.1,
-            cloth=band,
-        )
+        crown = [(-6.7, -13.6), (-6.4, -18), (-3.4, -22), (3.4, -22), (6.4, -18), (6.7, -13.6)]
+        visor = [(-6, -14.6), (0, -16), (6, -14.6), (8.4, -11.6), (0, -12.6), (-8.4, -11.6)]
+        item.add(smooth(crown), 14, round_=4)
+        item.add(smooth(visor), 14.1, cloth=band)
     return item
 
 
 def headband(body: Pose | None, rng) -> Item:
     item = Item(15, replace(dye(15, rng), size=0.4))
-    item.add(
-        tube([(-6.3, -12.6), (-4.6, -17.2), (0, -18.9), (4.6, -17.2), (6.3, -12.6)], 1.5), 13.5, round_=1.5
-    )
+    band = [(-6.3, -12.6), (-4.6, -17.2), (0, -18.9), (4.6, -17.2), (6.3, -12.6)]
+    item.add(tube(band, 1.5), 13.5, round_=1.5)
     side = rng.choice([-1, 1])
     for turn in (-1, 1):
         loop = [(side * 3.2, -18.6), (side * 3.2 + turn * 4.6, -22), (side * 3.2 + turn * 4.8, -17.4)]
@@ -99,6 +89,7 @@ def glove(body: Pose | None, rng) -> Item:
 def watch(body: Pose | None, rng) -> Item:
     item = Item(18, dye(18, rng))
     face = hue(rng, (0.75, 1.0))
+    dial = Cloth("plain", face, face, folds=0.0)
     if body is None:
         centre, axis = np.zeros(2), np.array([0.0, 1.0])
         item.add(tube([(0, -14), (0, 14)], 1.6, rounded=True), 13, round_=1)
@@ -112,12 +103,7 @@ def watch(body: Pose | None, rng) -> Item:
         item.add(tube([centre - 2.6 * across, centre + 2.6 * across], 1.4), 13, round_=1.2)
     size = 3.0 if body is None else 2.3
     item.add(ellipse(*centre, size, size), 13.1, cloth=_BRASS if rng.random() < 0.5 else _STEEL, round_=0.6)
-    item.add(
-        ellipse(*centre, size * 0.78, size * 0.78),
-        13.2,
-        cloth=Cloth("plain", face, face, folds=0.0),
-        shadow=0,
-    )
+    item.add(ellipse(*centre, size * 0.78, size * 0.78), 13.2, cloth=dial, shadow=0)
     for turn, reach in ((rng.uniform(0, 6.3), 0.6), (rng.uniform(0, 6.3), 0.42)):
         tip = centre + size * reach * np.array([np.cos(turn), np.sin(turn)])
         item.add(tube([centre, tip], 0.22), 13.3, cloth=_DARK, shadow=0)
@@ -135,9 +121,8 @@ def belt(body: Pose | None, rng) -> Item:
         y = 24.2
         x = float(body.middle(y))
         item.add(body.band([(y - 1.7, 1.3), (y + 1.7, 1.4)], closed=False), 9.5, round_=1.2)
-    item.add(
-        smooth(box(x - 2.4, y - 2.3, x + 2.4, y + 2.3), 1), 9.6, cloth=_BRASS, round_=0.5, part_id=BUCKLE
-    )
+    buckle = smooth(box(x - 2.4, y - 2.3, x + 2.4, y + 2.3), 1)
+    item.add(buckle, 9.6, cloth=_BRASS, round_=0.5, part_id=BUCKLE)
     item.add(smooth(box(x - 1.4, y - 1.3, x + 1.4, y + 1.3), 1), 9.7, shadow=0.2)
     return item
 
@@ -147,10 +132,8 @@ def leg_warmer(body: Pose | None, rng) -> Item:
     legs = _flat_legs() if body is None else body.legs
     for leg in legs:
         item.add(tube(along(leg, 0.5, 0.93, 4), (4.0, 4.2, 4.6, 5.2)), 5, round_=2.5)
-        for at in (0.5, 0.89):
-            item.add(
-                tube(along(leg, at, at + 0.05, 2), 4.3 if at < 0.6 else 5.4), 5.1, cloth=trim(item.cloth)
-            )
+        for at, width in ((0.5, 4.3), (0.89, 5.4)):
+            item.add(tube(along(leg, at, at + 0.05, 2), width), 5.1, cloth=trim(item.cloth))
     return item
 
 
@@ -186,28 +169,24 @@ def _flat_legs(straight: bool = False) -> np.ndarray:
 def shoes(body: Pose | None, rng) -> list[Item]:
     """Two items, one a shoe: iMaterialist annotates them so."""
     cloth, boot = dye(23, rng), rng.random() < 0.3
-    sole = Cloth("plain", *(2 * [(0.93, 0.92, 0.88) if rng.random() < 0.6 else (0.15, 0.12, 0.1)]), folds=0.0)
+    sole = (0.93, 0.92, 0.88) if rng.random() < 0.6 else (0.15, 0.12, 0.1)
+    sole = Cloth("plain", sole, sole, folds=0.0)
     legs = _flat_legs() if body is None else body.legs
     pair = []
     for side, leg in zip((-1, 1), legs, strict=True):
         x, y = leg[2]
         item = Item(23, cloth)
+
+        def at(*points, foot=leg[2], side=side):
+            return foot + np.multiply(points, (side, 1))
+
         if boot:
             item.add(tube([(x, y - 10), (x, y + 3)], (3.6, 3.0)), 4, round_=2)
-        toe = [
-            (x - side * 2.8, y + 0.5),
-            (x + side * 2.4, y),
-            (x + side * 6.8, y + 3.2),
-            (x + side * 7.4, y + 6.2),
-        ]
-        item.add(smooth([*toe, (x - side * 3.2, y + 6.2)], 2), 4.1, round_=2)
-        item.add(smooth([(x - side * 3.6, y + 5), (x + side * 7.9, y + 5), (x + side * 7.7, y + 7.2),
-                         (x - side * 3.6, y + 7.2)], 1), 4.2, cloth=sole, round_=0.8)  # fmt: skip
+        item.add(smooth(at((-2.8, 0.5), (2.4, 0), (6.8, 3.2), (7.4, 6.2), (-3.2, 6.2))), 4.1, round_=2)
+        edge = at((-3.6, 5), (7.9, 5), (7.7, 7.2), (-3.6, 7.2))
+        item.add(smooth(edge, 1), 4.2, cloth=sole, round_=0.8)
         for k in range(0 if boot else 3):
-            lace = [
-                (x + side * (0.6 + k * 1.3), y + 0.6 + k),
-                (x + side * (2.8 + k * 1.1), y + 0.4 + k * 1.1),
-            ]
+            lace = at((0.6 + k * 1.3, 0.6 + k), (2.8 + k * 1.1, 0.4 + k * 1.1))
             item.add(tube(lace, 0.3), 4.3, cloth=sole, shadow=0.1)
         pair.append(item)
     return pair
@@ -222,13 +201,10 @@ def bag(body: Pose | None, rng) -> Item:
         side = int(rng.integers(2))
         x, y = hand(body, side) + (0, 4.5)
         x += (1 if side else -1) * 1.0
-    item.add(
-        tube([(x - w * 0.6, y + 1), (x - w * 0.4, y - 6), (x + w * 0.4, y - 6), (x + w * 0.6, y + 1)], 0.8),
-        13.9,
-    )
-    item.add(
-        smooth([(x - w * 0.85, y), (x + w * 0.85, y), (x + w, y + h), (x - w, y + h)], 2), 14, round_=2.5
-    )
+    handle = [(x - w * 0.6, y + 1), (x - w * 0.4, y - 6), (x + w * 0.4, y - 6), (x + w * 0.6, y + 1)]
+    body_ = [(x - w * 0.85, y), (x + w * 0.85, y), (x + w, y + h), (x - w, y + h)]
+    item.add(tube(handle, 0.8), 13.9)
+    item.add(smooth(body_, 2), 14, round_=2.5)
     flap = [(-0.8 * w, 0.2), (0.8 * w, 0.2), (0.6 * w, 0.42 * h), (0, 0.55 * h), (-0.6 * w, 0.42 * h)]
     item.add(smooth(flap) + (x, y), 14.1, cloth=trim(item.cloth), round_=1.5)
     item.add(ellipse(x, y + h * 0.5, 1.3, 1.3), 14.2, cloth=_BRASS, round_=0.6, part_id=BUCKLE)
@@ -239,17 +215,13 @@ def scarf(body: Pose | None, rng) -> Item:
     item = Item(25, dye(25, rng))
     side, low = rng.choice([-1, 1]), rng.uniform(26, 36)
     item.add(tube([(side * 3, 2), (side * 4.4, 14), (side * 4.0, low)], (2.6, 3.4, 3.8)), 12.05, round_=2)
-    item.add(
-        tube([(side * -2, 3), (side * -2.4, 10), (side * -2.8, low - 9)], (2.4, 3.0, 3.2)), 12.04, round_=2
-    )
-    item.add(
-        tube([(-6.6, -1.4), (-4, 2.6), (0, 4.2), (4, 2.6), (6.6, -1.4)], 2.7), 12.1, grain=1.57, round_=2
-    )
+    short, loop = [(side * -2, 3), (side * -2.4, 10), (side * -2.8, low - 9)], [(-4, 2.6), (0, 4.2), (4, 2.6)]
+    item.add(tube(short, (2.4, 3.0, 3.2)), 12.04, round_=2)
+    item.add(tube([(-6.6, -1.4), *loop, (6.6, -1.4)], 2.7), 12.1, grain=1.57, round_=2)
     for x, end, width in ((side * 4.0, low, 3.8), (side * -2.8, low - 9, 3.2)):
         for at in np.linspace(-0.85, 0.85, 6):
-            item.add(
-                box(x + at * width - 0.3, end - 0.4, x + at * width + 0.3, end + 3), 12.03, part_id=FRINGE
-            )
+            strand = box(x + at * width - 0.3, end - 0.4, x + at * width + 0.3, end + 3)
+            item.add(strand, 12.03, part_id=FRINGE)
     return item
 
 

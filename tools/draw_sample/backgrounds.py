@@ -3,10 +3,12 @@
 import cv2
 import numpy as np
 
-from tools.draw_sample.geometry import box, ellipse
+from tools.draw_sample.geometry import box, ellipse, grid
 from tools.draw_sample.paint import fill
 from tools.draw_sample.styles import muted
 from tools.draw_sample.textures import PATTERNS
+
+PAPERS = ("pinstripe", "dots", "tartan", "gingham", "herringbone", "chevron", "flowers", "breton")
 
 
 def _image(colour, height: int, width: int) -> np.ndarray:
@@ -33,10 +35,7 @@ def _blend(image: np.ndarray, outline: np.ndarray, colour) -> None:
 def studio(rng, height: int, width: int) -> np.ndarray:
     """A seamless wall with a floor, lit from one side."""
     image = _image(muted(rng, (0.3, 1.0)), height, width)
-    x, y = (
-        np.linspace(-1, 1, width, dtype=np.float32)[None],
-        np.linspace(-1, 1, height, dtype=np.float32)[:, None],
-    )
+    x, y = grid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
     spot = np.exp(-((x - rng.uniform(-0.5, 0.5)) ** 2) / 1.6 - (y + 0.3) ** 2 / 2.5)
     floor = 1 / (1 + np.exp(-(y - rng.uniform(0.55, 0.75)) * 18))
     return image * (0.72 + 0.32 * spot - 0.08 * floor)[..., None]
@@ -46,10 +45,8 @@ def bricks(rng, height: int, width: int) -> np.ndarray:
     """A brick or tile wall."""
     size = rng.uniform(0.05, 0.12) * min(height, width)
     ratio = rng.choice([1.0, 2.4])
-    x, y = (
-        np.arange(width, dtype=np.float32)[None] / size / ratio,
-        np.arange(height, dtype=np.float32)[:, None] / size,
-    )
+    x, y = grid(np.arange(width), np.arange(height))
+    x, y = x / size / ratio, y / size
     row = np.floor(y).astype(int)
     column = np.floor(x + 0.5 * (row % 2)).astype(int)
     shades = rng.normal(1, 0.09, (64, 64)).astype(np.float32)
@@ -100,11 +97,8 @@ def garden(rng, height: int, width: int) -> np.ndarray:
     for i in range(260):
         centre, turn = rng.uniform(0, 1, 2) * (width, height), rng.uniform(0, np.pi)
         colour = muted(rng, (0.6, 1.0)) if i % 9 == 8 else np.clip(base * rng.uniform(0.7, 2.2) + 0.04, 0, 1)
-        _blend(
-            image,
-            ellipse(*centre, size * rng.uniform(0.6, 1.8), size * rng.uniform(0.3, 0.6), turn, 14),
-            colour,
-        )
+        leaf = ellipse(*centre, size * rng.uniform(0.6, 1.8), size * rng.uniform(0.3, 0.6), turn, 14)
+        _blend(image, leaf, colour)
     return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.004, 0.01) * min(height, width))
 
 
@@ -121,24 +115,17 @@ def lights(rng, height: int, width: int) -> np.ndarray:
 
 def papered(rng, height: int, width: int) -> np.ndarray:
     """A papered wall, or a printed cloth: any of the patterns that garments wear, fainter."""
-    pattern = rng.choice(
-        ["pinstripe", "dots", "tartan", "gingham", "herringbone", "chevron", "flowers", "breton"]
-    )
+    pattern = rng.choice(PAPERS)
     size = rng.uniform(0.008, 0.02) * min(height, width)
     first = np.array(muted(rng, (0.4, 1.0)))
     second = np.clip(first * rng.uniform(0.65, 1.3), 0, 1)
-    u, v = (
-        np.arange(width, dtype=np.float32)[None] / size,
-        np.arange(height, dtype=np.float32)[:, None] / size,
-    )
+    u, v = (places / size for places in grid(np.arange(width), np.arange(height)))
     turn = rng.choice([0.0, 0.78])
     c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
     mix, relief = PATTERNS[pattern](c * u + s * v, c * v - s * u)
     mix = np.broadcast_to(np.asarray(mix, np.float32), (height, width))[..., None]
-    image = (np.float32(first) + mix * np.float32(second - first)) * np.broadcast_to(relief, (height, width))[
-        ..., None
-    ]
-    return image.astype(np.float32)
+    relief = np.broadcast_to(relief, (height, width))[..., None]
+    return ((np.float32(first) + mix * np.float32(second - first)) * relief).astype(np.float32)
 
 
 def planks(rng, height: int, width: int) -> np.ndarray:
@@ -150,11 +137,9 @@ def planks(rng, height: int, width: int) -> np.ndarray:
     shade = 1 + 0.07 * streaks + 0.02 * grain + rng.normal(0, 0.09, 64)[row % 64]
     shade = np.where((y - row) < 0.02, 0.55, shade).astype(np.float32)
     image = _image(muted(rng, (0.35, 0.95)), height, width) * shade[..., None]
-    return (
-        image
-        if rng.random() < 0.5
-        else np.ascontiguousarray(cv2.resize(image.swapaxes(0, 1), (width, height)))
-    )
+    if rng.random() < 0.5:
+        return image
+    return np.ascontiguousarray(cv2.resize(image.swapaxes(0, 1), (width, height)))
 
 
 def linen(rng, height: int, width: int) -> np.ndarray:
@@ -170,25 +155,19 @@ def linen(rng, height: int, width: int) -> np.ndarray:
 def curtain(rng, height: int, width: int) -> np.ndarray:
     """Cloth that hangs in folds."""
     fold = rng.uniform(0.05, 0.1) * min(height, width)
-    x, y = (
-        np.arange(width, dtype=np.float32)[None] / fold,
-        np.linspace(0, 1, height, dtype=np.float32)[:, None],
-    )
+    x, y = grid(np.arange(width), np.linspace(0, 1, height))
+    x = x / fold
     wave = np.sin(2 * np.pi * x + 2.5 * np.sin(0.7 * x) + 0.6 * np.sin(3 * y + x / 3))
-    return (
-        _image(muted(rng, (0.35, 0.95)), height, width)
-        * (0.86 + 0.1 * wave + 0.03 * np.sin(9.0 * x))[..., None]
-    )
+    shade = 0.86 + 0.1 * wave + 0.03 * np.sin(9.0 * x)
+    return _image(muted(rng, (0.35, 0.95)), height, width) * shade[..., None]
 
 
 def marble(rng, height: int, width: int) -> np.ndarray:
     """Polished stone with veins."""
-    bend = _noise(rng, height, width, 0.25 * min(height, width)) + 0.4 * _noise(
-        rng, height, width, 0.06 * min(height, width)
-    )
-    vein = np.exp(-np.abs(bend) * 9) * np.clip(
-        0.5 + 0.5 * _noise(rng, height, width, 0.2 * min(height, width)), 0, 1
-    )
+    size = min(height, width)
+    bend = _noise(rng, height, width, 0.25 * size) + 0.4 * _noise(rng, height, width, 0.06 * size)
+    strength = np.clip(0.5 + 0.5 * _noise(rng, height, width, 0.2 * size), 0, 1)
+    vein = np.exp(-np.abs(bend) * 9) * strength
     return _image(muted(rng, (0.5, 1.0)), height, width) * (1 - 0.22 * vein + 0.03 * bend)[..., None]
 
 

@@ -34,23 +34,16 @@ def sleeves(item: Item, body: Pose, stop: float, widths, z: float = 11.1, cuff: 
         outline = tube(path[::-1], (narrow, (wide + narrow) / 2, wide, 0.72 * wide), rounded=True)
         item.add(outline, z, grain=turn, round_=3.5, part_id=SLEEVE, shadow=0.25)
         if cuff:
-            end = along(arm, stop - cuff, stop, 2)
-            item.add(
-                tube(end, widths[1] * body.build * 1.05),
-                z + 0.01,
-                cloth=trim(item.cloth),
-                grain=turn,
-                shadow=0,
-            )
+            end = tube(along(arm, stop - cuff, stop, 2), widths[1] * body.build * 1.05)
+            item.add(end, z + 0.01, cloth=trim(item.cloth), grain=turn, shadow=0)
 
 
 def shirt(body: Pose, rng) -> Item:
     item = Item(0, dye(0, rng))
     hem = rng.uniform(33, 38)
     sleeves(item, body, 0.97, (4.1, 2.9), cuff=0.1)
-    item.add(
-        body.band([(0.8, 0.4, 4), (3.2, 0.6), (7, 1), (15, 1.3), (24, 1.6), (hem - 2, 1.6), (hem, -2, 1)]), 7
-    )
+    rows = [(0.8, 0.4, 4), (3.2, 0.6), (7, 1), (15, 1.3), (24, 1.6), (hem - 2, 1.6), (hem, -2, 1)]
+    item.add(body.band(rows), 7)
     edge = trim(item.cloth)
     item.add(box(-0.8, 4, 0.8, hem), 7.1, cloth=edge, shadow=0.1)
     for side in (-1, 1):
@@ -89,9 +82,8 @@ def sweater(body: Pose, rng) -> Item:
     item = Item(2, dye(2, rng))
     hem = rng.uniform(33, 37)
     sleeves(item, body, 0.98, (5.2, 4.0), cuff=0.12)
-    item.add(
-        body.band([(0.2, 0.6, 2.4), (3.2, 1.2), (8, 2.2), (18, 3.4), (28, 3.2), (hem, 1.4)]), 7, round_=5
-    )
+    rows = [(0.2, 0.6, 2.4), (3.2, 1.2), (8, 2.2), (18, 3.4), (28, 3.2), (hem, 1.4)]
+    item.add(body.band(rows), 7, round_=5)
     rib = replace(item.cloth, pattern="rib", size=0.7)
     item.add(body.band([(hem - 3, 2.2), (hem, 1.5), (hem + 0.8, 1.2)]), 7.1, cloth=rib, shadow=0.1)
     item.add(tube([(-4.4, 1), (0, 3), (4.4, 1)], 1.8), 7.2, cloth=rib, part_id=NECKLINE)
@@ -113,13 +105,11 @@ def cardigan(body: Pose, rng) -> Item:
     hem = rng.uniform(36, 42)
     rows = [(0.6, 0.2), (3.2, 0.8), (8, 1.8), (20, 2.6), (30, 2.4), (hem, 1.6)]
     gap = [(0.6, 3.6), (18, 1.2), (24, 0.6), (hem, 2.4)]
+    y = np.linspace(0.8, hem, 8)
     sleeves(item, body, 0.97, (4.7, 3.5), 11.3, cuff=0.1)
     for side in (-1, 1):
         item.add(_front(body, rows, gap, side), 10, round_=3)
-        edge = [
-            (body.middle(y) + side * (np.interp(y, *np.array(gap).T) + 0.4), y)
-            for y in np.linspace(0.8, hem, 8)
-        ]
+        edge = np.column_stack([body.middle(y) + side * (np.interp(y, *np.array(gap).T) + 0.4), y])
         item.add(tube(edge, 1.1), 10.1, cloth=trim(item.cloth), shadow=0.15)
     for y in np.arange(20, hem - 1, 5):
         item.add(ellipse(body.middle(y) + 1.2, y, 0.8, 0.8), 10.2, cloth=trim(item.cloth, 0.4), shadow=0.2)
@@ -134,14 +124,9 @@ def jacket(body: Pose, rng) -> Item:
     sleeves(item, body, 0.98, (6.0, 4.6), 11.3)
     for side in (-1, 1):
         item.add(_front(body, rows, [(-0.6, 2.5 + open_), (hem, open_ / 2)], side), 10, round_=4)
-        zip_ = [
-            (side * (2.5 + open_), -0.4),
-            (body.middle(18) + side * (0.5 + 0.7 * open_), 18),
-            (side * open_ / 2, hem),
-        ]
-        item.add(
-            tube(zip_, 0.5), 10.2, cloth=Cloth("metal", (0.3, 0.3, 0.3), (0.9, 0.9, 0.9)), part_id=ZIPPER
-        )
+        zip_x = side * (2.5 + open_), body.middle(18) + side * (0.5 + 0.7 * open_), side * open_ / 2
+        zip_ = tube(np.column_stack([zip_x, (-0.4, 18, hem)]), 0.5)
+        item.add(zip_, 10.2, cloth=Cloth("metal", (0.3, 0.3, 0.3), (0.9, 0.9, 0.9)), part_id=ZIPPER)
         collar = [(side * 2.2, -2.6), (side * 6.2, -1.6), (side * 6.6, 2.4), (side * 2.6, 3.4)]
         item.add(smooth(collar), 12.1, cloth=trim(item.cloth), part_id=COLLAR)
     return item
@@ -167,17 +152,9 @@ def _trousers(body: Pose, item: Item, stop: float, widths, z: float) -> None:
         outline = tube(along(leg, 0.2, stop, 5), np.multiply(widths, body.build))
         left, right = np.split(outline, 2)
         sides += sorted([left, right[::-1]], key=lambda edge: edge[0, 0])
-    waist = [(middle - half, 23), (middle + half, 23)]
-    seat = [
-        (middle + hip, 34),
-        *sides[3],
-        *sides[2][::-1],
-        (0, 43.5),
-        *sides[1],
-        *sides[0][::-1],
-        (middle - hip, 34),
-    ]
-    item.add(np.array([*waist, *seat]), z, round_=4)
+    right = [(middle + half, 23), (middle + hip, 34), *sides[3], *sides[2][::-1]]
+    left = [*sides[1], *sides[0][::-1], (middle - hip, 34)]
+    item.add(np.array([(middle - half, 23), *right, (0, 43.5), *left]), z, round_=4)
     item.add(body.band([(23, 0.8), (25.6, 0.9)], closed=False), z + 0.1, cloth=trim(item.cloth), shadow=0.1)
 
 
@@ -215,17 +192,10 @@ def coat(body: Pose, rng) -> Item:
     sleeves(item, body, 0.97, (5.2, 4.2), 11.3, cuff=0.12)
     for side in (-1, 1):
         item.add(_front(body, rows, gap, side), 10 + 0.01 * side, round_=4)
-        lapel = [
-            (side * 2.4, -1.4),
-            (side * 6.8, -0.4),
-            (side * 7.6, 6.6),
-            (side * 5.4, 7.4),
-            (side * 0.6, 17),
-        ]
+        lapel = np.multiply([(2.4, -1.4), (6.8, -0.4), (7.6, 6.6), (5.4, 7.4), (0.6, 17)], (side, 1))
+        pocket = [(side * 5, 33), (side * 9.5, 34.5)]
         item.add(smooth(lapel, 1), 10.2, cloth=trim(item.cloth), part_id=LAPEL)
-        item.add(
-            tube([(side * 5, 33), (side * 9.5, 34.5)], 1.3), 10.2, cloth=trim(item.cloth), part_id=POCKET
-        )
+        item.add(tube(pocket, 1.3), 10.2, cloth=trim(item.cloth), part_id=POCKET)
         for y in (20, 26.5, 33):
             item.add(ellipse(body.middle(y) + side * 2.6, y, 0.9, 0.9), 10.3, cloth=trim(item.cloth, 0.35))
     return item
@@ -249,9 +219,8 @@ def jumpsuit(body: Pose, rng) -> Item:
     item = Item(11, dye(11, rng))
     width = rng.uniform(4.4, 6.5)
     _trousers(body, item, 0.98, (5.8, 5.0, width), 8)
-    item.add(
-        body.band([(1.2, -2.2, 7), (4, -2.4), (9, -0.2), (16, 0.8), (23, 0.6), (34, 0.8)]), 8.2, round_=5
-    )
+    rows = [(1.2, -2.2, 7), (4, -2.4), (9, -0.2), (16, 0.8), (23, 0.6), (34, 0.8)]
+    item.add(body.band(rows), 8.2, round_=5)
     item.add(body.band([(22, 0.8), (25, 0.9)], closed=False), 8.3, cloth=trim(item.cloth), shadow=0.1)
     return item
 

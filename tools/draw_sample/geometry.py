@@ -12,17 +12,10 @@ def smooth(points, times: int = 2, closed: bool = True) -> np.ndarray:
     for _ in range(times):
         ahead = np.roll(points, -1, axis=0) if closed else points[1:]
         here = points if closed else points[:-1]
-        cut = np.stack([0.75 * here + 0.25 * ahead, 0.25 * here + 0.75 * ahead], axis=1).reshape(
-            -1, points.shape[1]
-        )
+        cut = np.stack([0.75 * here + 0.25 * ahead, 0.25 * here + 0.75 * ahead], axis=1)
+        cut = cut.reshape(-1, points.shape[1])
         points = cut if closed else np.concatenate([points[:1], cut, points[-1:]])
     return points
-
-
-def mirrored(half) -> np.ndarray:
-    """A closed outline from its right `half`, listed from top to bottom."""
-    half = np.asarray(half, float)
-    return np.concatenate([half, half[::-1] * (-1, 1)])
 
 
 def tube(path, widths, rounded: bool = False) -> np.ndarray:
@@ -61,6 +54,11 @@ def along(path, start: float, stop: float, n: int = 5) -> np.ndarray:
     knots = lengths / lengths[-1]
     at = np.unique(np.concatenate([np.linspace(start, stop, n), knots[(knots > start) & (knots < stop)]]))
     return np.column_stack([np.interp(at, knots, path[:, i]) for i in range(2)])
+
+
+def grid(x, y) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates `x` (W,) and `y` (H,) as float32 arrays (1, W) and (H, 1)."""
+    return np.float32(x)[None], np.float32(y)[:, None]
 
 
 def frame(scale: float, x: float, y: float, angle: float = 0.0) -> np.ndarray:

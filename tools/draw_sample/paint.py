@@ -49,10 +49,12 @@ class Item:
 class Canvas:
     """A float RGB picture (H, W, 3) in 0-1 and, for each pixel, which item is seen there."""
 
-    def __init__(self, ground: np.ndarray, light: tuple[float, float], bulk: float, rng: np.random.Generator):
-        self.rgb = ground
+    def __init__(
+        self, background: np.ndarray, light: tuple[float, float], bulk: float, rng: np.random.Generator
+    ):
+        self.rgb = background
         self.bulk = bulk  # how far things stand out: 1 for a body, less for cloth on a table
-        self.height, self.width = ground.shape[:2]
+        self.height, self.width = background.shape[:2]
         self.light = light
         self.rng = rng
         self.owner = np.full((self.height, self.width), -1, np.int16)

@@ -10,28 +10,15 @@ from tools.draw_sample.textures import Cloth
 
 _SKIN = ((250, 219, 198), (241, 199, 168), (226, 178, 142), (206, 153, 114), (172, 119, 82), (139, 92, 62),
          (110, 70, 48), (82, 54, 40))  # fmt: skip
-_HAIR = (
-    (36, 28, 26),
-    (62, 42, 32),
-    (98, 62, 38),
-    (140, 94, 54),
-    (196, 160, 104),
-    (150, 74, 44),
-    (150, 150, 152),
-)
+_HAIR = ((36, 28, 26), (62, 42, 32), (98, 62, 38), (140, 94, 54), (196, 160, 104), (150, 74, 44),
+         (150, 150, 152))  # fmt: skip
 
 _Y = np.array([0, 3, 6, 11, 17, 23, 28, 34, 42], float)  # heights at which the body's half-width is known
 _HALF = np.array([4.4, 9.6, 10.2, 9.0, 8.0, 7.2, 8.2, 9.4, 9.2])
 
 # (upper arm, forearm) in degrees from hanging straight down, outwards positive
-_ARMS = {
-    "down": (13, 5),
-    "loose": (22, 10),
-    "hip": (44, -60),
-    "bent": (16, -38),
-    "up": (30, 165),
-    "spread": (40, 33),
-}
+_ARMS = {"down": (13, 5), "loose": (22, 10), "hip": (44, -60), "bent": (16, -38), "up": (30, 165),
+         "spread": (40, 33)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,9 +62,8 @@ def pose(rng: np.random.Generator, arms: tuple[str, str] | None = None) -> Pose:
     hips = np.column_stack([sides * 4.6 * build, [36, 36]])
     knees = np.column_stack([sides * (4.3 * build + 0.5 * spread) + bend, [59, 59]])
     ankles = np.column_stack([sides * (3.9 * build + spread) + 0.4 * bend, [79, 79]])
-    limbs = [
-        _arm(side, build, *_ARMS[name], rng.uniform(-5, 5)) for side, name in zip(sides, names, strict=True)
-    ]
+    angles = [_ARMS[name] for name in names]
+    limbs = [_arm(side, build, *of, rng.uniform(-5, 5)) for side, of in zip(sides, angles, strict=True)]
     return Pose(np.array(limbs), np.stack([hips, knees, ankles], axis=1), build, rng.uniform(-1.2, 1.2))
 
 
@@ -121,15 +107,10 @@ def hand_outlines(arm: np.ndarray, width: float = 1.0) -> list[np.ndarray]:
     axis = _unit(arm[2] - arm[1])
     across = np.array([-axis[1], axis[0]]) * (1 if arm[0][0] > 0 else -1)
     wrist = arm[2]
-    thumb = [
-        wrist + 0.6 * axis,
-        wrist + 2 * axis - 2.0 * width * across,
-        wrist + 3.8 * axis - 2.5 * width * across,
-    ]
-    outlines = [tube(thumb, 0.62 * width, rounded=True)]
-    outlines.append(
-        tube([wrist - axis, wrist + 1.8 * axis, wrist + 3.6 * axis], np.multiply((1.5, 2.0, 1.9), width))
-    )
+    thumb = [(0.6, 0), (2, 2.0), (3.8, 2.5)]
+    thumb = [wrist + ahead * axis - aside * width * across for ahead, aside in thumb]
+    palm = [wrist - axis, wrist + 1.8 * axis, wrist + 3.6 * axis]
+    outlines = [tube(thumb, 0.62 * width, rounded=True), tube(palm, np.multiply((1.5, 2.0, 1.9), width))]
     for k, reach in enumerate((5.6, 6.6, 6.8, 5.9)):
         root = wrist + 2.8 * axis + across * (k - 1.5) * 0.95 * width
         tip = wrist + reach * width**0.5 * axis + across * (k - 1.5) * 1.05 * width
@@ -151,9 +132,8 @@ def _face(tone: np.ndarray, rng: np.random.Generator) -> list[Item]:
         lines.add(ellipse(side * 2.3, -9.7, 1.15, 0.62), z=12.3, shadow=0)
         lines.add(ellipse(side * 2.3, -9.55, 1.0, 0.42), z=12.3, cloth=white, shadow=0)
         lines.add(ellipse(side * 2.3, -9.6, 0.55, 0.5), z=12.3, shadow=0)
-        lines.add(
-            tube([(side * 1.2, -11.2), (side * 2.4, -11.7), (side * 3.5, -11.1)], 0.22), z=12.3, shadow=0
-        )
+        brow = [(side * 1.2, -11.2), (side * 2.4, -11.7), (side * 3.5, -11.1)]
+        lines.add(tube(brow, 0.22), z=12.3, shadow=0)
     lines.add(tube([(0.2, -9), (0.7, -6.9), (-0.2, -6.7)], 0.13), z=12.3, shadow=0)
     mouth.add(ellipse(0, -4.9, 1.5, rng.uniform(0.4, 0.65)), z=12.3, shadow=0)
     return [lines, mouth]
@@ -168,10 +148,8 @@ def _hair(rng: np.random.Generator) -> list[Item]:
     front = smooth([*fringe, (part + 1.5, -15.2), (part - 1.5, -15.6), (-5.2, -12)], 2)
     if style == "long":
         low = rng.uniform(8, 14)
-        hair.add(
-            smooth([(-6.4, -12), (0, -19), (6.4, -12), (7.2, low), (3, low + 2), (-3, low + 2), (-7.2, low)]),
-            z=0,
-        )
+        ends = [(7.2, low), (3, low + 2), (-3, low + 2), (-7.2, low)]
+        hair.add(smooth([(-6.4, -12), (0, -19), (6.4, -12), *ends]), z=0)
     elif style == "bob":
         hair.add(smooth([(-6.6, -12), (0, -19), (6.6, -12), (7.4, -1.5), (-7.4, -1.5)]), z=0)
     elif style == "bun":

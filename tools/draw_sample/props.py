@@ -1,4 +1,4 @@
-"""Things that nobody wears: on a wall, before it, or around a flat-lay. None of them is annotated."""
+"""Props: things that nobody wears, on a wall, before it, or around a flat-lay. None of them is annotated."""
 
 import numpy as np
 
@@ -23,9 +23,9 @@ def scatter(canvas: Canvas, rng) -> None:
     """Lay books, cups, leaves, phones and pictures about."""
     size = 0.011 * min(canvas.height, canvas.width)
     for _ in range(rng.integers(5, 12)):
-        thing = (_book, _cup, _leaf, _phone, _card)[rng.integers(5)]
+        prop = (_book, _cup, _leaf, _phone, _card)[rng.integers(5)]
         x, y = rng.uniform(0, 1, 2) * (canvas.width, canvas.height)
-        canvas.draw([thing(rng)], frame(size, x, y, rng.uniform(0, 2 * np.pi)))
+        canvas.draw([prop(rng)], frame(size, x, y, rng.uniform(0, 2 * np.pi)))
 
 
 def _cloth(colour) -> Cloth:
@@ -38,9 +38,8 @@ def _book(rng) -> Item:
     pages = Cloth("pinstripe", (0.9, 0.9, 0.9), (0.7, 0.7, 0.7), 0.3)
     item.add(box(-w + 0.8, -h + 0.8, w + 0.8, h + 0.8), 0, cloth=pages)
     item.add(box(-w, -h, w, h), 1, round_=0.6)
-    return item.add(
-        box(-0.7 * w, -0.7 * h, 0.7 * w, -0.4 * h), 2, cloth=_cloth(muted(rng, (0.6, 1))), shadow=0
-    )
+    title = box(-0.7 * w, -0.7 * h, 0.7 * w, -0.4 * h)
+    return item.add(title, 2, cloth=_cloth(muted(rng, (0.6, 1))), shadow=0)
 
 
 def _cup(rng) -> Item:

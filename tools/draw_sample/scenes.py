@@ -1,4 +1,4 @@
-"""From a plan's scene to a photo: the ground, the wearers or the flat-lay, the light and the camera."""
+"""From a plan's scene to a photo: the background, the wearers or the flat-lay, the light and the camera."""
 
 import cv2
 import numpy as np
@@ -18,13 +18,13 @@ def draw(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple
     """The photo, uint8 RGB (H, W, 3), and its instances (category id, bool mask), bottom first."""
     flat = scene.kind == "flat"
     choice = (backgrounds.BENEATH if flat else backgrounds.BEHIND)[scene.cluttered]
-    ground = choice[rng.integers(len(choice))]
-    picture = ground(rng, scene.height, scene.width).astype(np.float32)
+    background = choice[rng.integers(len(choice))]
+    picture = background(rng, scene.height, scene.width).astype(np.float32)
     light = (rng.choice([-1, 1]) * rng.uniform(0.4, 0.9), rng.uniform(-0.9, -0.4))
     canvas = Canvas(picture, light, 0.6 if flat else 1.0, rng)
     if flat and scene.cluttered:
         props.scatter(canvas, rng)
-    elif ground in backgrounds.WALLS:
+    elif background in backgrounds.WALLS:
         props.furnish(canvas, rng)
     (_lay if flat else _stand)(canvas, scene, rng)
     instances = canvas.instances()
@@ -119,14 +119,10 @@ def _cells(cell, laid) -> list[tuple]:
 def _expose(rgb: np.ndarray, rng) -> np.ndarray:
     """What a camera makes of it: white balance, vignette, a slight blur and grain."""
     height, width = rgb.shape[:2]
-    x, y = (
-        np.linspace(-1, 1, width, dtype=np.float32)[None],
-        np.linspace(-1, 1, height, dtype=np.float32)[:, None],
-    )
+    x, y = geometry.grid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
     vignette = 1 - rng.uniform(0.03, 0.12) * (x * x + y * y)
     balance = np.float32(rng.normal(1, 0.03, 3) * rng.uniform(0.9, 1.08))
     picture = cv2.GaussianBlur(rgb, (0, 0), 0.55) * vignette[..., None] * balance
-    grain = rng.standard_normal((height, width), np.float32)[..., None] * np.float32(
-        rng.uniform(0.004, 0.012)
-    )
+    grain = rng.standard_normal((height, width), np.float32)[..., None]
+    grain = grain * np.float32(rng.uniform(0.004, 0.012))
     return np.clip((picture + grain) * 255 + 0.5, 0, 255).astype(np.uint8)

@@ -122,19 +122,15 @@ def _chevron(u, v):
 def _tartan(u, v):
     def bands(x):
         x = _saw(x / 13)
-        return (
-            0.42 * ((x > 0.12) & (x < 0.5))
-            + 0.5 * ((x > 0.7) & (x < 0.78))
-            + 0.25 * ((x > 0.28) & (x < 0.34))
-        )
+        wide, thin, middle = (x > 0.12) & (x < 0.5), (x > 0.7) & (x < 0.78), (x > 0.28) & (x < 0.34)
+        return 0.42 * wide + 0.5 * thin + 0.25 * middle
 
     return np.clip(bands(u) + bands(v), 0, 1), 1 + 0.05 * np.sin(4 * (u + v))
 
 
 def _blocks(u, v):
-    return _step(_zigzag(v / 9) - 0.5, 0.03) * (0.75 + 0.25 * (_zigzag(v / 9) > 0.85)), 1 + 0.10 * np.sin(
-        5 * u
-    )
+    bands = _step(_zigzag(v / 9) - 0.5, 0.03) * (0.75 + 0.25 * (_zigzag(v / 9) > 0.85))
+    return bands, 1 + 0.10 * np.sin(5 * u)
 
 
 def _fishnet(u, v):
@@ -165,9 +161,8 @@ def _metal(u, v):
 
 
 def _felt(u, v):
-    return 0.15 + 0.15 * np.sin(5.1 * u + 2 * np.sin(3.3 * v)) * np.sin(
-        4.3 * v + 2 * np.sin(2.9 * u)
-    ), 1 + 0.0 * u
+    fibres = np.sin(5.1 * u + 2 * np.sin(3.3 * v)) * np.sin(4.3 * v + 2 * np.sin(2.9 * u))
+    return 0.15 + 0.15 * fibres, 1 + 0.0 * u
 
 
 def _fur(u, v):

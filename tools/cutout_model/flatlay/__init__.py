@@ -1,11 +1,11 @@
-"""Flat-lays: single garments of a prepared data set, alone and large on other grounds -> raw layout.
+"""Flat-lays: single garments of a prepared data set, alone and large on other backgrounds -> raw layout.
 
 Models that have seen worn clothes only fail on product photos. Here a garment's own pixels, cut out along its
 label, stand for the product. One split's photos alone are used, so that composites of the training photos
 may be trained on and those of the test photos may test.
 
     pieces    which garments of a photo are whole enough, and their pixels
-    scene     a piece on a ground: the composite and its mask
+    scene     a piece on a background: the composite and its mask
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fashionlib.core import classes, processes
+from fashionlib.core import processes
 from fashionlib.data import raw, rle
 from fashionlib.data.prepared import ids, label_map, require
 from fashionlib.data.sources import photos
@@ -48,9 +48,9 @@ def make(
     if seed < 0:
         raise ValueError(f"seed={seed} is negative: give 0 or more.")
     prepared = Path(prepared)
-    dataset, names = require(prepared), ids(prepared, split)
-    find = partial(_find, prepared, _class_ids(dataset["class_set"]))
-    found = sum(processes.in_parallel(find, names, workers, progress, "garments"), [])
+    dataset = require(prepared)
+    find = partial(_find, prepared, pieces.class_ids(dataset["class_set"]))
+    found = sum(processes.in_parallel(find, ids(prepared, split), workers, progress, "garments"), [])
     if not found:
         raise ValueError(f"No photo of {prepared}'s split {split!r} shows a garment that is whole.")
     drawn = _draw(found, count, np.random.default_rng((seed, 0)))
@@ -58,13 +58,9 @@ def make(
     photos.make_room(out, [])
     rows = list(processes.in_parallel(partial(_compose, prepared, out), jobs, workers, progress, "flat-lays"))
     frame = pd.DataFrame(rows, columns=list(raw.COLUMNS[:5]))
-    info = {"split": split, "seed": seed, "origins": {name: piece.photo for name, piece, _ in jobs}}
-    raw.write(out, frame, f"flat-lays of {dataset['source']}", info)
-
-
-def _class_ids(class_set: str) -> dict[int, int]:
-    """Label value -> category id of the main apparel: no hair or skin, no parts of garments."""
-    return {value: i for i, value in classes.label_values(class_set).items() if i < classes.MAIN}
+    origins = {name: piece.photo for name, piece, _ in jobs}
+    more = {"split": split, "seed": seed, "origins": origins}
+    raw.write(out, frame, f"flat-lays of {dataset['source']}", more)
 
 
 def _find(prepared: Path, class_ids: dict[int, int], photo: str) -> list[pieces.Piece]:

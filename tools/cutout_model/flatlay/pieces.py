@@ -5,7 +5,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fashionlib.core.classes import CATEGORIES, GROUPS
+from fashionlib.core.classes import CATEGORIES, GROUPS, MAIN, label_values
 
 PAIRS = {CATEGORIES.index(name) for name in ("glove", "leg warmer", "tights, stockings", "sock", "shoe")}
 CLOTHES = {CATEGORIES.index(n) for group in ("upperbody", "lowerbody", "wholebody") for n in GROUPS[group]}
@@ -29,6 +29,11 @@ class Piece(NamedTuple):
     class_id: int
     value: int
     box: tuple[int, int, int, int]  # top, left, bottom, right
+
+
+def class_ids(class_set: str) -> dict[int, int]:
+    """Label value -> category id of the main apparel: no hair or skin, no parts of garments."""
+    return {value: i for i, value in label_values(class_set).items() if i < MAIN}
 
 
 def find(label: np.ndarray, photo: str, class_ids: dict[int, int]) -> list[Piece]:
@@ -77,7 +82,7 @@ def _hidden(label: np.ndarray, mask: np.ndarray, apparel) -> bool:
 def cut(rgb: np.ndarray, label: np.ndarray, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
     """The pixels of `piece`: colours uint8 (h, w, 3), and a mask bool (h, w) with a smoothed outline.
 
-    Outside the mask stand the colours of the nearest pixels inside, so that no edge shows the old ground.
+    Outside the mask stand the colours of the nearest pixels inside, so that no edge shows the old background.
     """
     mask = whole(label, piece.value, piece.class_id)
     top, left, bottom, right = piece.box

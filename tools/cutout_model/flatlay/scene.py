@@ -1,4 +1,4 @@
-"""A garment's pixels on a ground, as a shop would show it: turned, scaled, lit, with a soft shadow."""
+"""A garment's pixels on a background, as a shop would show it: turned, scaled, lit, with a soft shadow."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ ENLARGED = 3.0  # times at most: a small garment makes a small picture
 TALLEST = 1.6  # the longer side over the shorter
 TILT = 10.0  # degrees: spread of the angle at which most garments lie
 ANY_TURN = 0.15  # share of composites turned by any angle
-FEATHER = 1.5  # pixels over which the garment's edge fades into the ground
+FEATHER = 1.5  # pixels over which the garment's edge fades into the background
 
 
 def lay(cloth: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -20,8 +20,8 @@ def lay(cloth: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[
     alpha = warped_alpha(mask, matrix, (height, width), scale)
     colours = warped_colours(cloth, matrix, (height, width)) / 255
     colours = (colours * np.float32(rng.normal(1, 0.03, 3) * rng.uniform(0.88, 1.12))).clip(0, 1)
-    ground = _ground(rng, height, width) * _shade(alpha, rng)[..., None]
-    picture = ground + alpha[..., None] * (colours - ground)
+    behind = _background(rng, height, width) * _shade(alpha, rng)[..., None]
+    picture = behind + alpha[..., None] * (colours - behind)
     return _photographed(picture, rng), alpha >= 0.5
 
 
@@ -62,7 +62,7 @@ def warped_colours(cloth: np.ndarray, matrix: np.ndarray, size: tuple[int, int])
 
 
 def _shade(alpha: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Brightness (H, W) that the garment's shadow leaves of the ground: one wide, one where the two touch."""
+    """Brightness (H, W) that the garment's shadow leaves: one part wide, one where the two touch."""
     side = max(alpha.shape)
     shade = np.ones_like(alpha)
     wide, contact = (rng.uniform(0.01, 0.04), rng.uniform(0.0, 0.35)), (0.004, rng.uniform(0.05, 0.3))
@@ -73,13 +73,11 @@ def _shade(alpha: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return shade
 
 
-def _ground(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """A shop's white in one of three, else a seamless wall, paper, cloth, wood or stone."""
     if rng.random() < 0.35:
         return np.full((height, width, 3), rng.choice([1.0, rng.uniform(0.9, 1.0)]), np.float32)
-    paint = (gradient, gradient, paper, backgrounds.studio, backgrounds.linen, backgrounds.planks, backgrounds.marble,
-             backgrounds.papered)[rng.integers(8)]  # fmt: skip
-    return paint(rng, height, width).astype(np.float32)
+    return _BACKGROUNDS[rng.integers(8)](rng, height, width).astype(np.float32)
 
 
 def gradient(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -98,8 +96,12 @@ def paper(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return (tone * (1 + 0.05 * grain[..., None])).clip(0, 1)
 
 
+_BACKGROUNDS = (gradient, gradient, paper, backgrounds.studio, backgrounds.linen, backgrounds.planks,
+                backgrounds.marble, backgrounds.papered)  # fmt: skip
+
+
 def _photographed(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One lens and one sensor for garment and ground alike: a slight blur and grain; uint8."""
+    """One lens and one sensor for garment and background alike: a slight blur and grain; uint8."""
     picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 0.8))
     grain = rng.standard_normal(picture.shape[:2]).astype(np.float32)[..., None] * rng.uniform(0.002, 0.015)
     return np.round((picture + grain).clip(0, 1) * 255).astype(np.uint8)

@@ -1,6 +1,6 @@
-"""Composites whose alpha is known: garments cut out of one split's photos, on real grounds of others.
+"""Composites whose alpha is known: garments cut out of one split's photos, on real backgrounds of others.
 
-The garments are those of flat-lays (`sources.flatlay`); the ground is what stands beside the person in
+The garments are those of flat-lays (`flatlay`); the background is what stands beside the person in
 another photo of the same split, mirrored until it fills the picture. Alpha is exact: nothing is blurred or
 compressed after the two are mixed.
 """
@@ -11,11 +11,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fashionlib.core.classes import MAIN, label_values
 from fashionlib.evaluate.split import Split
 from tools.cutout_model.flatlay import pieces, scene
 
-STRIP = 60  # pixels of ground beside a person, at least
+STRIP = 60  # pixels of background beside a person, at least
 
 
 class Composite(NamedTuple):
@@ -32,24 +31,25 @@ def composites(split: Split, count: int, seed: int = 0) -> Iterator[Composite]:
     Raises ValueError where no photo of the split shows a whole garment, or none has room beside the person.
     """
     rng = np.random.default_rng(seed)
-    garments, grounds = _garments(split), _with_ground(split)
-    if not garments or not grounds:
-        missing = "a garment that is whole" if not garments else f"{STRIP} pixels of ground beside the person"
+    garments, backgrounds = _garments(split), _with_background(split)
+    if not garments or not backgrounds:
+        missing = (
+            "a garment that is whole" if not garments else f"{STRIP} pixels of background beside the person"
+        )
         raise ValueError(f"No photo of split {split.name!r} of {split.folder} has {missing}.")
     for garment in _in_turn(garments, count, rng):
         rgb, label = split.load(garment.photo)
         cloth, mask = pieces.cut(rgb, label, garment)
-        other = rng.choice([photo for photo in grounds if photo != garment.photo] or grounds)
+        other = rng.choice([photo for photo in backgrounds if photo != garment.photo] or backgrounds)
         yield _mixed(cloth, mask, *split.load(other), rng)
 
 
 def _garments(split: Split) -> list[pieces.Piece]:
-    values = label_values(split.dataset["class_set"])
-    class_ids = {value: i for i, value in values.items() if i < MAIN}
+    class_ids = pieces.class_ids(split.dataset["class_set"])
     return [piece for photo in split.ids for piece in pieces.find(split.load(photo)[1], photo, class_ids)]
 
 
-def _with_ground(split: Split) -> list[str]:
+def _with_background(split: Split) -> list[str]:
     return [photo for photo in split.ids if np.ptp(_beside(split.load(photo)[1])) >= STRIP]
 
 
@@ -74,12 +74,12 @@ def _mixed(cloth: np.ndarray, mask: np.ndarray, other: np.ndarray, label: np.nda
     colours = scene.warped_colours(cloth, matrix, (height, width))
     first, end = _beside(label)
     strip = other[:, first:end].astype(np.float32)
-    ground = np.pad(
+    behind = np.pad(
         strip,
         ((0, max(0, height - len(strip))), (0, max(0, width - strip.shape[1])), (0, 0)),
         mode="symmetric",
     )[:height, :width]
-    photo = ground + alpha[..., None] * (colours - ground)
+    photo = behind + alpha[..., None] * (colours - behind)
     return Composite(np.round(photo).astype(np.uint8), alpha, colours)
 
 

@@ -1,6 +1,5 @@
-"""What is scored: a model's cut-outs as `fashionlib cutout` makes them, and the classical ways."""
+"""What is scored: a model's cut-outs as `fashionlib cutout` makes them, and two ways that learn nothing."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +13,6 @@ from fashionlib.cutout import baselines, load_model, photos, remove_background, 
 from fashionlib.evaluate.runs import digest
 from fashionlib.evaluate.split import Split
 
-PACKAGE = Path(models.__file__).parent.parent
-
 
 @dataclass(frozen=True)
 class ModelCutouts:
@@ -26,7 +23,7 @@ class ModelCutouts:
     tells_subjects = True
 
     def __reduce__(self):
-        """To another process go the path and the edge, not the loaded model."""
+        """Pickle the path and the edge, not the loaded model."""
         return ModelCutouts, (self.checkpoint, self.edge)
 
     @cached_property
@@ -36,7 +33,7 @@ class ModelCutouts:
 
     @cached_property
     def metadata(self) -> dict:
-        """What the checkpoint says of itself."""
+        """The checkpoint's metadata."""
         return models.read_metadata(self.checkpoint)
 
     @property
@@ -50,20 +47,12 @@ class ModelCutouts:
         """What it can cut out."""
         return segment.SUBJECTS if set(PERSON.values()) <= set(self.metadata["classes"]) else ("apparel",)
 
-    @cached_property
-    def key(self) -> str:
-        """Changes with the weights, the edge, and the code that makes the cut-outs."""
-        code = sorted([*PACKAGE.glob("cutout/*.py"), *PACKAGE.glob("models/*.py"), PACKAGE / "attention.py"])
-        return _hashed([digest(self.checkpoint), self.edge, *map(digest, code)])
-
     def about(self) -> dict:
         """Columns that say which model this is."""
-        report = self.metadata.get("init_report") or {}
-        return {
-            "model": self.metadata["model"], "scale": self.metadata["scale"], "init": self.metadata.get("init", ""),
-            "init_source": report.get("source", ""), "trained_on": self.metadata.get("data", ""),
-            "edge": self.edge, "checkpoint": digest(self.checkpoint),
-        }  # fmt: skip
+        given = {key: self.metadata.get(key, "") for key in ("model", "scale", "init")}
+        source = (self.metadata.get("init_report") or {}).get("source", "")
+        given |= {"init_source": source, "trained_on": self.metadata.get("data", "")}
+        return given | {"edge": self.edge, "checkpoint": digest(self.checkpoint)}
 
     def check(self, split: Split) -> None:
         """ValueError if the classes are not the data's, or the model may know the photos of `split`."""
@@ -84,7 +73,7 @@ class ModelCutouts:
         return models.predict(self.model, rgb)
 
     def infer(self, rgb: np.ndarray) -> None:
-        """The network alone, once or, where it looks closer, twice."""
+        """Inference alone, of one stage or two."""
         models.probabilities(self.model, rgb)
 
     def cut(self, photo: Path, picture: Path, subject: str) -> None:
@@ -100,11 +89,6 @@ class ClassicalCutouts:
     function: Callable[[np.ndarray], np.ndarray]
     subjects = segment.SUBJECTS
     tells_subjects = False
-
-    @property
-    def key(self) -> str:
-        """Changes with the code of the two functions."""
-        return _hashed([self.name, digest(baselines.__file__)])
 
     def about(self) -> dict:
         """Columns that say which method this is."""
@@ -131,7 +115,3 @@ CLASSICAL = (
     ClassicalCutouts("GrabCut", baselines.grabcut),
     ClassicalCutouts("colour threshold", baselines.threshold),
 )
-
-
-def _hashed(parts: list[str]) -> str:
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]

@@ -1,21 +1,21 @@
 """Edges x composites -> errors of alpha and of colour at the rim, where the truth is known."""
 
-import shlex
+from collections import defaultdict
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from fashionlib.core.files import write_csv, write_text
 from fashionlib.core.outputs import begins, claim_file
 from fashionlib.cutout import compose, edges, segment
-from fashionlib.evaluate import result_tables
 from fashionlib.evaluate.split import Split
 from fashionlib.report.run_record import commit
 from fashionlib.report.table1 import markdown
 from tools.cutout_model.flatlay import scene
-from tools.cutout_model.score import scores
+from tools.cutout_model.score import command, scores
 from tools.cutout_model.score.composites import Composite, composites, rim_of
 
 _TITLE = "# Edges of cut-outs"
@@ -28,9 +28,8 @@ STARTS = {"truth": f"the true mask, known every {GRID} pixels", "model": "the mo
 
 
 def score(
-    data: str, model=None, out: str | Path = "results/cutouts", split: str = "test", count: int = 60,
-    seed: int = 0, home=None, progress: bool = True,
-) -> pd.DataFrame:  # fmt: skip
+    data: str, model, out: str | Path = "results/cutouts", split: str = "test", count: int = 60, seed: int = 0
+) -> pd.DataFrame:
     """Measure every kind of edge on `count` composites of a split of the prepared data set `data`.
 
     Args:
@@ -41,26 +40,18 @@ def score(
     Returns:
         edges.csv: a row for each start and edge. Raises ValueError as `composites` does.
     """
-    part, found = Split.read(data, split, home), {}
+    part, out, found = Split.read(data, split), Path(out), defaultdict(list)
     for name, words in {"edges.csv": "start,edge,", "edges.md": _TITLE}.items():
-        claim_file(Path(out) / name, "scores of edges", [part.folder], begins(words))
-    with result_tables.progress_bar(count, "edges", progress) as bar:
-        for composite in composites(part, count, seed):
-            for start, p in _starts(composite, model):
-                for edge, errors in errors_of(composite, p).items():
-                    found.setdefault((start, edge), []).append(errors)
-            bar.update()
-    rows = [
-        {"start": start, "edge": edge, "found": len(errors)} | _means(errors)
-        for (start, edge), errors in found.items()
-    ]
+        claim_file(out / name, "scores of edges", [part.folder], begins(words))
+    for composite in tqdm(composites(part, count, seed), "edges", count):
+        for start, p in _starts(composite, model):
+            for edge, errors in errors_of(composite, p).items():
+                found[start, edge].append(errors)
     options = {"data": data, "split": split, "composites": count, "seed": seed}
-    words = [f"--{name}={value}" for name, value in options.items()]
-    command = shlex.join(["fashionlib", "score-edges", *words])
-    table = pd.DataFrame(rows).sort_values("start", ascending=False, kind="stable")
-    table = table.assign(**options, commit=commit())
-    write_csv(Path(out) / "edges.csv", table)
-    write_text(Path(out) / "edges.md", _page(table, command))
+    table = pd.DataFrame([_means(*key, errors) for key, errors in found.items()])
+    table = table.sort_values("start", ascending=False, kind="stable").assign(**options, commit=commit())
+    write_csv(out / "edges.csv", table)
+    write_text(out / "edges.md", _page(table, command("score-edges", options)))
     return table
 
 
@@ -83,7 +74,7 @@ def errors_of(composite: Composite, p: np.ndarray) -> dict[str, dict[str, float]
     """Of each edge, and of matting without new colours: mean errors at the rim.
 
     alpha        |alpha - true alpha|, 0-1
-    white, black |cut-out - true cut-out| over a white and a black ground, in grey levels (0-255)
+    white, black |cut-out - true cut-out| over white and black, in grey levels (0-255)
     """
     photo, truth, _ = composite
     rim = rim_of(truth, RIM)
@@ -91,8 +82,7 @@ def errors_of(composite: Composite, p: np.ndarray) -> dict[str, dict[str, float]
     for edge in edges.EDGES:
         alpha, _ = edges.alpha_of(photo, p, edge)
         cutouts = {edge: edges.coloured(photo, alpha)}
-        if edge == "matting":
-            cutouts[RAW] = np.dstack([photo, alpha])
+        cutouts |= {RAW: np.dstack([photo, alpha])} if edge == "matting" else {}
         for name, rgba in cutouts.items():
             found[name] = {
                 "alpha": float(np.abs(rgba[..., 3] / 255 - truth)[rim].mean()),
@@ -103,17 +93,18 @@ def errors_of(composite: Composite, p: np.ndarray) -> dict[str, dict[str, float]
 
 
 def colour_error(rgba: np.ndarray, composite: Composite, where: np.ndarray, grey: int) -> float:
-    """Mean distance in grey levels, over a ground of that `grey`, of `rgba` from the true cut-out."""
+    """Mean distance in grey levels, over a background of that `grey`, of `rgba` from the true cut-out."""
     alpha = composite.alpha[..., None]
     true = composite.colours * alpha + grey * (1 - alpha)
     return float(np.abs(compose.over(rgba, (grey,) * 3) - true)[where].mean())
 
 
-def _means(errors: list[dict[str, float]]) -> dict:
-    ones, columns = np.ones(len(errors)), {}
+def _means(start: str, edge: str, errors: list[dict[str, float]]) -> dict:
+    """The row of edges.csv of one start and edge."""
+    row = {"start": start, "edge": edge, "found": len(errors)}
     for name in errors[0]:
-        columns |= scores.with_interval(name, [error[name] for error in errors], ones)
-    return columns
+        row |= scores.with_interval(name, [error[name] for error in errors])
+    return row
 
 
 def _page(table: pd.DataFrame, command: str) -> str:
@@ -127,9 +118,9 @@ def _page(table: pd.DataFrame, command: str) -> str:
 {_TITLE}, where the truth is known
 
 {first.composites:.0f} garments cut out of the {first.split} photos of {first.data} and laid, with an alpha
-that is known, on the real ground beside the person of another photo
+that is known, on the real background beside the person of another photo
 (`tools/cutout_model/score/composites.py`). Mean errors within {RIM} pixels of the edge: of alpha, and in grey
-levels (of 255) of the cut-out as seen over a white and a black ground; in brackets 95 % of
+levels (of 255) of the cut-out as seen over white and black; in brackets 95 % of
 {scores.REDRAWS} redraws of the composites.
 
 {markdown(cells)}

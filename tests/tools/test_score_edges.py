@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from fashionlib.core.classes import CLASS_SETS
-from fashionlib.cutout import edges
+from fashionlib.cutout.edges import EDGES
 from fashionlib.evaluate.split import Split
-from tools.cutout_model.score import composites, edgescore
+from tools.cutout_model.score import composites, edges
 
 NAMES = list(CLASS_SETS["person"])
 DRESS = NAMES.index("dress")
@@ -68,29 +68,30 @@ def test_without_a_whole_garment_or_ground_one_sentence_says_so(home):
 def test_the_true_cutout_has_no_error_and_a_photo_uncut_has_its_grounds(made):
     composite = made[0]
     photo, alpha, colours = composite
-    rim = composites.rim_of(alpha, edgescore.RIM)
+    rim = composites.rim_of(alpha, edges.RIM)
     true = np.dstack([np.round(colours), np.round(alpha * 255)]).astype(np.uint8)
-    assert edgescore.colour_error(true, composite, rim, 255) < 1
+    assert edges.colour_error(true, composite, rim, 255) < 1
     uncut = np.dstack([photo, np.full(alpha.shape, 255, np.uint8)])
     ground = (alpha == 0) & rim
     by_hand = np.abs(photo[ground].astype(float) - 255).mean()
-    assert edgescore.colour_error(uncut, composite, ground, 255) == pytest.approx(by_hand)
+    assert edges.colour_error(uncut, composite, ground, 255) == pytest.approx(by_hand)
 
 
 def test_each_edge_is_measured_and_new_colours_are_nearer(made):
     p = (np.roll(made[0].alpha, 3, axis=1) >= 0.5).astype(np.float32)  # found, but three pixels off
-    errors = edgescore.errors_of(made[0], p)
-    assert set(errors) == {*edges.EDGES, edgescore.RAW}
+    errors = edges.errors_of(made[0], p)
+    assert set(errors) == {*EDGES, edges.RAW}
     assert errors["matting"]["alpha"] < errors["hard"]["alpha"]
-    assert errors["matting"]["alpha"] == errors[edgescore.RAW]["alpha"]
-    assert errors["matting"]["white"] < errors[edgescore.RAW]["white"]
+    assert errors["matting"]["alpha"] == errors[edges.RAW]["alpha"]
+    assert errors["matting"]["white"] < errors[edges.RAW]["white"]
 
 
-def test_tables_say_what_they_rest_on(home, tmp_path):
-    table = edgescore.score("drawn", None, tmp_path, count=2, seed=4, home=home, progress=False)
-    assert list(table.edge) == [*edges.EDGES, edgescore.RAW] and (table.found == 2).all()
+def test_tables_say_what_they_rest_on(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("FASHION_HOME", str(home))
+    table = edges.score("drawn", None, tmp_path, count=2, seed=4)
+    assert list(table.edge) == [*EDGES, edges.RAW] and (table.found == 2).all()
     assert (table.alpha_low <= table.alpha).all() and (table.alpha <= table.alpha_high).all()
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "edges.csv"), table, check_dtype=False, rtol=1e-5)
     page = (tmp_path / "edges.md").read_text()
     assert "2 garments cut out of the test photos of drawn" in page
-    assert "--data=drawn --split=test --composites=2 --seed=4" in page
+    assert "score-edges --data=drawn --split=test --composites=2 --seed=4" in page
