@@ -98,7 +98,7 @@ def _check_values(pixels: np.ndarray, num_classes: int, what: str, ignore_index:
         )
 
 
-def areas(cm: np.ndarray) -> np.ndarray:
+def class_counts(cm: np.ndarray) -> np.ndarray:
     """(3, C) int64: intersection, pixels of truth and pixels of prediction, all that an IoU needs."""
     return np.stack([np.diagonal(cm), cm.sum(axis=1), cm.sum(axis=0)])
 
@@ -110,7 +110,7 @@ def aacc(cm: np.ndarray) -> float:
 
 def iou(cm: np.ndarray) -> np.ndarray:
     """(C,) intersection over union of each class; NaN where absent."""
-    return _iou(areas(cm))
+    return _iou(class_counts(cm))
 
 
 def accuracy(cm: np.ndarray) -> np.ndarray:
@@ -144,7 +144,7 @@ def eq1_accuracy(cm: np.ndarray) -> float:
     True negatives lift it to nearly 1 for any model. A wrong pixel is a false positive of one class
     and a false negative of another, so the mean is 1 - 2 (1 - aAcc) / C: it adds nothing to aAcc.
     """
-    intersect, truth, predicted = areas(cm)
+    intersect, truth, predicted = class_counts(cm)
     return float(_mean(1 - _ratio(truth + predicted - 2 * intersect, cm.sum())))
 
 
@@ -180,7 +180,7 @@ def bootstrap_miou(
     """Percentile interval (low, high) of the mIoU under redrawing the photos with replacement.
 
     Args:
-        photos: (P, 3, C) `areas` of each photo's matrix.
+        photos: (P, 3, C) `class_counts` of each photo's matrix.
         n: number of redraws.
         level: share of redraws inside the interval.
 
@@ -193,9 +193,9 @@ def bootstrap_miou(
     return float(low), float(high)
 
 
-def _iou(areas_: np.ndarray) -> np.ndarray:
-    """IoU from (3, …) areas."""
-    intersect, truth, predicted = areas_
+def _iou(counts: np.ndarray) -> np.ndarray:
+    """IoU from (3, …) class counts."""
+    intersect, truth, predicted = counts
     return _ratio(intersect, truth + predicted - intersect)
 
 

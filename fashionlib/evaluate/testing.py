@@ -9,7 +9,7 @@ from fashionlib.core import paths
 from fashionlib.core.files import alone, write_csv
 from fashionlib.evaluate import metrics, result_tables
 from fashionlib.evaluate.runs import Run, digest, find, read_picked
-from fashionlib.evaluate.score import Scorer, Scores, summary
+from fashionlib.evaluate.score import Counts, Scorer, summary
 from fashionlib.evaluate.split import Split
 
 
@@ -57,12 +57,12 @@ def test(
                     bar.update(len(photos.ids))
                     continue
                 bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
-                scores = scorer.score(file, bar)
-                low, high = metrics.bootstrap_miou(scores.areas, bootstrap, seed)
+                counts = scorer.score(file, bar)
+                low, high = metrics.bootstrap_miou(counts.per_photo, bootstrap, seed)
                 row = run.identity(photos.dataset) | {"epoch": epoch, "scored_on": split}
-                row |= summary(scores, photos) | {"mIoU_low": low, "mIoU_high": high} | _lessons(scores.cm)
+                row |= summary(counts, photos) | {"mIoU_low": low, "mIoU_high": high} | _lessons(counts.cm)
                 row |= {"checkpoint": checkpoint, "split": photos.fingerprint}
-                _write_details(out, run, scores, photos)
+                _write_details(out, run, counts, photos)
                 # last, so that a row here says that the other tables are whole
                 result_tables.put(out / "test.csv", pd.DataFrame([row]), ["run"])
     return result_tables.read(out / "test.csv")
@@ -88,20 +88,20 @@ def _lessons(cm: np.ndarray) -> dict:
     }
 
 
-def _write_details(folder: Path, run: Run, scores: Scores, split: Split) -> None:
+def _write_details(folder: Path, run: Run, counts: Counts, split: Split) -> None:
     """The tables behind a row of test.csv: classes, photos and the confusion matrix."""
     names = split.classes
-    matrix = pd.DataFrame(scores.cm, index=pd.Index(names, name="truth"), columns=names)
+    matrix = pd.DataFrame(counts.cm, index=pd.Index(names, name="truth"), columns=names)
     write_csv(folder / "confusion" / f"{run.name}.csv", matrix.reset_index())
-    write_csv(folder / "photos" / f"{run.name}.csv", _per_photo(scores, split))
+    write_csv(folder / "photos" / f"{run.name}.csv", _per_photo(counts, split))
     result_tables.put(
-        folder / "per_class.csv", _per_class(scores, split, run.identity(split.dataset)), ["run"]
+        folder / "per_class.csv", _per_class(counts, split, run.identity(split.dataset)), ["run"]
     )
 
 
-def _per_class(scores: Scores, split: Split, who: dict) -> pd.DataFrame:
+def _per_class(counts: Counts, split: Split, who: dict) -> pd.DataFrame:
     """A row a class: its scores, and how many true pixels and photos they rest on."""
-    cm = scores.cm
+    cm = counts.cm
     columns = {
         "run": who["run"],
         "class": split.classes,
@@ -110,14 +110,14 @@ def _per_class(scores: Scores, split: Split, who: dict) -> pd.DataFrame:
         "precision": metrics.precision(cm),
         "F1": metrics.f1(cm),
         "pixels": cm.sum(axis=1),
-        "photos": (scores.areas[:, 1] > 0).sum(axis=0),
+        "photos": (counts.per_photo[:, 1] > 0).sum(axis=0),
     }
     return pd.DataFrame(columns | {name: value for name, value in who.items() if name != "run"})
 
 
-def _per_photo(scores: Scores, split: Split) -> pd.DataFrame:
+def _per_photo(counts: Counts, split: Split) -> pd.DataFrame:
     """A row a photo: its own aAcc and mean IoU, over the classes it has or was said to have."""
-    intersect, truth, predicted = scores.areas.transpose(1, 0, 2).astype(float)
+    intersect, truth, predicted = counts.per_photo.transpose(1, 0, 2).astype(float)
     union = truth + predicted - intersect
     with np.errstate(invalid="ignore"):  # a class that the photo lacks is 0/0, and left out
         iou, aacc = intersect / union, intersect.sum(axis=1) / truth.sum(axis=1)

@@ -38,8 +38,8 @@ def validate(
         with result_tables.progress_bar(len(todo) * len(split.ids), "validation", progress) as bar:
             for run, epoch, checkpoint in todo:
                 bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
-                scores = scorer.score(run.checkpoints()[epoch], bar)
-                row = run.identity(split.dataset) | {"epoch": epoch} | summary(scores, split)
+                counts = scorer.score(run.checkpoints()[epoch], bar)
+                row = run.identity(split.dataset) | {"epoch": epoch} | summary(counts, split)
                 row |= {"checkpoint": checkpoint, "split": split.fingerprint}
                 result_tables.put(path, pd.DataFrame([row]), ["run", "epoch"])
     return result_tables.read(path)

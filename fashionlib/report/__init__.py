@@ -7,8 +7,8 @@ a function of the name of its files (.png and .pdf); what shows a photo goes to 
 from fashionlib.report.curves import fig4_train_accuracy, fig5_train_loss, fig6_validation_miou
 from fashionlib.report.data import fig_class_frequency, fig_label_maps, fig_mask_areas
 from fashionlib.report.inference import fig7_inference
+from fashionlib.report.per_class import fig_confusion, fig_per_class_iou
 from fashionlib.report.run_record import history, run_json
-from fashionlib.report.scores import fig_confusion, fig_per_class_iou
 from fashionlib.report.table1 import PAPER, table1
 
 __all__ = [

@@ -152,7 +152,7 @@ def test_agrees_with_mmsegmentation():
         for area in IoUMetric.intersect_and_union(torch.tensor(pred), torch.tensor(target), 6, IGNORE)
     )
     cm = metrics.confusion_matrix(pred, target, 6)
-    np.testing.assert_array_equal(metrics.areas(cm), [intersect, truth, predicted])
+    np.testing.assert_array_equal(metrics.class_counts(cm), [intersect, truth, predicted])
     np.testing.assert_allclose(metrics.iou(cm), intersect / union, atol=1e-6)
     assert abs(metrics.aacc(cm) - intersect.sum() / truth.sum()) < 1e-6
     assert abs(metrics.miou(cm) - np.mean(intersect / union)) < 1e-6
@@ -195,14 +195,14 @@ def test_background_everywhere():
 
 def test_bootstrap_interval():
     photos = [metrics.confusion_matrix(*random_maps((12, 12), seed=s), 6) for s in range(30)]
-    areas = np.stack([metrics.areas(cm) for cm in photos])
-    low, high = metrics.bootstrap_miou(areas, seed=3)
-    assert (low, high) == metrics.bootstrap_miou(areas, seed=3)
+    counts = np.stack([metrics.class_counts(cm) for cm in photos])
+    low, high = metrics.bootstrap_miou(counts, seed=3)
+    assert (low, high) == metrics.bootstrap_miou(counts, seed=3)
     assert low < metrics.miou(sum(photos)) < high
-    narrow = metrics.bootstrap_miou(areas, level=0.5, seed=3)
+    narrow = metrics.bootstrap_miou(counts, level=0.5, seed=3)
     assert low < narrow[0] < narrow[1] < high
     # redrawing the same photo again and again changes nothing
-    assert metrics.bootstrap_miou(areas[:1]) == pytest.approx([metrics.miou(photos[0])] * 2)
+    assert metrics.bootstrap_miou(counts[:1]) == pytest.approx([metrics.miou(photos[0])] * 2)
 
 
 # ---------------------------------------------------------------- what mutants lived through
@@ -264,7 +264,7 @@ def test_empty_classes_divide_nothing():
 
 def test_bootstrap_takes_the_quantiles_of_redraws():
     maps = [random_maps((6, 6), seed=seed) for seed in range(20)]
-    photos = np.stack([metrics.areas(metrics.confusion_matrix(*pair, 6)) for pair in maps])
+    photos = np.stack([metrics.class_counts(metrics.confusion_matrix(*pair, 6)) for pair in maps])
     assert metrics.bootstrap_miou(photos) == metrics.bootstrap_miou(photos, n=1000, seed=0, level=0.95)
     rng = np.random.default_rng(9)
     redrawn = photos[rng.integers(0, 20, (4000, 20))].sum(axis=1)  # (4000, 3, 6)

@@ -12,7 +12,7 @@ from fake_runs import DATA, make_data, make_run
 from fashionlib import evaluate, report
 from fashionlib.core import paths
 from fashionlib.evaluate import runs
-from fashionlib.report import captions, inference, run_record, scores
+from fashionlib.report import captions, inference, per_class, run_record
 from fashionlib.report.table1 import _what_it_is_not
 
 RUNS = ("segmenter_vit_t-mini-none", "segmenter_vit_s-full-dinov2", "setr_mla-mini-none")
@@ -235,7 +235,7 @@ def test_cost_of_rare_classes_by_hand():
         }
     )
     # wrong: 10, 10, 20, 36 of 76 pixels; lost IoU: 1, 0.9, 0.4, 0.1 of 2.4
-    said = " ".join(scores._cost_of_rare_classes(rows).split())
+    said = " ".join(per_class._cost_of_rare_classes(rows).split())
     assert said == "the 2 rarest classes: 2.0 % of pixels, 79.2 % of lost IoU, 26.3 % of wrong pixels"
 
 

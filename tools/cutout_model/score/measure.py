@@ -20,7 +20,7 @@ _VERSION = 1  # raise it when the same cut-outs give other rows
 def rows(method, split: Split, folder: Path) -> Iterator[dict]:
     """A row for each photo of `split`, in order; those in ``<folder>/<method>-<keys>.jsonl`` are kept.
 
-    photo; areas: (3, C) `metrics.areas` of the label map, None without classes; for each subject that the
+    photo; areas: (3, C) `metrics.class_counts` of the label map, None without classes; for each subject that the
     method can cut out, <subject>: [intersection, union] in pixels, and <subject>_F, against the very file
     that a user gets: a pixel belongs to the cut-out from alpha 128 on.
     """
@@ -55,7 +55,7 @@ def _row(method, split: Split, photo: str, scratch: Path) -> dict:
     row = {"photo": photo, "areas": None}
     if label is not None:
         cm = metrics.confusion_matrix(label, target, len(split.classes))
-        row["areas"] = metrics.areas(cm).tolist()
+        row["areas"] = metrics.class_counts(cm).tolist()
     for subject in method.subjects:
         if method.tells_subjects or subject == method.subjects[0]:  # else: the same file again
             method.cut(split.folder / "images" / f"{photo}.jpg", scratch / "cut.png", subject)
