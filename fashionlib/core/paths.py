@@ -3,7 +3,7 @@
 Two roots. The *project* (this repository: notebooks, committed results and figures) is found from
 the package, never from the current folder. The *home* (raw/, data/ and runs/, all git-ignored) is
 the project too unless the environment variable ``FASHION_HOME`` or a `home` argument moves it, for
-instance to a cluster's disk.
+instance to a cluster's disk. Installed from a wheel there is no project, and the home is the current folder.
 """
 
 import os
@@ -13,11 +13,13 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 ASSETS = PROJECT / "fashionlib" / "assets"
 NOTEBOOKS = PROJECT / "notebooks"
+CHECKOUT = (PROJECT / "pyproject.toml").is_file()  # False where fashionlib was installed from a wheel
 
 
 def home(home: str | Path | None = None) -> Path:
     """The folder that holds raw/, data/ and runs/: `home`, else ``$FASHION_HOME``, else the project."""
-    return Path(home or os.environ.get("FASHION_HOME") or PROJECT).expanduser().resolve()
+    default = PROJECT if CHECKOUT else Path.cwd()
+    return Path(home or os.environ.get("FASHION_HOME") or default).expanduser().resolve()
 
 
 def raw_folder(data: str, home_: str | Path | None = None) -> Path:
