@@ -35,7 +35,7 @@ def about(model=None) -> str:
         "their licence": init.get("licence") or "nothing is stated",
         "code": "fashionlib, Apache-2.0",
         "card": str(card) if card.is_file() else "",
-        "more": f"{paths.PROJECT / 'THIRD_PARTY.md'}: all terms, and where each was read",
+        "more": "THIRD_PARTY.md of the repository: all terms, and where each was read",
     }
     return "\n".join(f"{name:>15}  {fact}" for name, fact in facts.items() if fact)
 

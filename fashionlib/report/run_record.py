@@ -75,14 +75,13 @@ def _about(run: Run, dataset: dict) -> dict:
 
 
 def commit() -> str | None:
-    """The repository's commit, with ``+changes`` where files differ from it; None outside git."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", paths.PROJECT, *words], capture_output=True, text=True, check=True
-        ).stdout
-
+    """The repository's commit, with ``+changes`` where files differ from it; None outside a checkout."""
+    git = ["git", "-C", paths.PROJECT]
+    if not paths.CHECKOUT:
+        return None
     try:
-        return git("rev-parse", "HEAD").strip() + ("+changes" if git("status", "--porcelain", "-uno") else "")
+        head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True, stderr=subprocess.DEVNULL)
+        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno"])
     except (OSError, subprocess.CalledProcessError):
         return None
+    return head.strip() + ("+changes" if changed else "")
