@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from fashionlib.core import checked_files, paths
-from fashionlib.core.checked_files import shown
 from fashionlib.core.classes import check_name
 from fashionlib.data import prepared
+from fashionlib.train.run_folder import CARD, HISTORY, read_history, read_numbers
 
-CARD = {"recipe": dict, "classes": list, "fingerprint": str}  # what every recipe.json holds
-HISTORY = ("epoch", "iter", "loss", "loss_decode", "acc", "lr", "seconds", "memory_mb")
+__all__ = ["CARD", "HISTORY", "read_history"]
+
 _RECIPE = dict(model=str, data=str, scale=str, init=str, preset=str, epochs=int, batch=int, seed=int)
 _WORDS = {  # the columns of tables of scores that are no numbers
     *("run", "data", "class_set", "model", "scale", "init", "preset", "init_source", "class", "photo"),
@@ -103,19 +103,6 @@ def progress(data: str, home: str | Path | None = None) -> dict[str, str]:
     return {run.name: run.progress() for run in find(data, None, home)}
 
 
-def read_history(folder: Path) -> pd.DataFrame:
-    """``history.csv`` of a run folder, a row an iteration; what a kill tore at its end is left out.
-
-    Raises ValueError naming the file and the row for what training did not write, FileNotFoundError.
-    """
-    path, header = folder / "history.csv", ",".join(HISTORY).encode()
-    with path.open("rb") as file:
-        if header.startswith(file.read(len(header) + 1)):  # torn within its first line
-            return pd.DataFrame(columns=HISTORY, dtype=float)
-    rows = _numbers(path, HISTORY, "remove it (the curve is lost, the weights are not)")
-    return rows[rows.memory_mb.notna()]
-
-
 def read_scores(path: Path, columns: tuple[str, ...], notebook: str) -> pd.DataFrame:
     """A table of scores that `notebook` ("04") writes, with at least `columns`.
 
@@ -123,7 +110,7 @@ def read_scores(path: Path, columns: tuple[str, ...], notebook: str) -> pd.DataF
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}: run notebook {notebook} first.")
-    return _numbers(path, columns, f"delete it and run notebook {notebook} again")
+    return read_numbers(path, columns, f"delete it and run notebook {notebook} again", _WORDS)
 
 
 def read_picked(data: str, runs: list[str] | None = None, home: str | Path | None = None) -> pd.DataFrame:
@@ -145,23 +132,6 @@ def read_picked(data: str, runs: list[str] | None = None, home: str | Path | Non
         check_name(name, list(table.run), "run with a picked epoch")
     chosen = table if runs is None else table[table.run.isin(runs)]
     return chosen.sort_values("mIoU", ascending=False, kind="stable", ignore_index=True)
-
-
-def _numbers(path: Path, columns: tuple[str, ...], remedy: str) -> pd.DataFrame:
-    """A CSV file of ours: every column a number or nothing, but for those of `_WORDS`."""
-    try:
-        table = checked_files.table(path, columns)
-    except ValueError as error:
-        raise ValueError(f"{str(error).rstrip('.')}; {remedy}.") from None
-    for name in table.columns.difference(_WORDS, sort=False):
-        texts = table[name]
-        table[name] = pd.to_numeric(texts, errors="coerce")
-        if (wrong := table[name].isna() & ~texts.isin(["", "nan"])).any():
-            row = wrong.idxmax()
-            raise ValueError(
-                f"{path}, row {row + 2}: {name} is {shown(texts[row])}, which is no number; {remedy}."
-            )
-    return table
 
 
 def read_dataset(data: str, home: str | Path | None = None) -> dict:
