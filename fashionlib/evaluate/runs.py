@@ -9,10 +9,8 @@ import pandas as pd
 
 from fashionlib.core import checked_files, paths
 from fashionlib.core.classes import check_name
+from fashionlib.core.run_files import CARD, read_history
 from fashionlib.data import prepared
-from fashionlib.train.run_folder import CARD, HISTORY, read_history, read_numbers
-
-__all__ = ["CARD", "HISTORY", "read_history"]
 
 _RECIPE = dict(model=str, data=str, scale=str, init=str, preset=str, epochs=int, batch=int, seed=int)
 _WORDS = {  # the columns of tables of scores that are no numbers
@@ -110,7 +108,7 @@ def read_scores(path: Path, columns: tuple[str, ...], notebook: str) -> pd.DataF
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}: run notebook {notebook} first.")
-    return read_numbers(path, columns, f"delete it and run notebook {notebook} again", _WORDS)
+    return checked_files.numbers(path, columns, f"delete it and run notebook {notebook} again", _WORDS)
 
 
 def read_picked(data: str, runs: list[str] | None = None, home: str | Path | None = None) -> pd.DataFrame:

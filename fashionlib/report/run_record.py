@@ -12,7 +12,8 @@ import pandas as pd
 
 from fashionlib.core import checked_files, paths
 from fashionlib.core.files import write_csv, write_text
-from fashionlib.evaluate.runs import Run, find, read_dataset, read_history
+from fashionlib.core.run_files import read_history
+from fashionlib.evaluate.runs import Run, find, read_dataset
 
 POINTS = 500  # at most this many rows a run are committed
 _PACKAGES = ("torch", "onedl-mmsegmentation", "onedl-mmcv", "onedl-mmengine", "numpy")

@@ -10,8 +10,7 @@ import pytest
 from fake_runs import DATA, make_data, make_run
 
 from fashionlib import evaluate, report
-from fashionlib.core import paths
-from fashionlib.evaluate import runs
+from fashionlib.core import paths, run_files
 from fashionlib.report import captions, inference, per_class, run_record
 from fashionlib.report.table1 import _what_it_is_not
 
@@ -158,7 +157,7 @@ def test_a_run_killed_in_its_first_iteration_is_in_the_legend(tmp_path):
     make_run(tmp_path, qualities=(0.3, 0.5))
     killed = make_run(tmp_path, "setr_mla", qualities=(), epochs=8)
     (killed / "done.json").unlink()
-    for left in (",".join(runs.HISTORY) + "\n", "epoch,it"):
+    for left in (",".join(run_files.HISTORY) + "\n", "epoch,it"):
         (killed / "history.csv").write_text(left)
         for name in ("fig4_train_accuracy", "fig5_train_loss"):
             assert "SETR MLA (0 of 8 epochs)" in texts(drawn(name, tmp_path, None))
