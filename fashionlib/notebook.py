@@ -21,6 +21,7 @@ import pandas as pd
 
 from fashionlib.core import paths
 from fashionlib.core.classes import check_name
+from fashionlib.data import prepared, raw
 
 warnings.filterwarnings("ignore", module=r"mmseg\.")  # advice to those who write MMSegmentation configs
 
@@ -77,27 +78,14 @@ def short_errors(shell) -> None:
 
 def require_raw(data: str) -> Path:
     """The folder ``raw/<data>``; FileNotFoundError with the command that fills it."""
-    folder = paths.raw_folder(data)
-    if (folder / "train.csv").is_file():
-        return folder
-    command = {
-        "sample": "fashionlib sample",
-        "ccp": f"fashionlib convert ccp SRC {folder}",
-        "fashionpedia": f"fashionlib convert fashionpedia SRC {folder}",
-        "imaterialist": f"unzip imaterialist-fashion-2020-fgvc7.zip -d {folder}",
-    }.get(data, f"fashionlib convert folder SRC {folder}")
-    raise FileNotFoundError(f"No raw data in {folder}: fill it with `{command}` (README, section Data).")
+    return raw.require(paths.raw_folder(data))
 
 
 def require_prepared(data: str) -> Path:
-    """The folder ``data/<data>``; FileNotFoundError with the one command that makes it."""
+    """The folder ``data/<data>``; FileNotFoundError with the command that prepares it."""
     folder = paths.data_folder(data)
-    if (folder / "dataset.json").is_file():
-        return folder
-    command = (
-        "fashionlib sample" if data == "sample" else f"fashionlib reproduce --data {data} --until 02_prepare"
-    )
-    raise FileNotFoundError(f"No prepared data in {folder}: make it with `{command}`.")
+    prepared.require(folder)
+    return folder
 
 
 def require_runs(data: str, names: list[str] | None) -> None:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from fashionlib import cli
 from fashionlib.data import prepare, prepared, raw
 from fashionlib.data.transforms import LoadCrop, Span
+from tools.cutout_model.__main__ import main as workshop
 
 CASES = [*RAW, *SOURCES, *STAGES]
 
@@ -56,6 +57,11 @@ COMMANDS = [  # id of a case, and how its input gets to its door from the comman
 ]
 
 
+def invoke(*words):
+    group = workshop if words[0] in workshop.commands else cli.main
+    return CliRunner().invoke(group, [*map(str, words)])
+
+
 @pytest.mark.parametrize(("name", "command"), COMMANDS, ids=[name for name, _ in COMMANDS])
 def test_the_command_line_says_no_more_than_the_sentence(name, command, tmp_path):
     (case,) = (case for case in CASES if case.id == name)
@@ -63,7 +69,7 @@ def test_the_command_line_says_no_more_than_the_sentence(name, command, tmp_path
     source.mkdir()
     case.build(source)
     words = [word.format(source=source, out=out) for word in command.split()]
-    result = CliRunner().invoke(cli.main, words)
+    result = invoke(*words)
     assert isinstance(result.exception, SystemExit) and result.exit_code == (2 if words[0] == "cutout" else 1)
     (said,) = (line for line in result.stderr.splitlines() if line.startswith("Error: "))
     assert re.search(case.sentence, said), said
@@ -76,7 +82,7 @@ WRITERS = ["convert ccp", "convert fashionpedia", "convert folder", "prepare", "
 def refused(tmp_path, *words) -> str:
     """The sentence of a command that fails and changes no file below `tmp_path`."""
     before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
-    result = CliRunner().invoke(cli.main, [*map(str, words)])
+    result = invoke(*words)
     assert isinstance(result.exception, SystemExit) and result.exit_code == 1, result.output
     assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
     return result.stderr
@@ -127,7 +133,7 @@ def test_a_bad_mask_fails_its_photo_alone(tmp_path):
     file("masks/a.png", "no mask")(tmp_path)
     file("masks/b.png", picture("PNG", mode="L"))(tmp_path)
     words = ["cutout", tmp_path / "photos", "--mask-in", tmp_path / "masks", "--out", tmp_path / "out"]
-    result = CliRunner().invoke(cli.main, list(map(str, words)))
+    result = invoke(*words)
     assert result.exit_code == 1 and "1 cut out, 0 up to date, 1 failed" in result.stdout
     rows = (tmp_path / "out" / "report.csv").read_text()
     assert re.search(r"^a\.png,.*masks/a\.png is not an image that Pillow can read", rows, re.MULTILINE)

@@ -26,6 +26,7 @@ from fashionlib import cli
 from fashionlib.core import files, processes
 from fashionlib.data import audit
 from fashionlib.train import _explain_memory as explain_memory
+from tools.cutout_model.__main__ import main as workshop
 
 
 def said(work, *arguments) -> None:
@@ -58,7 +59,8 @@ def export(root, workspace):
 
 def pack(root, workspace):
     epochs = sorted((root / "trained").rglob("epoch_*.safetensors"))
-    stages.command("pack", *epochs, workspace / "out" / "packed.safetensors")
+    words = ["pack", *epochs, workspace / "out" / "packed.safetensors"]
+    workshop([str(word) for word in words])
 
 
 STAGES = [

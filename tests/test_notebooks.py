@@ -209,7 +209,7 @@ def test_missing_data_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setenv("FASHION_HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="`fashionlib sample`"):
         notebook.require_prepared("sample")
-    with pytest.raises(FileNotFoundError, match="`fashionlib reproduce --data ccp --until 02_prepare`"):
+    with pytest.raises(FileNotFoundError, match="`fashionlib prepare raw/ccp data/ccp`"):
         notebook.require_prepared("ccp")
     with pytest.raises(FileNotFoundError, match="fashionlib convert ccp SRC"):
         notebook.require_raw("ccp")

@@ -11,7 +11,6 @@ value ``id + 1`` (except in the class set ``person``, where hair is 28 and skin 
 
 import colorsys
 import difflib
-from collections.abc import Sequence
 
 IGNORE = 255
 BACKGROUND = "background"
@@ -70,6 +69,8 @@ CATEGORIES: tuple[str, ...] = tuple(_ONTOLOGY)  # the 46 names, position = categ
 MAIN = 27  # ids below are main apparel, the others are parts
 HAIR_ID, SKIN_ID = 46, 47  # ours; only Clothing Co-Parsing has them
 PERSON = {HAIR_ID: "hair", SKIN_ID: "skin"}
+NAMES: dict[int, str] = dict(enumerate(CATEGORIES)) | PERSON  # category id -> name
+IDS: dict[str, int] = {name: i for i, name in NAMES.items()}
 
 CLASSES: tuple[str, ...] = (BACKGROUND, *CATEGORIES[:MAIN])  # the paper's 28, position = label value
 
@@ -88,14 +89,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
 def label_values(class_set: str = "main") -> dict[int, int]:
     """Category id -> label value for every category that `class_set` keeps; the others are dropped."""
     names = CLASS_SETS[check_name(class_set, CLASS_SETS, "class set")]
-    ids = {name: i for i, name in [*enumerate(CATEGORIES), *PERSON.items()]}
-    return {ids[name]: value for value, name in enumerate(names) if value}
+    return {IDS[name]: value for value, name in enumerate(names) if value}
 
 
-def garment_values(classes: Sequence[str]) -> list[int]:
-    """Label values of garments and accessories among `classes`: all but background, hair and skin."""
-    others = {BACKGROUND, *PERSON.values()}
-    return [value for value, name in enumerate(classes) if name not in others]
+def garment_values(names) -> list[int]:
+    """Label values of garments and accessories: all of the class `names` but background, hair and skin."""
+    return [value for value, name in enumerate(names) if name not in (BACKGROUND, *PERSON.values())]
 
 
 def supercategory(category_id: int) -> str:

@@ -1,6 +1,7 @@
 """Atomic file writes, folder locks, and the disk's refusals in one sentence."""
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -98,18 +99,13 @@ def atomic_write(path: str | Path):
 
 
 @contextmanager
-def folder_lock(
-    folder: str | Path,
-    doing: str = "at work in",
-    refuse: type[ValueError] = FolderLocked,
-    otherwise: str = "",
-):
-    """`folder` for this process alone, and without what a killed one left half-written in it.
+def folder_lock(folder: str | Path, doing="at work in", refuse=FolderLocked, otherwise="", wait=False):
+    """Lock `folder` for this process, and remove what a killed one left half-written in it.
 
     The kernel frees the lock of a process that died; children hold no copy of it (filelock sees to forks).
-    Raises `refuse` while another process has it, with the words `doing`, the process and since when it has
-    it (the lock file says so), and what to do `otherwise`. What the disk refuses inside becomes a `DiskError`
-    that names `folder`, unless it names a file already.
+    While another process has it, this one waits if told to, or raises the ValueError `refuse` with the words
+    `doing`, the process and since when it has the lock (its file says so), and what to do `otherwise`. What
+    the disk refuses inside becomes a `DiskError` that names `folder`, unless it names a file already.
     """
     folder = Path(folder)
     new = not folder.exists()
@@ -117,7 +113,7 @@ def folder_lock(
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
             raise refuse(
                 f"Another process is {doing} {folder}: wait for it, or stop it first"
@@ -145,6 +141,12 @@ def _holder(lock: Path) -> str:
         if found := re.fullmatch(r"process \d+, at work since [\d :-]+", lock.read_text()):
             return f" ({found[0]})"
     return ""
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sweep(folder: str | Path) -> None:

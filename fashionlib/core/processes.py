@@ -4,16 +4,21 @@ import errno
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
+
+from tqdm import tqdm
 
 from fashionlib.core.files import DiskError, disk_error
 
 _SEMAPHORES = "/dev/shm (semaphores of worker processes)"
+_CHUNK = 8  # items that a process is given at once
 _PATIENCE = 5  # seconds; a worker writes its files whole or not at all
 _SIGNS = ("can't allocate memory", "Cannot allocate memory", "std::bad_alloc", "out of memory")
 
@@ -54,6 +59,28 @@ def pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
             "A worker process ended without a word, most likely killed for want of memory: "
             "take fewer workers. The same command goes on."
         ) from None
+
+
+def in_parallel(
+    work: Callable, items: Sequence, workers: int | None = None, progress: bool = True, what: str = "",
+    unit: str = "photo", threads: bool = False,
+) -> Iterator:  # fmt: skip
+    """``work(item)`` for each item, in order, under a progress bar.
+
+    On `workers` processes (None: one a core, but none without work), or threads, where the work lets go of
+    Python's lock; 1 works in this process.
+    """
+    workers = count(workers) if workers else min(count(None), -(-len(items) // _CHUNK) or 1)
+    interval = 0.5 if sys.stderr.isatty() else 2  # seconds; notebooks and log files get few lines
+    bar = partial(tqdm, total=len(items), desc=what, unit=unit, mininterval=interval, disable=not progress)
+    if workers == 1:
+        yield from bar(map(work, items))
+    elif threads:
+        with ThreadPoolExecutor(workers) as executor_:
+            yield from bar(executor_.map(work, items))
+    else:
+        with pool(workers) as executor_:
+            yield from bar(executor_.map(work, items, chunksize=_CHUNK))
 
 
 def count(workers: int | None) -> int:
@@ -100,6 +127,6 @@ def _begin(start: Callable | None, arguments: tuple) -> None:
 
 
 def _follow(parent) -> None:
-    """Else it would wait for work forever: it holds the queue's other end itself."""
+    """Exit when the parent dies; else the worker would wait for work on its own end of the queue."""
     parent.join()
     os._exit(1)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from scipy.special import expit, logit
 
-from fashionlib.core.classes import BACKGROUND, PERSON
+from fashionlib.core.classes import PERSON, garment_values
 
 SIDE = 256  # pixels of the longer side at which features are taken: a few milliseconds a photo
 BAND = 1 / 64  # of the shorter side: how far to either side of the border the edge's confidence is taken
@@ -116,7 +116,7 @@ def _border(mask: np.ndarray) -> np.ndarray:
 
 
 def _conflict(scores: np.ndarray, mask: np.ndarray, classes) -> float:
-    garments = [value for value, name in enumerate(classes) if name not in (BACKGROUND, *PERSON.values())]
+    garments = garment_values(classes)
     if len(garments) < 2:
         return 0.0
     second, first = np.partition(scores[garments][:, mask], -2, axis=0)[-2:]

@@ -23,17 +23,6 @@ from fashionlib.core import classes
 from fashionlib.data import png, prepared
 
 
-def read_info(data_root: str | Path) -> dict:
-    """``dataset.json`` of a prepared folder, checked; FileNotFoundError says which command makes it."""
-    if not (Path(data_root) / prepared.INFO).exists():
-        name = Path(data_root).name
-        raise FileNotFoundError(
-            f"No prepared data at {data_root}: run `fashionlib prepare raw/{name} data/{name}` first"
-            + (" (`fashionlib sample raw/sample` draws the sample)." if name == "sample" else ".")
-        )
-    return prepared.info(data_root)
-
-
 @DATASETS.register_module()
 class FashionDataset(BaseSegDataset):
     """One split of a prepared folder; class names and palette come from its ``dataset.json``.
@@ -55,7 +44,7 @@ class FashionDataset(BaseSegDataset):
         seed: int | None = None,
         **kwargs,
     ) -> None:
-        names = read_info(data_root)["classes"]
+        names = prepared.require(data_root)["classes"]
         self.seed = seed
         kwargs.setdefault(
             "metainfo", dict(classes=names, palette=[list(c) for c in classes.FULL_PALETTE[: len(names)]])

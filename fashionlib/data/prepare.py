@@ -15,8 +15,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -131,7 +129,8 @@ def _prepare(
         (out / name).mkdir(exist_ok=True)
     max_side, order = options["max_side"], options["order"]
     work = functools.partial(label_maps.write, raw=raw, out=out, max_side=max_side, order=order)
-    written = {photo.id: result for photo, result in _in_parallel(work, photos, workers, progress)}
+    results = processes.in_parallel(work, photos, workers, progress, "prepare")
+    written = {photo.id: result for photo, result in zip(photos, results, strict=True)}
     damaged = [(p.id, p.row, "bad", written[p.id].problem) for p in photos if written[p.id].problem]
     left_out = pd.concat([left_out, pd.DataFrame(damaged, columns=left_out.columns)]).sort_values("row")
     with atomic_write(out / "left_out.csv") as path:
@@ -164,8 +163,7 @@ def make_fingerprint(raw: Path, options: dict) -> str:
     total = hashlib.sha256(json.dumps([version, options]).encode())
     for path in (raw / CSV, raw / DESCRIPTIONS, raw / OFFICIAL_VAL, raw / TRAIN_ONLY):
         if path.exists():
-            with checked_files.check_file(path, RawError).open("rb") as file:
-                total.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+            total.update(f"{path.name}:{files.sha256(checked_files.check_file(path, RawError))}".encode())
     if (raw / "train").is_dir():
         with os.scandir(raw / "train") as entries:
             total.update(repr(sorted((entry.name, entry.stat().st_size) for entry in entries)).encode())
@@ -265,20 +263,6 @@ def _check_room(raw: Path, out: Path, photos: list[Photo], max_side: int | None)
             f"{out} needs about {needs} but its disk has {has} free: "
             "make room, set FASHION_HOME to another disk, or shrink the photos with max_side."
         )
-
-
-def _in_parallel(
-    work: Callable[[Photo], Written], photos: list[Photo], workers: int | None, progress: bool
-) -> Iterator[tuple[Photo, Written]]:
-    """Every photo with `work`'s result, in order, under a progress bar."""
-    interval = 0.5 if sys.stderr.isatty() else 2  # seconds; notebooks and log files get few lines
-    with tqdm(photos, desc="prepare", unit="photo", mininterval=interval, disable=not progress) as bar:
-        if workers == 1:
-            yield from ((photo, work(photo)) for photo in bar)
-            return
-        with processes.pool(workers) as pool:
-            results = pool.map(work, photos, chunksize=8)
-            yield from ((photo, next(results)) for photo in bar)
 
 
 def _counts(photos: list[Photo], written: dict[str, Written], splits: dict, names: tuple[str, ...]) -> dict:

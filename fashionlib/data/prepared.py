@@ -17,12 +17,18 @@ AGAIN = "prepare the data again"
 _KEYS = {"data": str, "class_set": str, "classes": list, "fingerprint": str, "counts": dict}
 
 
-def info(folder: str | Path) -> dict:
-    """``dataset.json``. Raises FileNotFoundError, and ValueError for one that is torn or not of this version.
+def require(folder: str | Path) -> dict:
+    """``dataset.json`` of a prepared folder, checked.
 
-    Label values are positions in "classes", so a list that is not its class set's would name all wrongly.
+    Raises FileNotFoundError, with the command that prepares the data, where it is missing, and ValueError
+    for one that is torn or not of this version. Label values are positions in "classes": a list that is not
+    its class set's would name them all wrongly.
     """
     path = Path(folder) / INFO
+    if not path.exists():
+        name = path.parent.name
+        command = "sample" if name == "sample" else f"prepare raw/{name} data/{name}"
+        raise FileNotFoundError(f"No prepared data in {folder}: make it with `fashionlib {command}`.")
     found = checked_files.json_object(path, _KEYS, AGAIN)
     if found["classes"] != list(classes.CLASS_SETS.get(found["class_set"], ())):
         raise ValueError(f"{path}: its classes are not those of a class set {found['class_set']!r}: {AGAIN}.")

@@ -34,6 +34,20 @@ class RawError(ValueError):
     """Raw data that can't be used; the message is one sentence that names file, row or value."""
 
 
+def require(folder: str | Path) -> Path:
+    """`folder` if it holds raw data, else a FileNotFoundError with the command that fills it."""
+    folder = Path(folder)
+    if (folder / CSV).is_file():
+        return folder
+    by_hand = {
+        "sample": "fashionlib sample",
+        "imaterialist": f"unzip imaterialist-fashion-2020-fgvc7.zip -d {folder}",
+    }
+    source = folder.name if folder.name in ("ccp", "fashionpedia") else "folder"
+    command = by_hand.get(folder.name, f"fashionlib convert {source} SRC {folder}")
+    raise FileNotFoundError(f"No raw data in {folder}: fill it with `{command}` (README, section Data).")
+
+
 def read(folder: str | Path) -> pd.DataFrame:
     """All instances of a raw folder, checked: the CSV's columns and `row`, the line number in the file.
 

@@ -1,6 +1,5 @@
 """Run folders as `fashionlib.train` leaves them, for the stages that come after it."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ import pandas as pd
 from fashionlib.core import checked_files, paths
 from fashionlib.core.classes import check_name
 from fashionlib.core.run_files import CARD, read_history
-from fashionlib.data import prepared
 
 _RECIPE = dict(model=str, data=str, scale=str, init=str, preset=str, epochs=int, batch=int, seed=int)
 _WORDS = {  # the columns of tables of scores that are no numbers
@@ -130,20 +128,3 @@ def read_picked(data: str, runs: list[str] | None = None, home: str | Path | Non
         check_name(name, list(table.run), "run with a picked epoch")
     chosen = table if runs is None else table[table.run.isin(runs)]
     return chosen.sort_values("mIoU", ascending=False, kind="stable", ignore_index=True)
-
-
-def read_dataset(data: str, home: str | Path | None = None) -> dict:
-    """``data/<data>/dataset.json``, checked; FileNotFoundError says how to make it."""
-    folder = paths.data_folder(data, home)
-    if not (folder / prepared.INFO).exists():
-        raise FileNotFoundError(
-            f"No {folder / prepared.INFO}: prepare the data first (notebooks/02_prepare.ipynb, or "
-            "`fashionlib prepare`)."
-        )
-    return prepared.info(folder)
-
-
-def digest(path: str | Path) -> str:
-    """The first 16 hex digits of a file's SHA-256: the same file anywhere, whatever its date."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from fashionlib.core import checked_files, paths
 from fashionlib.data import prepared
-from fashionlib.evaluate.runs import Run, read_dataset
+from fashionlib.evaluate.runs import Run
 
 _KEPT_BYTES = 1 << 30  # decoded photos held from one checkpoint to the next
 _AHEAD = 4  # photos decoded while the model works on others
@@ -36,7 +36,8 @@ class Split:
     @classmethod
     def read(cls, data: str, name: str, home: str | Path | None = None) -> "Split":
         """Split `name` of `data`; ValueError if there is no such list, or nothing in it."""
-        dataset, folder = read_dataset(data, home), paths.data_folder(data, home)
+        folder = paths.data_folder(data, home)
+        dataset = prepared.require(folder)
         ids = prepared.ids(folder, name)
         if not ids:
             raise ValueError(f"{folder / 'splits' / name}.txt is empty: there is nothing to score on.")

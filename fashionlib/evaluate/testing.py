@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from fashionlib.core import paths
-from fashionlib.core.files import folder_lock, write_csv
+from fashionlib.core.files import folder_lock, sha256, write_csv
 from fashionlib.evaluate import metrics, result_tables
-from fashionlib.evaluate.runs import Run, digest, find, read_picked
+from fashionlib.evaluate.runs import Run, find, read_picked
 from fashionlib.evaluate.score import Counts, Scorer, summary
 from fashionlib.evaluate.split import Split
 
@@ -73,7 +73,7 @@ def _weights(run: Run, epoch: int, checkpoint: str) -> Path:
     file = run.checkpoints().get(epoch)
     if file is None:
         raise FileNotFoundError(f"{run.folder} has no weights of its picked epoch {epoch}: train it again.")
-    if digest(file) != checkpoint:
+    if sha256(file)[:16] != checkpoint:
         raise ValueError(f"{file} is not the file that was validated: validate and pick again (notebook 04).")
     return file
 

@@ -6,9 +6,9 @@ import pandas as pd
 
 from fashionlib.core import paths
 from fashionlib.core.classes import check_name
-from fashionlib.core.files import folder_lock, write_csv
+from fashionlib.core.files import folder_lock, sha256, write_csv
 from fashionlib.evaluate import result_tables
-from fashionlib.evaluate.runs import Run, digest, find
+from fashionlib.evaluate.runs import Run, find
 from fashionlib.evaluate.score import Scorer, summary
 from fashionlib.evaluate.split import Split
 
@@ -107,7 +107,7 @@ def _unknown(path: Path, run: Run, split: Split) -> list[tuple[Run, int, str]]:
     If the bytes of any checkpoint changed, the run was trained again, and all its rows go.
     """
     split.check_run(run)
-    digests = {epoch: digest(file) for epoch, file in run.checkpoints().items()}
+    digests = {epoch: sha256(file)[:16] for epoch, file in run.checkpoints().items()}
     table = result_tables.read(path)
     mine = result_tables.rows(table, run.name)
     known = {} if mine.empty else dict(zip(mine.epoch, mine.checkpoint, strict=True))

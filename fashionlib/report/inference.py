@@ -9,7 +9,7 @@ from PIL import Image
 
 from fashionlib.core import paths
 from fashionlib.data import prepared
-from fashionlib.evaluate.runs import find, read_dataset, read_scores
+from fashionlib.evaluate.runs import find, read_scores
 from fashionlib.report import style
 from fashionlib.report.captions import as_trained, circumstances, class_title, labels
 
@@ -24,7 +24,7 @@ def fig7_inference(
     Ranked by the photo's mean IoU, averaged over the runs shown: for one model's own best and
     worst photo name it alone in `runs`, and give the files another `name`.
     """
-    dataset, results = read_dataset(data, home), paths.results_folder(data, home)
+    dataset, results = prepared.require(paths.data_folder(data, home)), paths.results_folder(data, home)
     table = as_trained(read_scores(results / "test.csv", ("run", "model", "epochs"), "05"), data, home)
     table = table if runs is None else table[table.run.isin(runs)]
     names = [class_title(name) for name in dataset["classes"]]

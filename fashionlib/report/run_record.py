@@ -13,7 +13,8 @@ import pandas as pd
 from fashionlib.core import checked_files, paths
 from fashionlib.core.files import write_csv, write_text
 from fashionlib.core.run_files import read_history
-from fashionlib.evaluate.runs import Run, find, read_dataset
+from fashionlib.data import prepared
+from fashionlib.evaluate.runs import Run, find
 
 POINTS = 500  # at most this many rows a run are committed
 _PACKAGES = ("torch", "onedl-mmsegmentation", "onedl-mmcv", "onedl-mmengine", "numpy")
@@ -47,7 +48,7 @@ def thin(rows: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
 
 def run_json(data: str, home: str | Path | None = None) -> dict:
     """Write ``results/run.json``: data, machine and versions, and every run's recipe and command."""
-    dataset = read_dataset(data, home)
+    dataset = prepared.require(paths.data_folder(data, home))
     kept = ("data", "source", "class_set", "classes", "fingerprint", "options", "left_out")
     what = {key: dataset[key] for key in kept if key in dataset}
     what["photos"] = {key: n for key, n in dataset["counts"].items() if isinstance(n, int)}

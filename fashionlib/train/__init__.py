@@ -26,7 +26,7 @@ from fashionlib import models
 from fashionlib.core import paths
 from fashionlib.core.files import atomic_write, explain_disk_errors
 from fashionlib.core.processes import out_of_memory
-from fashionlib.data import dataset
+from fashionlib.data import prepared
 from fashionlib.train import config, run_folder, runner
 from fashionlib.train.describe import describe, headline
 from fashionlib.train.estimate import estimate
@@ -99,7 +99,7 @@ def _say_finished(recipe: Recipe, progress: bool = True) -> None:
 
 def _claimed(recipe: Recipe, home, overwrite: bool) -> tuple[Path, dict]:
     """The run folder, now this recipe's, and the ``dataset.json`` of its data."""
-    info = dataset.read_info(paths.data_folder(recipe.data, home))
+    info = prepared.require(paths.data_folder(recipe.data, home))
     folder = paths.run_folder(recipe.data, recipe.name, home)
     folder.mkdir(parents=True, exist_ok=True)
     with run_folder.locked(folder):

@@ -2,7 +2,8 @@
 
 from mmengine import Config
 
-import fashionlib.data.transforms  # noqa: F401  (registers the transforms)
+import fashionlib.data.dataset  # noqa: F401  (registers the data set,
+import fashionlib.data.transforms  # noqa: F401  the transforms)
 from fashionlib import models
 from fashionlib.train.recipe import Recipe
 

@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 
 from fashionlib import models
 from fashionlib.core import paths
-from fashionlib.data import dataset
+from fashionlib.data import prepared
 from fashionlib.train import config, memory
 from fashionlib.train.recipe import Recipe
 
@@ -24,7 +24,7 @@ def estimate(recipe: Recipe, *, home: str | Path | None = None, iterations: int 
         ``batch_that_fits`` (photos a process can hold at once in the memory that is free now).
     """
     data_root = paths.data_folder(recipe.data, home)
-    info = dataset.read_info(data_root)
+    info = prepared.require(data_root)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = models.build(
         recipe.model, len(info["classes"]), recipe.scale, "none", recipe.crop, recipe.memory

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from mmengine.dist import collect_results, get_rank, get_world_size, is_main_process
 
-from fashionlib.core.files import atomic_write, write_text
+from fashionlib.core.files import atomic_write, sha256, write_text
 from fashionlib.core.processes import out_of_memory
 
 LAST, PREVIOUS, DIGESTS = "last.pth", "previous.pth", "state.sha256"
@@ -53,7 +53,7 @@ def save(runner, folder: Path, epoch: int, iteration: int) -> None:
     )
     payload = buffer.getbuffer()
     kept = _newest_whole(folder)
-    digests = [hashlib.sha256(payload).hexdigest(), *([_digest(kept)] if kept else [])]
+    digests = [hashlib.sha256(payload).hexdigest(), *([sha256(kept)] if kept else [])]
     write_text(folder / DIGESTS, "\n".join(digests))
     with atomic_write(folder / LAST) as part:
         part.write_bytes(payload)
@@ -111,15 +111,10 @@ def _newest_whole(folder: Path) -> Path | None:
         if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in known or [""]):
             raise ValueError(f"{listed} holds no checksums of states: {_BEGIN_AGAIN}.")
     for path in filter(Path.is_file, (folder / LAST, folder / PREVIOUS)):
-        if _digest(path) in known:
+        if sha256(path) in known:
             return path
         _log.warning("%s is torn (its checksum is not in %s): using the state before it.", path, DIGESTS)
     return None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _generators() -> dict:

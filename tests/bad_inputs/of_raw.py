@@ -263,7 +263,7 @@ PHOTOS = (
             pipe(folder(), raw.CSV),
             r"train\.csv is a pipe, a socket or a device and must be a file",
         ),
-        ("csv-missing", without(folder(), raw.CSV), r"train\.csv does not exist: is .* a raw folder\?"),
+        ("csv-missing", without(folder(), raw.CSV), r"train\.csv does not exist: fill .* first"),
         prefix="prepare-",
     )
 )

@@ -407,12 +407,12 @@ ARCHIVES = cases(
     (
         "link",
         zipped((member("train/x", 0o120777), "/etc/passwd")),
-        r"t\.zip holds the link 'train/x': don't use it",
+        r"t\.zip holds 'train/x', a link or device and no file: don't use it",
     ),
-    ("device", zipped((member("train/x", 0o020666), "")), r"t\.zip holds 'train/x', a device and no file"),
+    ("device", zipped((member("train/x", 0o020666), "")), r"t\.zip holds 'train/x', a link or device"),
     ("twice", zipped(("train/a.jpg", "other")), r"t\.zip holds 'train/a\.jpg' twice: it is not the expected"),
     ("file-as-folder", zipped(("train/a.jpg/b", "")), r"t\.zip holds 'train/a\.jpg' twice"),
-    ("encrypted", file("t.zip", flagged()), r"t\.zip holds 'train/a\.jpg' encrypted"),
+    ("encrypted", file("t.zip", flagged()), r"t\.zip holds 'train/a\.jpg', encrypted"),
     (
         "bomb",
         zipped(("train/b.jpg", bytes(5_000_000)), compression=zipfile.ZIP_DEFLATED),

@@ -65,7 +65,11 @@ def both(*builds):
 FEW = {"classes": ["background", "dress"]}
 PREPARED = cases(
     score,
-    ("none", without(home, NAMED), r"No .*dataset\.json: prepare the data first"),
+    (
+        "none",
+        without(home, NAMED),
+        r"No prepared data in .*: make it with `fashionlib prepare raw/\w+ data/\w+`",
+    ),
     (
         "torn",
         change(home, NAMED, '{"classes": ['),

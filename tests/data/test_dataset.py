@@ -9,7 +9,8 @@ from mmseg.utils import register_all_modules
 
 from fashionlib import train
 from fashionlib.core.classes import CLASSES
-from fashionlib.data.dataset import EpochSampler, FashionDataset, read_info, repeat_factors
+from fashionlib.data.dataset import EpochSampler, FashionDataset, repeat_factors
+from fashionlib.data.prepared import require
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_augmentation_depends_on_seed_epoch_and_photo_only(prepared, steps):
 
 
 def test_subset_is_seeded_and_bounded(prepared):
-    n = read_info(prepared)["counts"]["train"]
+    n = require(prepared)["counts"]["train"]
     pick = [d["img_path"] for d in FashionDataset(prepared, photos=3, seed=1, pipeline=[])]
     again = [d["img_path"] for d in FashionDataset(prepared, photos=3, seed=1, pipeline=[])]
     assert len(pick) == 3 and pick == again

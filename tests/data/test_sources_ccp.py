@@ -80,7 +80,7 @@ def test_a_stopped_conversion_leaves_nothing(release, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ccp.photos, "in_parallel", stop)
+    monkeypatch.setattr(ccp.processes, "in_parallel", stop)
     with pytest.raises(KeyboardInterrupt):
         convert(release, tmp_path)
     assert not (tmp_path / "raw").exists()

@@ -45,7 +45,7 @@ def calibrate(path, folder, subject: str = "apparel", by=None) -> dict:
 def measured(model, folder: Path, split: str, subject: str) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, F) and real IoU (N,) of a split's photos; those without a subject are left out."""
     choice = segment.wanted(model.meta["classes"], subject)
-    n_classes = len(prepared.info(folder)["classes"])
+    n_classes = len(prepared.require(folder)["classes"])
     rows = []
     for name in prepared.ids(folder, split):
         truth = prepared.label_map(folder, name, n_classes)

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
 from fashionlib.core import outputs, processes
 from fashionlib.data import raw, rle
@@ -54,7 +53,11 @@ def _draw(part: Path, photos: int, seed: int, workers: int | None, progress: boo
     ]
     for name in ("train", "test"):
         (part / name).mkdir(parents=True)
-    rows = [row for rows in _run(partial(_photo, part), jobs, workers, progress) for row in rows]
+    rows = [
+        row
+        for rows in processes.in_parallel(partial(_photo, part), jobs, workers, progress, "Drawing")
+        for row in rows
+    ]
     frame = pd.DataFrame(
         rows, columns=["ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds"]
     )
@@ -65,15 +68,6 @@ def _is_drawn(folder: Path) -> bool:
     """Whether `folder` holds a sample, and no other photos in the folders that another sample replaces."""
     names = [path.name for part in ("train", "test") for path in (folder / part).glob("*")]
     return "drawn_0000.jpg" in names and all(re.fullmatch(r"drawn_t?\d+\.jpg", name) for name in names)
-
-
-def _run(function, jobs, workers: int | None, progress: bool):
-    workers = processes.count(workers)
-    bar = partial(tqdm, total=len(jobs), desc="Drawing", unit="photo", disable=not progress)
-    if workers == 1:
-        return list(bar(map(function, jobs)))
-    with processes.pool(workers) as pool:
-        return list(bar(pool.map(function, jobs, chunksize=8)))
 
 
 def _photo(folder: Path, job: tuple[str, Scene, tuple[int, ...]]) -> list[tuple]:

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import scipy.io
 
-from fashionlib.core import checked_files, classes, files
+from fashionlib.core import checked_files, classes, files, processes
 from fashionlib.data import raw, rle
 from fashionlib.data.sources import photos
 
@@ -82,7 +82,7 @@ def convert(src: str | Path, out: str | Path, workers: int | None = None, progre
         raise raw.RawError(f"{src} holds no annotations/pixel-level/*.mat: give the unpacked archive.")
     all_photos = sorted((src / "photos").glob("*.jpg"))
     photos.make_room(out, all_photos)
-    rows = photos.in_parallel(
+    rows = processes.in_parallel(
         partial(_convert_photo, src, out, category_ids), labelled, workers, progress, "Clothing Co-Parsing"
     )
     instances = pd.DataFrame([row for photo_rows in rows for row in photo_rows], columns=list(raw.COLUMNS))

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from pycocotools import mask as coco
 
-from fashionlib.core import checked_files, classes, files, outputs
+from fashionlib.core import checked_files, classes, files, outputs, processes
 from fashionlib.data import raw, rle
 from fashionlib.data.sources import photos
 
@@ -80,7 +80,7 @@ def convert(
     unlabelled = [path for path in sorted((_root(Path(src)) / "test").glob("*.jpg")) if path not in taken]
     photos.make_room(out, unlabelled + [path for path in taken if path.exists()])
 
-    results = photos.in_parallel(partial(_convert_photo, out), annotated, workers, progress, SOURCE)
+    results = processes.in_parallel(partial(_convert_photo, out), annotated, workers, progress, SOURCE)
     rows, left_out = [], {}
     for photo, result in zip(annotated, results, strict=True):
         if isinstance(result, str):

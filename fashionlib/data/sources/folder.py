@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from PIL import ExifTags, Image, ImageOps
 
-from fashionlib.core import checked_files, classes
+from fashionlib.core import checked_files, classes, processes
 from fashionlib.data import raw, rle
 from fashionlib.data.sources import photos
 
@@ -70,7 +70,7 @@ def convert(
     photos.make_room(out, found.values())
     pairs = [(found[photo_id], path) for photo_id, path in masks.items()]
     convert_pair = partial(_convert_pair, out, class_ids, by_colour)
-    rows = sum(photos.in_parallel(convert_pair, pairs, workers, progress, "masks"), [])
+    rows = sum(processes.in_parallel(convert_pair, pairs, workers, progress, "masks"), [])
     for photo_id, path in found.items():
         if photo_id not in masks:
             _save_photo(path, out / "test" / f"{photo_id}.jpg")

@@ -2,17 +2,16 @@
 
 import functools
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from PIL import Image
 from tqdm import tqdm
 
-from fashionlib.core import checked_files, outputs, processes
+from fashionlib.core import checked_files, outputs
 from fashionlib.data import raw
 
 SUBFOLDERS = ("train", "test")
-CHUNK = 8  # photos that a process is given at once
 CSV_BYTES = 5  # a photo's rows seldom exceed a fifth of its file
 
 
@@ -66,17 +65,3 @@ def size(photo: Path) -> tuple[int, int]:
         raise raw.RawError(f"The photo {photo} is missing.") from None
     except checked_files.DAMAGED as error:
         raise raw.RawError(f"The photo {photo} can't be read ({checked_files.reason(error)}).") from None
-
-
-def in_parallel(
-    function: Callable, items: Sequence, workers: int | None = None, progress: bool = True, what: str = ""
-) -> Iterator:
-    """``function(item)`` for each item, in order, on `workers` processes (default: one a core)."""
-    workers = min(processes.count(workers), -(-len(items) // CHUNK) or 1)  # none that has nothing to do
-    bar = {"total": len(items), "desc": what, "unit": "photo", "disable": not progress, "mininterval": 1}
-    if workers == 1:
-        with tqdm(map(function, items), **bar) as results:
-            yield from results
-        return
-    with processes.pool(workers) as pool, tqdm(pool.map(function, items, chunksize=CHUNK), **bar) as results:
-        yield from results

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fashionlib.core import classes
+from fashionlib.core import classes, processes
 from fashionlib.data import raw, rle
-from fashionlib.data.prepared import ids, info, label_map
+from fashionlib.data.prepared import ids, label_map, require
 from fashionlib.data.sources import photos
 from tools.cutout_model.flatlay import pieces, scene
 
@@ -48,26 +48,18 @@ def make(
     if seed < 0:
         raise ValueError(f"seed={seed} is negative: give 0 or more.")
     prepared = Path(prepared)
-    dataset, ids = _read(prepared, split)
+    dataset, names = require(prepared), ids(prepared, split)
     find = partial(_find, prepared, _class_ids(dataset["class_set"]))
-    found = sum(photos.in_parallel(find, ids, workers, progress, "garments"), [])
+    found = sum(processes.in_parallel(find, names, workers, progress, "garments"), [])
     if not found:
         raise ValueError(f"No photo of {prepared}'s split {split!r} shows a garment that is whole.")
     drawn = _draw(found, count, np.random.default_rng((seed, 0)))
     jobs = [(f"flat-{split}-{i:04}", piece, (seed, 1, i)) for i, piece in enumerate(drawn)]
     photos.make_room(out, [])
-    rows = list(photos.in_parallel(partial(_compose, prepared, out), jobs, workers, progress, "flat-lays"))
+    rows = list(processes.in_parallel(partial(_compose, prepared, out), jobs, workers, progress, "flat-lays"))
     frame = pd.DataFrame(rows, columns=list(raw.COLUMNS[:5]))
     info = {"split": split, "seed": seed, "origins": {name: piece.photo for name, piece, _ in jobs}}
     raw.write(out, frame, f"flat-lays of {dataset['source']}", info)
-
-
-def _read(prepared: Path, split: str) -> tuple[dict, list[str]]:
-    """dataset.json, and the ids of a split's photos."""
-    path = prepared / "dataset.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: give a folder that `fashionlib prepare` wrote.")
-    return info(prepared), ids(prepared, split)
 
 
 def _class_ids(class_set: str) -> dict[int, int]:

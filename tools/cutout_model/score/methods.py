@@ -10,8 +10,8 @@ import numpy as np
 
 from fashionlib import models
 from fashionlib.core.classes import PERSON
+from fashionlib.core.files import sha256
 from fashionlib.cutout import baselines, load_model, photos, remove_background, segment
-from fashionlib.evaluate.runs import digest
 from fashionlib.evaluate.split import Split
 
 PACKAGE = Path(models.__file__).parent.parent
@@ -135,3 +135,8 @@ CLASSICAL = (
 
 def _hashed(parts: list[str]) -> str:
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
+
+
+def digest(path) -> str:
+    """The first 16 hex digits of a file's SHA-256."""
+    return sha256(path)[:16]
