@@ -7,6 +7,14 @@ import pandas as pd
 from fashionlib.core.checked_files import numbers
 
 CARD = {"recipe": dict, "classes": list, "fingerprint": str}  # what every recipe.json holds
+# what a run and its data must have to repeat one of the paper's Table I, as far as the paper says
+PAPERS_RUN = {
+    "data": "imaterialist",
+    "class_set": "main",
+    "scale": "full",
+    "init": "ade20k",
+    "preset": "paper",
+}
 HISTORY = ("epoch", "iter", "loss", "loss_decode", "acc", "lr", "seconds", "memory_mb")
 
 

@@ -17,11 +17,6 @@ def read(path: Path) -> pd.DataFrame:
     return read_scores(path, ("run",), "04" if path.name in ("validation.csv", "picked_epochs.csv") else "05")
 
 
-def rows(table: pd.DataFrame, run: str) -> pd.DataFrame:
-    """The rows of one run."""
-    return table[table.run == run]
-
-
 def drop_other_photos(path: Path, split: str) -> None:
     """Drop the rows that were scored on other photos than those of the fingerprint `split`."""
     table = read(path)

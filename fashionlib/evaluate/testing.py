@@ -52,8 +52,8 @@ def test(
                 photos.check_run(run)
                 epoch, checkpoint = int(picked.epoch[run.name]), picked.checkpoint[run.name]
                 file = _weights(run, epoch, checkpoint)
-                known = result_tables.rows(result_tables.read(out / "test.csv"), run.name)
-                if checkpoint in set(known.get("checkpoint", ())):
+                known = result_tables.read(out / "test.csv")
+                if checkpoint in set(known[known.run == run.name].get("checkpoint", ())):
                     bar.update(len(photos.ids))
                     continue
                 bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)

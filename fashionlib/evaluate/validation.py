@@ -77,7 +77,7 @@ def pick_epochs(
     chosen = [name for name in names if unfinished or name not in open_]
     if not chosen:
         raise ValueError(left_out(data, names, home))
-    picked = pd.DataFrame([_pick(result_tables.rows(table, name)) for name in chosen])
+    picked = pd.DataFrame([_pick(table[table.run == name]) for name in chosen])
     path = folder / "picked_epochs.csv"
     with folder_lock(folder, "scoring into"):
         picked = result_tables.put(path, picked, ["run"])
@@ -109,7 +109,7 @@ def _unknown(path: Path, run: Run, split: Split) -> list[tuple[Run, int, str]]:
     split.check_run(run)
     digests = {epoch: sha256(file)[:16] for epoch, file in run.checkpoints().items()}
     table = result_tables.read(path)
-    mine = result_tables.rows(table, run.name)
+    mine = table[table.run == run.name]
     known = {} if mine.empty else dict(zip(mine.epoch, mine.checkpoint, strict=True))
     if any(known.get(epoch, new) != new for epoch, new in digests.items()):
         write_csv(path, table[table.run != run.name])

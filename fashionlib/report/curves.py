@@ -1,5 +1,6 @@
 """Figures 4, 5 and 6: how training went, and which epoch was picked."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -30,9 +31,8 @@ def fig5_train_loss(data: str, runs: list[str] | None = None, home: str | Path |
     """Figure 5: the decode head's loss, comparable between models; below, the total with auxiliary losses."""
     table, rows = _runs(data, runs, home), history(data, runs, home)
     fig, axes = figures.panels(figures.COLUMN, 3.3, rows=2, sharex=True)
-    for axis, column, label in zip(
-        axes[:, 0], ("loss_decode", "loss"), ("decode head's loss", "total loss"), strict=True
-    ):
+    panels = {"loss_decode": "decode head's loss", "loss": "total loss"}
+    for axis, (column, label) in zip(axes[:, 0], panels.items(), strict=True):
         _draw(axis, table, rows, column)
         axis.set(ylabel=label, ylim=(0, rows[column].quantile(0.99) * 1.05))
     axes[1, 0].set(xlabel="epoch")
@@ -42,9 +42,8 @@ def fig5_train_loss(data: str, runs: list[str] | None = None, home: str | Path |
 
 def fig6_validation_miou(data: str, runs: list[str] | None = None, home: str | Path | None = None) -> Figure:
     """Figure 6: validation mIoU after every epoch; the picked epoch is marked."""
-    rows = read_scores(
-        paths.results_folder(data, home) / "validation.csv", ("run", "model", "epoch", "epochs", "mIoU"), "04"
-    )
+    path = paths.results_folder(data, home) / "validation.csv"
+    rows = read_scores(path, ("run", "model", "epoch", "epochs", "mIoU"), "04")
     picked = read_picked(data, home=home).set_index("run")
     if runs is not None:
         rows = rows[rows.run.isin(runs)]
@@ -55,23 +54,11 @@ def fig6_validation_miou(data: str, runs: list[str] | None = None, home: str | P
         mine, style = rows[rows.run == run], figures.line_style(i)
         axis.plot(mine.epoch, 100 * mine.mIoU, marker=".", markersize=4, label=names[run], **style)
         if run in picked.index:
-            axis.plot(
-                picked.epoch[run],
-                100 * picked.mIoU[run],
-                "o",
-                markersize=8,
-                fillstyle="none",
-                color=style["color"],
-            )
-        if PAPER_PICKS.get(model, rows.epoch.max() + 1) <= rows.epoch.max():
-            axis.plot(
-                PAPER_PICKS[model],
-                0.05,
-                "^",
-                color=style["color"],
-                transform=axis.get_xaxis_transform(),
-                clip_on=False,
-            )
+            at, circle = (picked.epoch[run], 100 * picked.mIoU[run]), dict(markersize=8, fillstyle="none")
+            axis.plot(*at, "o", color=style["color"], **circle)
+        if PAPER_PICKS.get(model, math.inf) <= rows.epoch.max():
+            on_axis = dict(transform=axis.get_xaxis_transform(), clip_on=False)
+            axis.plot(PAPER_PICKS[model], 0.05, "^", color=style["color"], **on_axis)
     axis.set(xlabel="epoch", ylabel="validation mIoU [%]", ylim=(0, 108 * rows.mIoU.max()))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     about = (

@@ -107,13 +107,6 @@ def checkerboard(rgba: np.ndarray, square: int = 16) -> np.ndarray:
     return (alpha * rgba[..., :3] + (1 - alpha) * board).round().astype(np.uint8)
 
 
-def triptych(photo: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes, text: str = "") -> Figure:
-    """Photo, ground truth and prediction side by side, with a legend of the classes present."""
-    pictures = [photo, overlay(photo, truth, classes), overlay(photo, prediction, classes)]
-    patches = legend([truth, prediction], classes)
-    return picture_grid([pictures], ["photo", "ground truth", "prediction"], patches=patches, text=text)
-
-
 def legend(label_maps, classes) -> list[Patch]:
     """A patch for each class that occurs in `label_maps`, background left out, in class order."""
     present = sorted(set().union(*(_present(label_map, classes) for label_map in label_maps)) - {0})

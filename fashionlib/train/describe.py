@@ -3,6 +3,7 @@
 import pandas as pd
 
 from fashionlib import models
+from fashionlib.core.run_files import PAPERS_RUN
 from fashionlib.train.recipe import CONFIG, OURS, PAPER, Recipe
 
 _SOURCES = {
@@ -36,10 +37,7 @@ def describe(recipe: Recipe) -> pd.DataFrame:
 def is_the_papers(recipe: Recipe) -> bool:
     """Whether this is one of the runs of the paper's Table I, as far as it says."""
     return (
-        recipe.data == "imaterialist"
-        and recipe.preset == "paper"
-        and recipe.scale == "full"
-        and recipe.init == "ade20k"
+        all(getattr(recipe, name) == value for name, value in PAPERS_RUN.items() if name != "class_set")
         and recipe.model in models.PAPER
         and recipe.photos is None
         and "given"
