@@ -105,22 +105,28 @@ def class_counts(cm: np.ndarray) -> np.ndarray:
 
 def aacc(cm: np.ndarray) -> float:
     """Pixel accuracy over everything counted (MMSegmentation's aAcc), background included."""
-    return float(_ratio(np.trace(cm), cm.sum()))
+    return float(ratio(np.trace(cm), cm.sum()))
 
 
 def iou(cm: np.ndarray) -> np.ndarray:
     """(C,) intersection over union of each class; NaN where absent."""
-    return _iou(class_counts(cm))
+    return iou_of(class_counts(cm))
+
+
+def iou_of(counts: np.ndarray) -> np.ndarray:
+    """IoU from `class_counts` stacked along the first axis, (3, …); NaN where absent."""
+    intersect, truth, predicted = counts
+    return ratio(intersect, truth + predicted - intersect)
 
 
 def accuracy(cm: np.ndarray) -> np.ndarray:
     """(C,) share of each class's true pixels that were found (recall); NaN where truth has none."""
-    return _ratio(np.diagonal(cm), cm.sum(axis=1))
+    return ratio(np.diagonal(cm), cm.sum(axis=1))
 
 
 def precision(cm: np.ndarray) -> np.ndarray:
     """(C,) share of the pixels called so that are so; NaN where nothing was called so."""
-    return _ratio(np.diagonal(cm), cm.sum(axis=0))
+    return ratio(np.diagonal(cm), cm.sum(axis=0))
 
 
 def f1(cm: np.ndarray) -> np.ndarray:
@@ -130,7 +136,7 @@ def f1(cm: np.ndarray) -> np.ndarray:
 
 def miou(cm: np.ndarray, background: bool = True) -> float:
     """Mean IoU over the classes that are not absent; `background=False` leaves class 0 out."""
-    return float(_mean(iou(cm)[0 if background else 1 :]))
+    return float(mean(iou(cm)[0 if background else 1 :]))
 
 
 def n_classes(cm: np.ndarray) -> int:
@@ -145,7 +151,7 @@ def eq1_accuracy(cm: np.ndarray) -> float:
     and a false negative of another, so the mean is 1 - 2 (1 - aAcc) / C: it adds nothing to aAcc.
     """
     intersect, truth, predicted = class_counts(cm)
-    return float(_mean(1 - _ratio(truth + predicted - 2 * intersect, cm.sum())))
+    return float(mean(1 - ratio(truth + predicted - 2 * intersect, cm.sum())))
 
 
 def background_everywhere(cm: np.ndarray) -> np.ndarray:
@@ -159,7 +165,7 @@ def binary_iou(cm: np.ndarray, values) -> float:
     """IoU of the union of the classes `values` (label values) against all the others."""
     inside = np.isin(np.arange(len(cm)), list(values))
     intersect = cm[inside][:, inside].sum()
-    return float(_ratio(intersect, cm[inside].sum() + cm[:, inside].sum() - intersect))
+    return float(ratio(intersect, cm[inside].sum() + cm[:, inside].sum() - intersect))
 
 
 def apparel_iou(cm: np.ndarray, classes) -> float:
@@ -189,22 +195,16 @@ def bootstrap_miou(
     count, _, num_classes = photos.shape
     weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=n)
     redrawn = (weights @ photos.reshape(count, -1)).reshape(n, 3, num_classes)
-    low, high = np.quantile(_mean(_iou(redrawn.swapaxes(0, 1))), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(mean(iou_of(redrawn.swapaxes(0, 1))), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _iou(counts: np.ndarray) -> np.ndarray:
-    """IoU from (3, …) class counts."""
-    intersect, truth, predicted = counts
-    return _ratio(intersect, truth + predicted - intersect)
-
-
-def _ratio(part, whole) -> np.ndarray:
+def ratio(part, whole) -> np.ndarray:
     """part / whole in float64, NaN where whole is 0."""
     part, whole = np.asarray(part, float), np.asarray(whole, float)
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
+def mean(values: np.ndarray) -> np.ndarray:
     """Mean over the last axis without its NaNs; NaN where nothing is left."""
-    return _ratio(np.nansum(values, axis=-1), np.count_nonzero(~np.isnan(values), axis=-1))
+    return ratio(np.nansum(values, axis=-1), np.count_nonzero(~np.isnan(values), axis=-1))

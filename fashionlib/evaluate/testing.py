@@ -103,7 +103,7 @@ def _per_class(counts: Counts, split: Split, who: dict) -> pd.DataFrame:
     """A row a class: its scores, and how many true pixels and photos they rest on."""
     cm = counts.cm
     columns = {
-        "run": who["run"],
+        "run": who.pop("run"),
         "class": split.classes,
         "IoU": metrics.iou(cm),
         "accuracy": metrics.accuracy(cm),
@@ -112,14 +112,14 @@ def _per_class(counts: Counts, split: Split, who: dict) -> pd.DataFrame:
         "pixels": cm.sum(axis=1),
         "photos": (counts.per_photo[:, 1] > 0).sum(axis=0),
     }
-    return pd.DataFrame(columns | {name: value for name, value in who.items() if name != "run"})
+    return pd.DataFrame(columns | who)
 
 
 def _per_photo(counts: Counts, split: Split) -> pd.DataFrame:
     """A row a photo: its own aAcc and mean IoU, over the classes it has or was said to have."""
-    intersect, truth, predicted = counts.per_photo.transpose(1, 0, 2).astype(float)
-    union = truth + predicted - intersect
-    with np.errstate(invalid="ignore"):  # a class that the photo lacks is 0/0, and left out
-        iou, aacc = intersect / union, intersect.sum(axis=1) / truth.sum(axis=1)
-    columns = {"aAcc": aacc, "mean_IoU": np.nanmean(iou, axis=1), "n_classes": (union > 0).sum(axis=1)}
-    return pd.DataFrame({"photo": split.ids} | columns)
+    intersect, truth, _ = per_photo = counts.per_photo.swapaxes(0, 1)  # each (P, C)
+    iou, aacc = metrics.iou_of(per_photo), metrics.ratio(intersect.sum(axis=1), truth.sum(axis=1))
+    present = (~np.isnan(iou)).sum(axis=1)
+    return pd.DataFrame(
+        {"photo": split.ids, "aAcc": aacc, "mean_IoU": metrics.mean(iou), "n_classes": present}
+    )

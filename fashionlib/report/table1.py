@@ -53,11 +53,9 @@ def table1(data: str, runs: list[str] | None = None, home: str | Path | None = N
 def _with_paper(ours: pd.DataFrame) -> pd.DataFrame:
     """Our rows with the paper's numbers in front, and rows for those of its models that we have not run."""
     missing = pd.DataFrame({"model": [model for model in PAPER if model not in set(ours.model)]})
-    table = in_order(pd.concat([ours, missing.assign(run="")], ignore_index=True))
-    table = table.reset_index(drop=True)
-    paper = pd.DataFrame([PAPER.get(model, (None, None)) for model in table.model])
-    table.insert(1, "paper_aAcc", paper[0])
-    table.insert(2, "paper_mIoU", paper[1])
+    table = in_order(pd.concat([ours, missing.assign(run="")])).reset_index(drop=True)
+    for i, column in enumerate(("paper_aAcc", "paper_mIoU")):
+        table.insert(1 + i, column, table.model.map({model: scores[i] for model, scores in PAPER.items()}))
     return table
 
 
