@@ -71,7 +71,7 @@ def _counts_on_gpu(pred, target) -> np.ndarray:
 
 
 def _bytes(labels: np.ndarray, what: str) -> np.ndarray:
-    """`labels` as uint8; refuses what would not survive the cast."""
+    """`labels` as uint8; ValueError where the cast would change a value."""
     if labels.dtype == np.uint8:
         return labels
     _check_range(labels, what, labels.dtype.kind not in "iu")
@@ -79,7 +79,7 @@ def _bytes(labels: np.ndarray, what: str) -> np.ndarray:
 
 
 def _check_range(labels, what: str, foreign: bool) -> None:
-    """Refuse an array or tensor of a `foreign` dtype, or with values that are no bytes."""
+    """Raise ValueError for an array or tensor of a `foreign` dtype, or with values outside 0 … 255."""
     if foreign:
         raise ValueError(f"{what} is {labels.dtype}: give whole class numbers, not scores or a mask.")
     if len(labels.reshape(-1)) and not 0 <= labels.min() <= labels.max() <= 255:
@@ -99,7 +99,7 @@ def _check_values(pixels: np.ndarray, num_classes: int, what: str, ignore_index:
 
 
 def class_counts(cm: np.ndarray) -> np.ndarray:
-    """(3, C) int64: intersection, pixels of truth and pixels of prediction, all that an IoU needs."""
+    """Counts per class, (3, C) int64: intersection, pixels of truth, pixels of prediction."""
     return np.stack([np.diagonal(cm), cm.sum(axis=1), cm.sum(axis=0)])
 
 
@@ -109,7 +109,7 @@ def aacc(cm: np.ndarray) -> float:
 
 
 def iou(cm: np.ndarray) -> np.ndarray:
-    """(C,) intersection over union of each class; NaN where absent."""
+    """Intersection over union per class, (C,); NaN where absent."""
     return iou_of(class_counts(cm))
 
 
@@ -120,17 +120,17 @@ def iou_of(counts: np.ndarray) -> np.ndarray:
 
 
 def accuracy(cm: np.ndarray) -> np.ndarray:
-    """(C,) share of each class's true pixels that were found (recall); NaN where truth has none."""
+    """Accuracy (recall) per class, (C,); NaN where a class has no true pixel."""
     return ratio(np.diagonal(cm), cm.sum(axis=1))
 
 
 def precision(cm: np.ndarray) -> np.ndarray:
-    """(C,) share of the pixels called so that are so; NaN where nothing was called so."""
+    """Precision per class, (C,); NaN where a class is never predicted."""
     return ratio(np.diagonal(cm), cm.sum(axis=0))
 
 
 def f1(cm: np.ndarray) -> np.ndarray:
-    """(C,) F1 (Dice) of each class, 2 IoU / (1 + IoU); NaN where absent."""
+    """F1 (Dice) per class, 2 IoU / (1 + IoU), (C,); NaN where absent."""
     return 2 * iou(cm) / (1 + iou(cm))
 
 
@@ -140,7 +140,7 @@ def miou(cm: np.ndarray, background: bool = True) -> float:
 
 
 def n_classes(cm: np.ndarray) -> int:
-    """How many classes `miou` averages, background included."""
+    """Number of classes that `miou` averages, background included."""
     return int(np.count_nonzero(~np.isnan(iou(cm))))
 
 

@@ -1,4 +1,4 @@
-"""Tables that grow a row at a time and are on disk whole after each."""
+"""CSV tables that grow a row at a time and are rewritten whole after each."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Run folders as `fashionlib.train` leaves them, for the stages that come after it."""
+"""Run folders after training: recipe, checkpoints, progress, picked epochs."""
 
 import re
 from dataclasses import dataclass

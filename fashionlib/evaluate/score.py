@@ -16,7 +16,7 @@ SMALL = 256  # pixels of a photo's short side up to which batches pay on a CPU; 
 
 @dataclass(frozen=True)
 class Counts:
-    """What one checkpoint did on a split of P photos and C classes."""
+    """Pixel counts of one checkpoint on a split of P photos and C classes."""
 
     cm: np.ndarray  # (C, C) int64, rows = truth
     per_photo: np.ndarray  # (P, 3, C) int64, `metrics.class_counts` of each photo
@@ -24,7 +24,7 @@ class Counts:
 
 
 class Scorer:
-    """Scores checkpoints one after the other and keeps what they share: decoded photos and the network."""
+    """Scorer of several checkpoints, which share decoded photos and, where it is the same, the network."""
 
     def __init__(self, split: Split) -> None:
         self.photos = Photos(split)

@@ -1,4 +1,4 @@
-"""The photos that checkpoints are scored on."""
+"""Photos and label maps of a split, to score checkpoints on."""
 
 import hashlib
 from collections import defaultdict, deque

@@ -1,4 +1,4 @@
-"""How runs, classes and circumstances are called in tables and figures."""
+"""Titles of runs and classes, and the small print of tables and figures."""
 
 import re
 from pathlib import Path

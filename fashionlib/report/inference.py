@@ -1,4 +1,4 @@
-"""Figure 7: what the models see in test photos."""
+"""Figure 7: predictions on test photos."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Figures of the test scores: which classes cost mIoU, and what is taken for what."""
+"""Figures of the test scores: IoU by class, and the confusion matrix."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""From this machine's runs to the committed results: a comparison, and a copy.
+"""Comparison of this machine's results with the committed ones, and their publication.
 
 ``runs/<data>/{results,figures,pictures}`` is what the notebooks wrote here, ``results/<data>`` and
 ``figures/<data>`` what git has. Nothing but the drawn sample may publish a picture of a photo.

@@ -1,4 +1,4 @@
-"""Thinned histories and ``run.json``: what the committed results say about how runs were made."""
+"""Thinned histories and ``run.json``: how the runs behind committed results were made."""
 
 import json
 import math

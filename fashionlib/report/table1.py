@@ -1,4 +1,4 @@
-"""Table I: the paper's numbers beside ours, and what keeps the two apart."""
+"""Table I: the paper's numbers beside ours, and how the two differ."""
 
 from pathlib import Path
 
@@ -100,7 +100,7 @@ def _what_it_is(ours: pd.DataFrame) -> str:
 
 
 def _what_it_is_not(ours: pd.DataFrame) -> list[str]:
-    """What keeps our rows from being the paper's, and what the other numbers do not say."""
+    """Differences between our runs and the paper's, and the limits of the other numbers."""
     wanted_of = {"data": PAPERS_RUN["data"], "class_set": "main", **PAPERS_RUN}
     differences = [
         f"{name.replace('_', ' ')} {'/'.join(map(str, ours[name].unique()))} instead of {wanted}"
