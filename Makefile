@@ -57,8 +57,9 @@ lab: $(READY) $(SAMPLE)  ## JupyterLab, with the notebooks open in it; ARGS="--n
 doctor:  ## versions, libraries, disk and GPU, and what to do about a bad one
 	@"$$(test -x $(VENV)/bin/python && echo $(VENV)/bin/python || echo $(PYTHON))" -m fashionlib.doctor
 
-lint: $(READY)  ## ruff over code and notebooks
+lint: $(READY)  ## ruff over code and notebooks: rules and format
 	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
 
 setup: $(READY)  ## the environment alone
 

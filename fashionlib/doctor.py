@@ -1,17 +1,16 @@
-"""What is installed here, held against the pins, and what to do about each thing that is wrong.
+"""Report on what is installed here, against the pins, with what to do about each thing that is wrong.
 
-``make doctor`` or ``python -m fashionlib.doctor``. Needs nothing but Python itself, so that it can also
-speak where the installation failed: everything else is looked at from outside or imported late.
+``make doctor`` or ``python -m fashionlib.doctor``. Needs only Python itself, so it also answers where the
+installation failed.
 """
 
 import ctypes
-import importlib.metadata
 import os
 import platform
-import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +21,8 @@ DISK_GB = 5  # the sample's photos, label maps and runs, with room to breathe
 MEMORY_GB = 4  # the sample's four models at scale=mini
 APT = "apt-get install -y"
 INSTALL = "make setup"
+KERNEL = "share/jupyter/kernels/python3/kernel.json"
+OPENCV_NEEDS = {"libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0"}  # file -> Debian package
 
 
 class Check(NamedTuple):
@@ -34,68 +35,54 @@ class Check(NamedTuple):
 
 
 def checks() -> Iterator[Check]:
-    """Everything that is looked at, in the order in which it is printed."""
+    """All checks, in the order in which they are printed."""
     yield _python()
-    yield from map(_tool, ("make", "git"))
-    yield _library("libGL.so.1", "libgl1")
-    yield _library("libglib-2.0.so.0", "libglib2.0-0")
+    yield from (_present(tool, shutil.which(tool), f"{APT} {tool}") for tool in ("make", "git"))
+    if sys.platform == "linux":  # elsewhere these libraries have other names
+        yield from map(_library, OPENCV_NEEDS)
     if sys.version_info < TESTED_PYTHON:
-        return  # nothing below is installable, and pyproject.toml can't be read
+        return  # nothing below is installable
     yield from packages()
-    yield _kernel()
+    kernel = Path(sys.prefix, KERNEL)
+    yield _present("Jupyter kernel", kernel.is_file() and kernel, "python -m ipykernel install --sys-prefix")
     yield _home()
     yield _machine()
     yield _accelerator()
 
 
-def packages(
-    project: Path = paths.PROJECT, version_of: Callable[[str], str] = importlib.metadata.version
-) -> Iterator[Check]:
-    """A `Check` for each direct dependency of `project`/pyproject.toml against constraints.txt.
+def packages() -> Iterator[Check]:
+    """A `Check` for each direct dependency, tests' included: against its pin, else against its range.
 
-    `version_of(name)` gives the installed version or raises `importlib.metadata.PackageNotFoundError`.
     Build tags are ignored: a torch 2.13.0+cpu or +cu128 is the 2.13.0 that is pinned.
     """
-    pinned = pins(project / "constraints.txt")
-    for name in direct_dependencies(project / "pyproject.toml"):
-        wanted = pinned.get(name, "any version")
-        try:
-            found = version_of(name)
-        except importlib.metadata.PackageNotFoundError:
-            yield Check(name, "missing", f"{INSTALL} installs {wanted}", bad=True)
+    try:
+        from packaging.requirements import Requirement
+        from packaging.utils import canonicalize_name
+
+        needed = map(Requirement, metadata.requires("fashionlib"))
+    except ImportError:  # importlib.metadata's PackageNotFoundError too
+        yield _present("packages", None, f"{INSTALL} installs them")
+        return
+    pins = {canonicalize_name(pin.name): pin.specifier for pin in map(Requirement, pinned())}
+    extra = "test" if paths.CHECKOUT else ""
+    for requirement in needed:
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
             continue
-        differs = name in pinned and found.split("+")[0] != wanted
-        yield Check(name, found, f"{INSTALL} installs {wanted}, the pin" if differs else "", bad=differs)
+        name = canonicalize_name(requirement.name)
+        wanted = pins.get(name, requirement.specifier)
+        try:
+            found = metadata.version(name)
+            fits = wanted.contains(found, prereleases=True)
+        except metadata.PackageNotFoundError:
+            found, fits = "missing", False
+        yield Check(name, found, "" if fits else f"{INSTALL} installs {wanted}", bad=not fits)
 
 
-def pins(constraints: Path) -> dict[str, str]:
-    """Normalised package name -> version, from the ``name==version`` lines of a constraints file."""
-    lines = (line.split("#")[0].strip() for line in constraints.read_text().splitlines())
-    return {normal(name): version for name, version in (line.split("==") for line in lines if line)}
-
-
-def direct_dependencies(pyproject: Path) -> list[str]:
-    """Normalised names of the project's own requirements and of its ``test`` extra, in the file's order.
-
-    Those for other machines are left out: ``packaging``, which knows all markers, may be missing here.
-    """
-    import tomllib  # not in Python 3.10, which is to be told so in a sentence
-
-    project = tomllib.loads(pyproject.read_text())["project"]
-    requirements = project["dependencies"] + project["optional-dependencies"]["test"]
-    return [normal(re.match(r"[\w.-]+", text)[0]) for text in requirements if _is_for_here(text)]
-
-
-def _is_for_here(requirement: str) -> bool:
-    """Whether the two things that our own markers ask for (after ``;``) are so on this machine."""
-    _, _, marker = requirement.partition(";")
-    here = {"sys_platform": sys.platform, "platform_machine": platform.machine()}
-    return not marker or bool(eval(marker.strip(), {"__builtins__": {}}, here))  # ours, from pyproject.toml
-
-
-def normal(name: str) -> str:
-    """A package name as package indexes compare it: lower case, runs of ``-_.`` as one ``-``."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+def pinned() -> list[str]:
+    """The ``name==version`` lines of constraints.txt; none outside a checkout."""
+    file = paths.PROJECT / "constraints.txt"
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _python() -> Check:
@@ -106,27 +93,17 @@ def _python() -> Check:
     return Check("Python", found, "the pins were made for 3.11; other versions are untested" if newer else "")
 
 
-def _tool(name: str) -> Check:
-    found = shutil.which(name)
-    return Check(name, found or "missing", "" if found else f"{APT} {name}", bad=not found)
+def _present(name: str, found, advice: str) -> Check:
+    return Check(name, str(found or "missing"), "" if found else advice, bad=not found)
 
 
-def _library(file: str, package: str) -> Check:
-    """A system library that OpenCV loads; slim images lack it. Only Linux has it under this name."""
-    if sys.platform != "linux":
-        return Check(file, f"not looked for on {sys.platform}")
+def _library(file: str) -> Check:
+    """A system library that OpenCV loads; slim images lack it."""
     try:
-        ctypes.CDLL(file)
+        found = ctypes.CDLL(file) and "found"
     except OSError:
-        return Check(file, "missing", f"OpenCV needs it: {APT} {package}", bad=True)
-    return Check(file, "found")
-
-
-def _kernel() -> Check:
-    spec = Path(sys.prefix) / "share/jupyter/kernels/python3/kernel.json"
-    if not spec.is_file():
-        return Check("Jupyter kernel", "missing", "python -m ipykernel install --sys-prefix", bad=True)
-    return Check("Jupyter kernel", str(spec.parent))
+        found = None
+    return _present(file, found, f"OpenCV needs it: {APT} {OPENCV_NEEDS[file]}")
 
 
 def _home() -> Check:
@@ -154,15 +131,13 @@ def _accelerator() -> Check:
     try:
         import torch
 
-        if torch.cuda.is_available():
-            names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-            return Check("GPU", f"{names}; bf16 {'yes' if torch.cuda.is_bf16_supported() else 'no'}")
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        bf16 = torch.cuda.is_bf16_supported() if names else torch.cpu._is_avx512_bf16_supported()
     except Exception as error:  # noqa: BLE001
         return Check("GPU", f"torch does not start: {error}", INSTALL, bad=True)
-    cpuinfo = Path("/proc/cpuinfo")
-    bf16 = cpuinfo.is_file() and re.search(r"\b(avx512_bf16|amx_bf16)\b", cpuinfo.read_text())
-    slow = "" if bf16 else "training in bf16 would be slow on this CPU: keep fp32"
-    return Check("GPU", f"none, training runs on the CPU; bf16 {'yes' if bf16 else 'no'}", slow)
+    found = ", ".join(names) or "none, training runs on the CPU"
+    slow = "" if bf16 or names else "training in bf16 would be slow on this CPU: keep fp32"
+    return Check("GPU", f"{found}; bf16 {'yes' if bf16 else 'no'}", slow)
 
 
 def main() -> int:

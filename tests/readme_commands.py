@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fashionlib.core import paths
-from fashionlib.evaluate.runs import digest
+from fashionlib.core.files import sha256
 from fashionlib.models import PAPER
 
 README = paths.PROJECT / "README.md"
@@ -114,14 +114,14 @@ def snippets() -> list[str]:
 
 def problem(command: str, folder: Path) -> str | None:
     """What is wrong with how `command` ends; None if it ends as it has to."""
-    finished = {path: digest(path) for path in paths.runs_folder("sample").glob("*/history.csv")}
+    finished = {path: sha256(path) for path in paths.runs_folder("sample").glob("*/history.csv")}
     code, said = run(command, folder)
     if re.search(MISSING, command) and command.startswith(("fashionlib", "papermill")):
         good = code and re.search(SENTENCE, " ".join(said.split()))
         return None if good else f"exit code {code}, without the sentence {SENTENCE}: {said[-2000:]}"
     if code:
         return f"exit code {code}: {said[-2000:]}"
-    again = [str(path) for path, before in finished.items() if digest(path) != before]
+    again = [str(path) for path, before in finished.items() if sha256(path) != before]
     return f"finished runs were trained again: {again}" if again else None
 
 

@@ -3,6 +3,7 @@
 import json
 import struct
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -105,4 +106,24 @@ def table(
         )
     if twice := [name for name in columns if f"{name}.1" in found]:  # pandas' name for the second
         raise refuse(f"{path} has the column {twice[0]!r} twice: which one counts? Remove the other.")
+    return found
+
+
+def numbers(path: Path, columns: tuple[str, ...], remedy: str, texts: Collection[str] = ()) -> pd.DataFrame:
+    """A CSV file of ours with at least `columns`: numbers or empty cells, except in the columns `texts`.
+
+    Raises ValueError naming file, row and column, and ending in `remedy`.
+    """
+    try:
+        found = table(path, columns)
+    except ValueError as error:
+        raise ValueError(f"{str(error).rstrip('.')}; {remedy}.") from None
+    for name in found.columns.difference(texts, sort=False):
+        cells = found[name]
+        found[name] = pd.to_numeric(cells, errors="coerce")
+        if (wrong := found[name].isna() & ~cells.isin(["", "nan"])).any():
+            row = wrong.idxmax()
+            raise ValueError(
+                f"{path}, row {row + 2}: {name} is {shown(cells[row])}, which is no number; {remedy}."
+            )
     return found

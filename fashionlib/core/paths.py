@@ -3,15 +3,17 @@
 Two roots. The *project* (this repository: notebooks, committed results and figures) is found from
 the package, never from the current folder. The *home* (raw/, data/ and runs/, all git-ignored) is
 the project too unless the environment variable ``FASHION_HOME`` or a `home` argument moves it, for
-instance to a cluster's disk.
+instance to a cluster's disk. Installed from a wheel, outside a checkout, both are the current folder.
 """
 
 import os
 import re
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[2]
-ASSETS = PROJECT / "fashionlib" / "assets"
+_PACKAGE = Path(__file__).resolve().parents[1]
+ASSETS = _PACKAGE / "assets"
+CHECKOUT = (_PACKAGE.parent / "pyproject.toml").is_file()  # False where it was installed from a wheel
+PROJECT = _PACKAGE.parent if CHECKOUT else Path.cwd()
 NOTEBOOKS = PROJECT / "notebooks"
 
 

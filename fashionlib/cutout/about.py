@@ -1,7 +1,6 @@
 """``fashionlib cutout --about``: which model it is, what it learnt from, and under which terms."""
 
 from fashionlib import models
-from fashionlib.core import paths
 from fashionlib.cutout import segment
 
 TERMS = {  # of the data sets, as THIRD_PARTY.md states them with where each was read
@@ -35,7 +34,7 @@ def about(model=None) -> str:
         "their licence": init.get("licence") or "nothing is stated",
         "code": "fashionlib, Apache-2.0",
         "card": str(card) if card.is_file() else "",
-        "more": f"{paths.PROJECT / 'THIRD_PARTY.md'}: all terms, and where each was read",
+        "more": "THIRD_PARTY.md of the repository: all terms, and where each was read",
     }
     return "\n".join(f"{name:>15}  {fact}" for name, fact in facts.items() if fact)
 

@@ -1,8 +1,18 @@
-"""Checkpoints x split -> scores: the validation curve, the picked epochs, and the test, once.
+"""Evaluation: the validation curve, the picked epochs, and the test, once.
 
-Everything is scored at the photo's own size against the label map as prepared, never resized.
-Tables are rewritten whole after every checkpoint, and what they already hold is not computed again
-as long as the checkpoint's bytes and the split are the same. ``runs/<data>/results/`` gets
+In the order in which the data meet them:
+
+runs           the run folders that training left
+split          photos and label maps of a split, decoded ahead
+metrics        confusion matrix, IoU, accuracy, bootstrap intervals
+score          one checkpoint on one split
+result_tables  CSV tables that grow a row at a time
+validation     every checkpoint on the validation split, and the pick
+testing        the picked epochs on the test split
+
+Photos are scored at their own size against the label map as prepared, never resized. Tables are rewritten
+whole after every checkpoint; rows stay as long as the checkpoint's bytes and the split are the same.
+``runs/<data>/results/`` gets
 
     validation.csv       a row a checkpoint          picked_epochs.csv   a row a run
     test.csv             a row a run                 per_class.csv       a row a run and class

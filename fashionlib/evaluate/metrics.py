@@ -71,7 +71,7 @@ def _counts_on_gpu(pred, target) -> np.ndarray:
 
 
 def _bytes(labels: np.ndarray, what: str) -> np.ndarray:
-    """`labels` as uint8; refuses what would not survive the cast."""
+    """`labels` as uint8; ValueError where the cast would change a value."""
     if labels.dtype == np.uint8:
         return labels
     _check_range(labels, what, labels.dtype.kind not in "iu")
@@ -79,7 +79,7 @@ def _bytes(labels: np.ndarray, what: str) -> np.ndarray:
 
 
 def _check_range(labels, what: str, foreign: bool) -> None:
-    """Refuse an array or tensor of a `foreign` dtype, or with values that are no bytes."""
+    """Raise ValueError for an array or tensor of a `foreign` dtype, or with values outside 0 … 255."""
     if foreign:
         raise ValueError(f"{what} is {labels.dtype}: give whole class numbers, not scores or a mask.")
     if len(labels.reshape(-1)) and not 0 <= labels.min() <= labels.max() <= 255:
@@ -98,43 +98,49 @@ def _check_values(pixels: np.ndarray, num_classes: int, what: str, ignore_index:
         )
 
 
-def areas(cm: np.ndarray) -> np.ndarray:
-    """(3, C) int64: intersection, pixels of truth and pixels of prediction, all that an IoU needs."""
+def class_counts(cm: np.ndarray) -> np.ndarray:
+    """Counts per class, (3, C) int64: intersection, pixels of truth, pixels of prediction."""
     return np.stack([np.diagonal(cm), cm.sum(axis=1), cm.sum(axis=0)])
 
 
 def aacc(cm: np.ndarray) -> float:
     """Pixel accuracy over everything counted (MMSegmentation's aAcc), background included."""
-    return float(_ratio(np.trace(cm), cm.sum()))
+    return float(ratio(np.trace(cm), cm.sum()))
 
 
 def iou(cm: np.ndarray) -> np.ndarray:
-    """(C,) intersection over union of each class; NaN where absent."""
-    return _iou(areas(cm))
+    """Intersection over union per class, (C,); NaN where absent."""
+    return iou_of(class_counts(cm))
+
+
+def iou_of(counts: np.ndarray) -> np.ndarray:
+    """IoU from `class_counts` stacked along the first axis, (3, …); NaN where absent."""
+    intersect, truth, predicted = counts
+    return ratio(intersect, truth + predicted - intersect)
 
 
 def accuracy(cm: np.ndarray) -> np.ndarray:
-    """(C,) share of each class's true pixels that were found (recall); NaN where truth has none."""
-    return _ratio(np.diagonal(cm), cm.sum(axis=1))
+    """Accuracy (recall) per class, (C,); NaN where a class has no true pixel."""
+    return ratio(np.diagonal(cm), cm.sum(axis=1))
 
 
 def precision(cm: np.ndarray) -> np.ndarray:
-    """(C,) share of the pixels called so that are so; NaN where nothing was called so."""
-    return _ratio(np.diagonal(cm), cm.sum(axis=0))
+    """Precision per class, (C,); NaN where a class is never predicted."""
+    return ratio(np.diagonal(cm), cm.sum(axis=0))
 
 
 def f1(cm: np.ndarray) -> np.ndarray:
-    """(C,) F1 (Dice) of each class, 2 IoU / (1 + IoU); NaN where absent."""
+    """F1 (Dice) per class, 2 IoU / (1 + IoU), (C,); NaN where absent."""
     return 2 * iou(cm) / (1 + iou(cm))
 
 
 def miou(cm: np.ndarray, background: bool = True) -> float:
     """Mean IoU over the classes that are not absent; `background=False` leaves class 0 out."""
-    return float(_mean(iou(cm)[0 if background else 1 :]))
+    return float(mean(iou(cm)[0 if background else 1 :]))
 
 
 def n_classes(cm: np.ndarray) -> int:
-    """How many classes `miou` averages, background included."""
+    """Number of classes that `miou` averages, background included."""
     return int(np.count_nonzero(~np.isnan(iou(cm))))
 
 
@@ -144,8 +150,8 @@ def eq1_accuracy(cm: np.ndarray) -> float:
     True negatives lift it to nearly 1 for any model. A wrong pixel is a false positive of one class
     and a false negative of another, so the mean is 1 - 2 (1 - aAcc) / C: it adds nothing to aAcc.
     """
-    intersect, truth, predicted = areas(cm)
-    return float(_mean(1 - _ratio(truth + predicted - 2 * intersect, cm.sum())))
+    intersect, truth, predicted = class_counts(cm)
+    return float(mean(1 - ratio(truth + predicted - 2 * intersect, cm.sum())))
 
 
 def background_everywhere(cm: np.ndarray) -> np.ndarray:
@@ -159,7 +165,7 @@ def binary_iou(cm: np.ndarray, values) -> float:
     """IoU of the union of the classes `values` (label values) against all the others."""
     inside = np.isin(np.arange(len(cm)), list(values))
     intersect = cm[inside][:, inside].sum()
-    return float(_ratio(intersect, cm[inside].sum() + cm[:, inside].sum() - intersect))
+    return float(ratio(intersect, cm[inside].sum() + cm[:, inside].sum() - intersect))
 
 
 def apparel_iou(cm: np.ndarray, classes) -> float:
@@ -180,7 +186,7 @@ def bootstrap_miou(
     """Percentile interval (low, high) of the mIoU under redrawing the photos with replacement.
 
     Args:
-        photos: (P, 3, C) `areas` of each photo's matrix.
+        photos: (P, 3, C) `class_counts` of each photo's matrix.
         n: number of redraws.
         level: share of redraws inside the interval.
 
@@ -189,22 +195,16 @@ def bootstrap_miou(
     count, _, num_classes = photos.shape
     weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=n)
     redrawn = (weights @ photos.reshape(count, -1)).reshape(n, 3, num_classes)
-    low, high = np.nanquantile(_mean(_iou(redrawn.swapaxes(0, 1))), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.nanquantile(mean(iou_of(redrawn.swapaxes(0, 1))), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _iou(areas_: np.ndarray) -> np.ndarray:
-    """IoU from (3, …) areas."""
-    intersect, truth, predicted = areas_
-    return _ratio(intersect, truth + predicted - intersect)
-
-
-def _ratio(part, whole) -> np.ndarray:
+def ratio(part, whole) -> np.ndarray:
     """part / whole in float64, NaN where whole is 0."""
     part, whole = np.asarray(part, float), np.asarray(whole, float)
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
+def mean(values: np.ndarray) -> np.ndarray:
     """Mean over the last axis without its NaNs; NaN where nothing is left."""
-    return _ratio(np.nansum(values, axis=-1), np.count_nonzero(~np.isnan(values), axis=-1))
+    return ratio(np.nansum(values, axis=-1), np.count_nonzero(~np.isnan(values), axis=-1))

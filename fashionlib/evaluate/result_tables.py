@@ -1,4 +1,4 @@
-"""Tables that grow a row at a time and are on disk whole after each."""
+"""CSV tables that grow a row at a time and are rewritten whole after each."""
 
 import sys
 from collections.abc import Callable
@@ -16,11 +16,6 @@ def read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame(columns=["run", "epoch"])
     return read_scores(path, ("run",), "04" if path.name in ("validation.csv", "picked_epochs.csv") else "05")
-
-
-def rows(table: pd.DataFrame, run: str) -> pd.DataFrame:
-    """The rows of one run."""
-    return table[table.run == run]
 
 
 def drop_other_photos(path: Path, split: str) -> None:

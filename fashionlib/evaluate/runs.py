@@ -1,4 +1,4 @@
-"""Run folders as `fashionlib.train` leaves them, for the stages that come after it."""
+"""Run folders after training: recipe, checkpoints, progress, picked epochs."""
 
 import re
 from dataclasses import dataclass
@@ -8,10 +8,7 @@ import pandas as pd
 
 from fashionlib.core import checked_files, paths
 from fashionlib.core.classes import check_name
-from fashionlib.core.files import sha256
-from fashionlib.train.run_folder import CARD, HISTORY, read_history, read_numbers
-
-__all__ = ["CARD", "HISTORY", "read_history"]
+from fashionlib.core.run_files import CARD, read_history
 
 _RECIPE = dict(model=str, data=str, scale=str, init=str, preset=str, epochs=int, batch=int, seed=int)
 _WORDS = {  # the columns of tables of scores that are no numbers
@@ -109,7 +106,7 @@ def read_scores(path: Path, columns: tuple[str, ...], notebook: str) -> pd.DataF
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}: run notebook {notebook} first.")
-    return read_numbers(path, columns, f"delete it and run notebook {notebook} again", _WORDS)
+    return checked_files.numbers(path, columns, f"delete it and run notebook {notebook} again", _WORDS)
 
 
 def read_picked(data: str, runs: list[str] | None = None, home: str | Path | None = None) -> pd.DataFrame:
@@ -131,8 +128,3 @@ def read_picked(data: str, runs: list[str] | None = None, home: str | Path | Non
         check_name(name, list(table.run), "run with a picked epoch")
     chosen = table if runs is None else table[table.run.isin(runs)]
     return chosen.sort_values("mIoU", ascending=False, kind="stable", ignore_index=True)
-
-
-def digest(path: str | Path) -> str:
-    """The first 16 hex digits of a file's SHA-256: the same file anywhere, whatever its date."""
-    return sha256(path)[:16]

@@ -15,22 +15,22 @@ SMALL = 256  # pixels of a photo's short side up to which batches pay on a CPU; 
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What one checkpoint did on a split of P photos and C classes."""
+class Counts:
+    """Pixel counts of one checkpoint on a split of P photos and C classes."""
 
     cm: np.ndarray  # (C, C) int64, rows = truth
-    areas: np.ndarray  # (P, 3, C) int64, `metrics.areas` of each photo
+    per_photo: np.ndarray  # (P, 3, C) int64, `metrics.class_counts` of each photo
     seconds: float  # of prediction a photo, on this machine; decoding and counting left out
 
 
 class Scorer:
-    """Scores checkpoints one after the other and keeps what they share: decoded photos and the network."""
+    """Scorer of several checkpoints, which share decoded photos and, where it is the same, the network."""
 
     def __init__(self, split: Split) -> None:
         self.photos = Photos(split)
         self._model = None
 
-    def score(self, checkpoint: Path, bar: tqdm) -> Scores:
+    def score(self, checkpoint: Path, bar: tqdm) -> Counts:
         """Predict every photo at its own size and count; `bar` moves on by one a photo.
 
         Photos that the model is shown at one size go through it together.
@@ -44,7 +44,7 @@ class Scorer:
             model.to("cuda")
         num_classes, seconds = len(self.photos.split.classes), 0.0
         total = np.zeros((num_classes, num_classes), np.int64)
-        areas = np.zeros((len(self.photos.split.ids), 3, num_classes), np.int64)
+        per_photo = np.zeros((len(self.photos.split.ids), 3, num_classes), np.int64)
         most = BATCH if torch.cuda.is_available() or min(model.metadata["resize"]) <= SMALL else 1
         batches = self.photos.batches(lambda size: models.fitted_size(size, model.metadata), most)
         for places, images, targets in batches:
@@ -54,14 +54,14 @@ class Scorer:
             for place, pred, target in zip(places, preds, targets, strict=True):
                 cm = metrics.confusion_matrix(pred, target, num_classes)
                 total += cm
-                areas[place] = metrics.areas(cm)
+                per_photo[place] = metrics.class_counts(cm)
             bar.update(len(places))
-        return Scores(total, areas, seconds / len(areas))
+        return Counts(total, per_photo, seconds / len(per_photo))
 
 
-def summary(scores: Scores, split: Split) -> dict:
+def summary(counts: Counts, split: Split) -> dict:
     """The scores of a split as columns; fractions, seconds a photo."""
-    cm = scores.cm
+    cm = counts.cm
     return {
         "aAcc": metrics.aacc(cm),
         "mIoU": metrics.miou(cm),
@@ -70,5 +70,5 @@ def summary(scores: Scores, split: Split) -> dict:
         "apparel_IoU": metrics.apparel_iou(cm, split.classes),
         "person_IoU": metrics.person_iou(cm, split.classes),
         "photos": len(split.ids),
-        "seconds_per_photo": scores.seconds,
+        "seconds_per_photo": counts.seconds,
     }

@@ -1,9 +1,10 @@
-"""The photos that checkpoints are scored on."""
+"""Photos and label maps of a split, to score checkpoints on."""
 
 import hashlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -19,9 +20,8 @@ from fashionlib.evaluate.runs import Run
 _KEPT_BYTES = 1 << 30  # decoded photos held from one checkpoint to the next
 _AHEAD = 4  # photos decoded while the model works on others
 
-Batch = tuple[
-    list[int], tuple[np.ndarray, ...], tuple[np.ndarray, ...]
-]  # places in the split, photos, labels
+Arrays = tuple[np.ndarray, ...]
+Batch = tuple[list[int], Arrays, Arrays]  # places in the split, photos, label maps
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,8 @@ class Split:
 
         Raises ValueError, naming the file, for a damaged one, labels that are no classes, and unequal sizes.
         """
-        path = self.folder / "images" / f"{photo}.jpg"
-        try:
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("RGB"))
-        except checked_files.DAMAGED as error:
-            raise ValueError(
-                f"{path} can't be read ({checked_files.reason(error)}): {prepared.AGAIN}."
-            ) from None
+        with self._open("images", f"{photo}.jpg") as image:
+            pixels = np.asarray(image.convert("RGB"))
         labels = prepared.label_map(self.folder, photo, len(self.classes))
         if labels.shape != pixels.shape[:2]:
             path = self.folder / "labels" / f"{photo}.png"
@@ -74,14 +68,18 @@ class Split:
 
     def size(self, photo: str) -> tuple[int, int]:
         """(H, W) in pixels, from the label map's header."""
-        path = self.folder / "labels" / f"{photo}.png"
+        with self._open("labels", f"{photo}.png") as labels:
+            return labels.height, labels.width
+
+    @contextmanager
+    def _open(self, *name: str) -> Iterator[Image.Image]:
+        path = self.folder.joinpath(*name)
         try:
-            with Image.open(path) as labels:
-                return labels.height, labels.width
+            with Image.open(path) as image:
+                yield image
         except checked_files.DAMAGED as error:
-            raise ValueError(
-                f"{path} can't be read ({checked_files.reason(error)}): {prepared.AGAIN}."
-            ) from None
+            reason = checked_files.reason(error)
+            raise ValueError(f"{path} can't be read ({reason}): {prepared.AGAIN}.") from None
 
     def check_run(self, run: Run) -> None:
         """ValueError unless `run` was trained on this very preparation: else it may know these photos."""

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from fashionlib.core import paths
-from fashionlib.core.files import folder_lock, write_csv
+from fashionlib.core.files import folder_lock, sha256, write_csv
 from fashionlib.evaluate import metrics, result_tables
-from fashionlib.evaluate.runs import Run, digest, find, read_picked
-from fashionlib.evaluate.score import Scorer, Scores, summary
+from fashionlib.evaluate.runs import Run, find, read_picked
+from fashionlib.evaluate.score import Counts, Scorer, summary
 from fashionlib.evaluate.split import Split
 
 
@@ -52,17 +52,17 @@ def test(
                 photos.check_run(run)
                 epoch, checkpoint = int(picked.epoch[run.name]), picked.checkpoint[run.name]
                 file = _weights(run, epoch, checkpoint)
-                known = result_tables.rows(result_tables.read(out / "test.csv"), run.name)
-                if checkpoint in set(known.get("checkpoint", ())):
+                known = result_tables.read(out / "test.csv")
+                if checkpoint in set(known[known.run == run.name].get("checkpoint", ())):
                     bar.update(len(photos.ids))
                     continue
                 bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
-                scores = scorer.score(file, bar)
-                low, high = metrics.bootstrap_miou(scores.areas, bootstrap, seed)
+                counts = scorer.score(file, bar)
+                low, high = metrics.bootstrap_miou(counts.per_photo, bootstrap, seed)
                 row = run.identity(photos.dataset) | {"epoch": epoch, "scored_on": split}
-                row |= summary(scores, photos) | {"mIoU_low": low, "mIoU_high": high} | _lessons(scores.cm)
+                row |= summary(counts, photos) | {"mIoU_low": low, "mIoU_high": high} | _lessons(counts.cm)
                 row |= {"checkpoint": checkpoint, "split": photos.fingerprint}
-                _write_details(out, run, scores, photos)
+                _write_details(out, run, counts, photos)
                 # last, so that a row here says that the other tables are whole
                 result_tables.put(out / "test.csv", pd.DataFrame([row]), ["run"])
     return result_tables.read(out / "test.csv")
@@ -73,7 +73,7 @@ def _weights(run: Run, epoch: int, checkpoint: str) -> Path:
     file = run.checkpoints().get(epoch)
     if file is None:
         raise FileNotFoundError(f"{run.folder} has no weights of its picked epoch {epoch}: train it again.")
-    if digest(file) != checkpoint:
+    if sha256(file)[:16] != checkpoint:
         raise ValueError(f"{file} is not the file that was validated: validate and pick again (notebook 04).")
     return file
 
@@ -88,38 +88,38 @@ def _lessons(cm: np.ndarray) -> dict:
     }
 
 
-def _write_details(folder: Path, run: Run, scores: Scores, split: Split) -> None:
+def _write_details(folder: Path, run: Run, counts: Counts, split: Split) -> None:
     """The tables behind a row of test.csv: classes, photos and the confusion matrix."""
     names = split.classes
-    matrix = pd.DataFrame(scores.cm, index=pd.Index(names, name="truth"), columns=names)
+    matrix = pd.DataFrame(counts.cm, index=pd.Index(names, name="truth"), columns=names)
     write_csv(folder / "confusion" / f"{run.name}.csv", matrix.reset_index())
-    write_csv(folder / "photos" / f"{run.name}.csv", _per_photo(scores, split))
+    write_csv(folder / "photos" / f"{run.name}.csv", _per_photo(counts, split))
     result_tables.put(
-        folder / "per_class.csv", _per_class(scores, split, run.identity(split.dataset)), ["run"]
+        folder / "per_class.csv", _per_class(counts, split, run.identity(split.dataset)), ["run"]
     )
 
 
-def _per_class(scores: Scores, split: Split, who: dict) -> pd.DataFrame:
+def _per_class(counts: Counts, split: Split, who: dict) -> pd.DataFrame:
     """A row a class: its scores, and how many true pixels and photos they rest on."""
-    cm = scores.cm
+    cm = counts.cm
     columns = {
-        "run": who["run"],
+        "run": who.pop("run"),
         "class": split.classes,
         "IoU": metrics.iou(cm),
         "accuracy": metrics.accuracy(cm),
         "precision": metrics.precision(cm),
         "F1": metrics.f1(cm),
         "pixels": cm.sum(axis=1),
-        "photos": (scores.areas[:, 1] > 0).sum(axis=0),
+        "photos": (counts.per_photo[:, 1] > 0).sum(axis=0),
     }
-    return pd.DataFrame(columns | {name: value for name, value in who.items() if name != "run"})
+    return pd.DataFrame(columns | who)
 
 
-def _per_photo(scores: Scores, split: Split) -> pd.DataFrame:
+def _per_photo(counts: Counts, split: Split) -> pd.DataFrame:
     """A row a photo: its own aAcc and mean IoU, over the classes it has or was said to have."""
-    intersect, truth, predicted = scores.areas.transpose(1, 0, 2).astype(float)
-    union = truth + predicted - intersect
-    with np.errstate(invalid="ignore"):  # a class that the photo lacks is 0/0, and left out
-        iou, aacc = intersect / union, intersect.sum(axis=1) / truth.sum(axis=1)
-    columns = {"aAcc": aacc, "mean_IoU": np.nanmean(iou, axis=1), "n_classes": (union > 0).sum(axis=1)}
-    return pd.DataFrame({"photo": split.ids} | columns)
+    intersect, truth, _ = per_photo = counts.per_photo.swapaxes(0, 1)  # each (P, C)
+    iou, aacc = metrics.iou_of(per_photo), metrics.ratio(intersect.sum(axis=1), truth.sum(axis=1))
+    present = (~np.isnan(iou)).sum(axis=1)
+    return pd.DataFrame(
+        {"photo": split.ids, "aAcc": aacc, "mean_IoU": metrics.mean(iou), "n_classes": present}
+    )

@@ -6,9 +6,9 @@ import pandas as pd
 
 from fashionlib.core import paths
 from fashionlib.core.classes import check_name
-from fashionlib.core.files import folder_lock, write_csv
+from fashionlib.core.files import folder_lock, sha256, write_csv
 from fashionlib.evaluate import result_tables
-from fashionlib.evaluate.runs import Run, digest, find
+from fashionlib.evaluate.runs import Run, find
 from fashionlib.evaluate.score import Scorer, summary
 from fashionlib.evaluate.split import Split
 
@@ -38,8 +38,8 @@ def validate(
         with result_tables.progress_bar(len(todo) * len(split.ids), "validation", progress) as bar:
             for run, epoch, checkpoint in todo:
                 bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
-                scores = scorer.score(run.checkpoints()[epoch], bar)
-                row = run.identity(split.dataset) | {"epoch": epoch} | summary(scores, split)
+                counts = scorer.score(run.checkpoints()[epoch], bar)
+                row = run.identity(split.dataset) | {"epoch": epoch} | summary(counts, split)
                 row |= {"checkpoint": checkpoint, "split": split.fingerprint}
                 result_tables.put(path, pd.DataFrame([row]), ["run", "epoch"])
     return result_tables.read(path)
@@ -77,7 +77,7 @@ def pick_epochs(
     chosen = [name for name in names if unfinished or name not in open_]
     if not chosen:
         raise ValueError(left_out(data, names, home))
-    picked = pd.DataFrame([_pick(result_tables.rows(table, name)) for name in chosen])
+    picked = pd.DataFrame([_pick(table[table.run == name]) for name in chosen])
     path = folder / "picked_epochs.csv"
     with folder_lock(folder, "scoring into"):
         picked = result_tables.put(path, picked, ["run"])
@@ -107,9 +107,9 @@ def _unknown(path: Path, run: Run, split: Split) -> list[tuple[Run, int, str]]:
     If the bytes of any checkpoint changed, the run was trained again, and all its rows go.
     """
     split.check_run(run)
-    digests = {epoch: digest(file) for epoch, file in run.checkpoints().items()}
+    digests = {epoch: sha256(file)[:16] for epoch, file in run.checkpoints().items()}
     table = result_tables.read(path)
-    mine = result_tables.rows(table, run.name)
+    mine = table[table.run == run.name]
     known = {} if mine.empty else dict(zip(mine.epoch, mine.checkpoint, strict=True))
     if any(known.get(epoch, new) != new for epoch, new in digests.items()):
         write_csv(path, table[table.run != run.name])

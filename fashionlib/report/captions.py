@@ -1,24 +1,15 @@
-"""How runs, classes and circumstances are called in tables and figures."""
+"""Titles of runs and classes, and the small print of tables and figures."""
 
 import re
 from pathlib import Path
 
 import pandas as pd
 
-from fashionlib.core.paths import run_name
-from fashionlib.evaluate.runs import progress
+from fashionlib.core import paths
+from fashionlib.evaluate.runs import progress, read_scores
 
-_TITLES = {
-    "segmenter": "Segmenter",
-    "setr": "SETR",
-    "vit": "ViT",
-    "mla": "MLA",
-    "pup": "PUP",
-    "unet": "U-Net",
-    "deeplabv3plus": "DeepLabV3+",
-    "r50": "R50",
-}
-_SIZES = ("t", "s", "b", "l")
+_CAPITALS = ("setr", "mla", "pup", "r50", "t", "s", "b", "l")
+_TITLES = {"segmenter": "Segmenter", "vit": "ViT", "unet": "U-Net", "deeplabv3plus": "DeepLabV3+"}
 _PHRASES = {  # column of a table of scores -> how a note says it
     "data": "{}",
     "class_set": "class set {}",
@@ -36,7 +27,7 @@ _ORDER = ("segmenter_vit_t", "segmenter_vit_b", "setr_mla", "setr_pup")  # the p
 
 def model_title(model: str) -> str:
     """``segmenter_vit_t`` -> ``Segmenter ViT-T``."""
-    words = " ".join(w.upper() if w in _SIZES else _TITLES.get(w, w) for w in model.split("_"))
+    words = " ".join(w.upper() if w in _CAPITALS else _TITLES.get(w, w) for w in model.split("_"))
     return re.sub(r"ViT ([TSBL])\b", r"ViT-\1", words)
 
 
@@ -51,6 +42,13 @@ def in_order(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(_rank=rank).sort_values(["_rank", "run"], kind="stable").drop(columns="_rank")
 
 
+def scored(data: str, table: str, columns: tuple[str, ...], runs=None, home=None) -> pd.DataFrame:
+    """Rows of notebook 05's CSV `table`, `as_trained`, all or those of `runs`; it must have `columns`."""
+    path = paths.results_folder(data, home) / table
+    rows = as_trained(read_scores(path, ("run", "model", "epochs", *columns), "05"), data, home)
+    return rows if runs is None else rows[rows.run.isin(runs)]
+
+
 def as_trained(rows: pd.DataFrame, data: str, home: str | Path | None = None) -> pd.DataFrame:
     """Rows of runs `in_order`; `epochs` of an unfinished one is the text ``2 of 10``."""
     said = {run: text.removesuffix(" epochs") for run, text in progress(data, home).items()}
@@ -63,7 +61,7 @@ def as_trained(rows: pd.DataFrame, data: str, home: str | Path | None = None) ->
 
 def variant(run: str, model: str, scale: str, init: str) -> str:
     """The part of a run's name that the other three do not say."""
-    return run.removeprefix(run_name(model, scale, init)).strip("-")
+    return run.removeprefix(paths.run_name(model, scale, init)).strip("-")
 
 
 def labels(runs: pd.DataFrame) -> dict[str, str]:

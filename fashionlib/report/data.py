@@ -7,11 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from PIL import Image
 
 from fashionlib.core import paths
 from fashionlib.core.classes import MAIN, NAMES, PERSON
-from fashionlib.data import prepared
+from fashionlib.evaluate.split import Split
 from fashionlib.report import style
 from fashionlib.report.captions import class_title
 
@@ -74,16 +73,14 @@ def fig_mask_areas(data: str, instances: pd.DataFrame, home: str | Path | None =
 
 def fig_label_maps(data: str, photos: int = 4, seed: int = 0, home: str | Path | None = None) -> Figure:
     """Training photos and their label maps laid over them; the photos are drawn by `seed`."""
-    folder = paths.data_folder(data, home)
-    dataset = prepared.require(folder)
-    chosen = np.random.default_rng(seed).permutation(prepared.ids(folder, "train"))[:photos]
-    images = [np.asarray(Image.open(folder / "images" / f"{i}.jpg").convert("RGB")) for i in chosen]
-    maps = [prepared.label_map(folder, i, len(dataset["classes"])) for i in chosen]
-    names = [class_title(name) for name in dataset["classes"]]
+    split = Split.read(data, "train", home)
+    chosen = np.random.default_rng(seed).permutation(split.ids)[:photos]
+    images, maps = zip(*map(split.load, chosen), strict=True)
+    names = [class_title(name) for name in split.classes]
     overlays = [style.overlay(image, label, names) for image, label in zip(images, maps, strict=True)]
-    text = f"{data} · class set {dataset['class_set']} · training photos {', '.join(chosen)}"
-    fig = style.picture_grid([images, overlays], row_labels=["photo", "label map"], text=text,
-                               patches=style.legend(maps, names))  # fmt: skip
+    text = f"{data} · class set {split.dataset['class_set']} · training photos {', '.join(chosen)}"
+    legend, labels = style.legend(maps, names), ["photo", "label map"]
+    fig = style.picture_grid([images, overlays], row_labels=labels, text=text, patches=legend)
     style.save(fig, "fig_label_maps", paths.pictures_folder(data, home))
     return fig
 

@@ -1,5 +1,6 @@
-"""Figure 7: what the models see in test photos."""
+"""Figure 7: predictions on test photos."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fashionlib.core import paths
-from fashionlib.data import prepared
-from fashionlib.evaluate.runs import find, read_scores
+from fashionlib.evaluate.runs import find
+from fashionlib.evaluate.split import Split
 from fashionlib.report import style
-from fashionlib.report.captions import as_trained, circumstances, class_title, labels
+from fashionlib.report.captions import circumstances, class_title, labels, scored
 
 _SIDE = 700  # pixels: more of a photo can't be seen in print
 
@@ -24,14 +25,10 @@ def fig7_inference(
     Ranked by the photo's mean IoU, averaged over the runs shown: for one model's own best and
     worst photo name it alone in `runs`, and give the files another `name`.
     """
-    dataset, results = prepared.require(paths.data_folder(data, home)), paths.results_folder(data, home)
-    table = as_trained(read_scores(results / "test.csv", ("run", "model", "epochs"), "05"), data, home)
-    table = table if runs is None else table[table.run.isin(runs)]
-    names = [class_title(name) for name in dataset["classes"]]
-    chosen = _best_median_worst(results, list(table.run))
-    folder = paths.data_folder(data, home)
-    photos = [np.asarray(Image.open(folder / "images" / f"{i}.jpg").convert("RGB")) for i in chosen.values()]
-    truths = [prepared.label_map(folder, i, len(dataset["classes"])) for i in chosen.values()]
+    split, table = Split.read(data, "test", home), scored(data, "test.csv", (), runs, home)
+    names = [class_title(name) for name in split.classes]
+    chosen = _best_median_worst(paths.results_folder(data, home), list(table.run))
+    photos, truths = zip(*map(split.load, chosen.values()), strict=True)
     files = {run.name: run.checkpoints() for run in find(data, list(table.run), home)}
     predictions = [
         _predict(files[run][epoch], photos) for run, epoch in zip(table.run, table.epoch, strict=True)
@@ -62,7 +59,7 @@ def _best_median_worst(results: Path, runs: list[str]) -> dict[str, str]:
     return {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
 
 
-def _predict(checkpoint: Path, photos: list[np.ndarray]) -> list[np.ndarray]:
+def _predict(checkpoint: Path, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
     from fashionlib import models  # here: the engine takes seconds, and no other figure needs it
 
     model = models.load(checkpoint)

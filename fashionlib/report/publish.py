@@ -1,4 +1,4 @@
-"""From this machine's runs to the committed results: a comparison, and a copy.
+"""Comparison of this machine's results with the committed ones, and their publication.
 
 ``runs/<data>/{results,figures,pictures}`` is what the notebooks wrote here, ``results/<data>`` and
 ``figures/<data>`` what git has. Nothing but the drawn sample may publish a picture of a photo.
@@ -17,6 +17,7 @@ from fashionlib.core.files import atomic_write, write_text
 TOLERANCE = 0.03  # of mIoU: same seed and data, but other CPUs and thread counts round differently
 KEYS = ("run", "class", "epoch", "iter", "photo", "truth")  # columns that say what a row is about
 PLAN = "plan.yaml"  # written by hand, lives among the results
+_OF_RUNS = ("validation.csv", "picked_epochs.csv")  # tables that name every run
 CURVES = (  # figures without photos: all that may be published of any data set but the sample
     "fig4_train_accuracy",
     "fig5_train_loss",
@@ -35,19 +36,16 @@ def compare(data: str) -> list[str]:
     themselves may differ) and every mIoU within TOLERANCE, JSON files the same names. Runs here that the
     committed results do not know at all are someone's own and not looked at.
     """
-    here, committed = _tables(paths.results_folder(data)), _tables(paths.published_results(data))
+    here, committed = _files(paths.results_folder(data)), _files(paths.published_results(data))
     if not committed:
-        return [
-            f"nothing is committed in {paths.published_results(data)}: `fashionlib publish {data}` does that."
-        ]
-    own = {folder.name for folder in paths.runs_folder(data).glob("*")} - _runs(committed)
+        folder = paths.published_results(data)
+        return [f"nothing is committed in {folder}: `fashionlib publish {data}` does that."]
+    scored = [pd.read_csv(path) for name, path in committed.items() if name in _OF_RUNS]
+    known = set().union(*(table.run for table in scored))
+    own = {folder.name for folder in paths.runs_folder(data).glob("*")} - known
     here = {name: path for name, path in here.items() if path.stem not in own}
-    found = [
-        f"{name} is committed, but no run here wrote it." for name in sorted(committed.keys() - here.keys())
-    ]
-    found += [
-        f"{name} was written here, but is not committed." for name in sorted(here.keys() - committed.keys())
-    ]
+    found = [f"{n} is committed, but no run here wrote it." for n in sorted(committed.keys() - here.keys())]
+    found += [f"{n} was written here, but is not committed." for n in sorted(here.keys() - committed.keys())]
     for name in sorted(here.keys() & committed.keys()):
         found += [f"{name}: {what}" for what in _differences(here[name], committed[name], own)]
     return found
@@ -68,7 +66,8 @@ def publish(data: str) -> list[Path]:
     What no run here wrote is removed, the plan excepted. Raises FileNotFoundError before any run, and
     ValueError for a figure of photos that must not be in git.
     """
-    if not _tables(paths.results_folder(data)):
+    results = _files(paths.results_folder(data))
+    if not results:
         raise FileNotFoundError(
             f"No results in {paths.results_folder(data)}: run `fashionlib reproduce` first."
         )
@@ -79,10 +78,9 @@ def publish(data: str) -> list[Path]:
         raise ValueError(
             f"{shown[0]} is not one of the curves that may be published of {data}: photos stay in runs/."
         )
-    written = [
-        *_mirror(_files(paths.results_folder(data)), paths.published_results(data)),
-        *_mirror(figures, paths.published_figures(data)),
-    ]
+    written = _mirror(results, paths.published_results(data)) + _mirror(
+        figures, paths.published_figures(data)
+    )
     readme = paths.PROJECT / "README.md"
     if readme.is_file():
         write_text(readme, with_table(readme.read_text(encoding="utf-8"), data))
@@ -98,16 +96,6 @@ def with_table(readme: str, data: str) -> str:
     shown = page.partition("\n\n")[2].partition("\n\nMade by:")[0]  # without title and commands
     before, _, rest = readme.partition(begin)
     return before + begin + shown + end + rest.partition(end)[2]
-
-
-def _runs(committed: dict[str, Path]) -> set[str]:
-    """Names of the runs that the committed tables tell of."""
-    tables = [
-        pd.read_csv(path)
-        for name, path in committed.items()
-        if name in ("validation.csv", "picked_epochs.csv")
-    ]
-    return set().union(*(table.run for table in tables))
 
 
 def _differences(here: Path, committed: Path, own: set[str]) -> Iterator[str]:
@@ -144,23 +132,18 @@ def _table_differences(here: pd.DataFrame, committed: pd.DataFrame, curve: bool)
 
 def _mirror(files: dict[str, Path], folder: Path) -> list[Path]:
     """Make `folder` hold exactly these files (and its plan)."""
-    for name, old in _files(folder).items():
-        if name not in files and name != PLAN:
-            old.unlink()
+    for name in _files(folder).keys() - files.keys():
+        (folder / name).unlink()
     for name, path in files.items():
         with atomic_write(folder / name) as part:
             shutil.copyfile(path, part)
     return [folder / name for name in sorted(files)]
 
 
-def _tables(folder: Path) -> dict[str, Path]:
-    return {name: path for name, path in _files(folder).items() if name != PLAN}
-
-
 def _files(folder: Path) -> dict[str, Path]:
-    """Name below `folder` -> path of every visible file in it."""
+    """Name below `folder` -> path of every visible file in it, the plan left out."""
     return {
         str(path.relative_to(folder)): path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file() and not path.name.startswith(".") and path.name != PLAN
     }

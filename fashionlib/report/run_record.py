@@ -1,4 +1,4 @@
-"""Thinned histories and ``run.json``: what the committed results say about how runs were made."""
+"""Thinned histories and ``run.json``: how the runs behind committed results were made."""
 
 import json
 import math
@@ -12,8 +12,9 @@ import pandas as pd
 
 from fashionlib.core import checked_files, paths
 from fashionlib.core.files import write_csv, write_text
+from fashionlib.core.run_files import read_history
 from fashionlib.data import prepared
-from fashionlib.evaluate.runs import Run, find, read_history
+from fashionlib.evaluate.runs import Run, find
 
 POINTS = 500  # at most this many rows a run are committed
 _PACKAGES = ("torch", "onedl-mmsegmentation", "onedl-mmcv", "onedl-mmengine", "numpy")
@@ -76,14 +77,13 @@ def _about(run: Run, dataset: dict) -> dict:
 
 
 def commit() -> str | None:
-    """The repository's commit, with ``+changes`` where files differ from it; None outside git."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", paths.PROJECT, *words], capture_output=True, text=True, check=True
-        ).stdout
-
+    """The repository's commit, with ``+changes`` where files differ from it; None outside a checkout."""
+    git = ["git", "-C", paths.PROJECT]
+    if not paths.CHECKOUT:
+        return None
     try:
-        return git("rev-parse", "HEAD").strip() + ("+changes" if git("status", "--porcelain", "-uno") else "")
+        head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True, stderr=subprocess.DEVNULL)
+        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno"])
     except (OSError, subprocess.CalledProcessError):
         return None
+    return head.strip() + ("+changes" if changed else "")

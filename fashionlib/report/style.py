@@ -107,13 +107,6 @@ def checkerboard(rgba: np.ndarray, square: int = 16) -> np.ndarray:
     return (alpha * rgba[..., :3] + (1 - alpha) * board).round().astype(np.uint8)
 
 
-def triptych(photo: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes, text: str = "") -> Figure:
-    """Photo, ground truth and prediction side by side, with a legend of the classes present."""
-    pictures = [photo, overlay(photo, truth, classes), overlay(photo, prediction, classes)]
-    patches = legend([truth, prediction], classes)
-    return picture_grid([pictures], ["photo", "ground truth", "prediction"], patches=patches, text=text)
-
-
 def legend(label_maps, classes) -> list[Patch]:
     """A patch for each class that occurs in `label_maps`, background left out, in class order."""
     present = sorted(set().union(*(_present(label_map, classes) for label_map in label_maps)) - {0})
@@ -143,7 +136,8 @@ def picture_grid(rows, titles=(), row_labels=(), patches=(), text: str = "", wid
     titles = ["\n".join(textwrap.fill(line, int(side * 17)) for line in t.split("\n")) for t in titles]
     top = max((0.13 * title.count("\n") + 0.17 for title in titles), default=0.0)
     heights = [side * ratio for ratio in ratios]
-    columns = _legend_columns(patches, width)
+    longest = max((len(patch.get_label()) for patch in patches), default=1)
+    columns = max(1, int(width / (0.3 + 0.06 * longest)))  # of 6 pt names, each with its patch
     lines = wrapped(text, width)
     bottom = 0.13 * -(-len(patches) // columns) + 0.1 * len(lines) + 0.06
     total = top + sum(heights) + gap * len(rows) + bottom
@@ -166,12 +160,6 @@ def picture_grid(rows, titles=(), row_labels=(), patches=(), text: str = "", wid
         fig.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, y / total), **options)
     fig.text(0.01, 0.03 / total, "\n".join(lines), fontsize=6, color="0.3", va="bottom")
     return fig
-
-
-def _legend_columns(patches, width: float) -> int:
-    """How many columns of 6 pt names, each with its patch, fit `width` inches."""
-    longest = max((len(patch.get_label()) for patch in patches), default=1)
-    return max(1, int(width / (0.3 + 0.06 * longest)))
 
 
 def save(fig: Figure, name: str, folder) -> list:

@@ -1,4 +1,4 @@
-"""Table I: the paper's numbers beside ours, and what keeps the two apart."""
+"""Table I: the paper's numbers beside ours, and how the two differ."""
 
 from pathlib import Path
 
@@ -6,8 +6,9 @@ import pandas as pd
 
 from fashionlib.core import paths
 from fashionlib.core.files import write_csv, write_text
-from fashionlib.evaluate.runs import find, read_scores
-from fashionlib.report.captions import as_trained, circumstances, in_order, model_title, variant
+from fashionlib.core.run_files import PAPERS_RUN
+from fashionlib.evaluate.runs import find
+from fashionlib.report.captions import circumstances, in_order, model_title, scored, variant
 
 # aAcc and mIoU of the paper's Table I: iMaterialist (Fashion) 2020, its own 10 % test split
 PAPER = {
@@ -16,8 +17,6 @@ PAPER = {
     "setr_mla": (0.9442, 0.4259),
     "setr_pup": (0.9422, 0.4123),
 }
-# what a run must have to repeat the paper's, as far as the paper says
-_PAPERS = {"data": "imaterialist", "class_set": "main", "scale": "full", "init": "ade20k", "preset": "paper"}
 _PERCENT = {  # heading -> column of table1.csv
     "paper aAcc": "paper_aAcc",
     "paper mIoU": "paper_mIoU",
@@ -39,8 +38,7 @@ def table1(data: str, runs: list[str] | None = None, home: str | Path | None = N
     which mIoU heads the table, and how our runs differ from the paper's.
     """
     folder = paths.results_folder(data, home)
-    ours = as_trained(read_scores(folder / "test.csv", ("run", "model", "epochs"), "05"), data, home)
-    ours = ours if runs is None else ours[ours.run.isin(runs)]
+    ours = scored(data, "test.csv", (), runs, home)
     commands = {run.name: run.card["command"] for run in find(data, None, home)}
     table = _with_paper(ours.assign(command=ours.run.map(commands)))
     write_csv(folder / "table1.csv", table)
@@ -55,11 +53,9 @@ def table1(data: str, runs: list[str] | None = None, home: str | Path | None = N
 def _with_paper(ours: pd.DataFrame) -> pd.DataFrame:
     """Our rows with the paper's numbers in front, and rows for those of its models that we have not run."""
     missing = pd.DataFrame({"model": [model for model in PAPER if model not in set(ours.model)]})
-    table = in_order(pd.concat([ours, missing.assign(run="")], ignore_index=True))
-    table = table.reset_index(drop=True)
-    paper = pd.DataFrame([PAPER.get(model, (None, None)) for model in table.model])
-    table.insert(1, "paper_aAcc", paper[0])
-    table.insert(2, "paper_mIoU", paper[1])
+    table = in_order(pd.concat([ours, missing.assign(run="")])).reset_index(drop=True)
+    for i, column in enumerate(("paper_aAcc", "paper_mIoU")):
+        table.insert(1 + i, column, table.model.map({model: scores[i] for model, scores in PAPER.items()}))
     return table
 
 
@@ -104,10 +100,11 @@ def _what_it_is(ours: pd.DataFrame) -> str:
 
 
 def _what_it_is_not(ours: pd.DataFrame) -> list[str]:
-    """What keeps our rows from being the paper's, and what the other numbers do not say."""
+    """Differences between our runs and the paper's, and the limits of the other numbers."""
+    wanted_of = {"data": PAPERS_RUN["data"], "class_set": "main", **PAPERS_RUN}
     differences = [
         f"{name.replace('_', ' ')} {'/'.join(map(str, ours[name].unique()))} instead of {wanted}"
-        for name, wanted in _PAPERS.items()
+        for name, wanted in wanted_of.items()
         if set(ours[name]) != {wanted}
     ]
     if ours.train_photos.nunique() > 1:

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from fashionlib import models
+from fashionlib.core.run_files import PAPERS_RUN
 from fashionlib.train.recipe import CALLER, CONFIG, OURS, PAPER, Recipe
 
 _SOURCES = {PAPER: "Mancini & Tarsi, section III-C", OURS: "fashionlib.train.recipe"}
@@ -32,7 +33,6 @@ def describe(recipe: Recipe) -> pd.DataFrame:
 
 
 # a run of the paper's Table I, as far as it says
-PAPERS_RUN = {"data": "imaterialist", "scale": "full", "init": "ade20k", "preset": "paper"}
 _FREE = ("scale", "init", "gpus", "workers", "activation_checkpointing", "accumulate")
 
 

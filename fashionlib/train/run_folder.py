@@ -3,21 +3,17 @@
 import json
 import os
 import time
-from collections.abc import Collection
 from contextlib import contextmanager
 from pathlib import Path
 
-import pandas as pd
 from mmengine.dist import is_main_process
 
 from fashionlib.core import checked_files
-from fashionlib.core.checked_files import shown
 from fashionlib.core.files import LOCK, folder_lock, write_text
+from fashionlib.core.run_files import CARD
 from fashionlib.train import provenance, resume
 from fashionlib.train.recipe import Recipe, today
 
-CARD = {"recipe": dict, "classes": list, "fingerprint": str}  # what every recipe.json holds
-HISTORY = ("epoch", "iter", "loss", "loss_decode", "acc", "lr", "seconds", "memory_mb")
 _INSTEAD = "give this run a name of its own (variant=…) or replace that one (overwrite=True)"
 
 
@@ -95,38 +91,3 @@ def finish(folder: Path, recipe: Recipe) -> None:
 def _drop_states(folder: Path) -> None:
     for name in resume.FILES:  # of use only to go on
         (folder / name).unlink(missing_ok=True)
-
-
-def read_history(folder: Path) -> pd.DataFrame:
-    """``history.csv`` of a run folder, a row an iteration, without a last line that a kill tore.
-
-    Raises ValueError naming the file and the row for what training did not write, FileNotFoundError.
-    """
-    path, header = folder / "history.csv", ",".join(HISTORY).encode()
-    with path.open("rb") as file:
-        if header.startswith(file.read(len(header) + 1)):  # torn within its first line
-            return pd.DataFrame(columns=HISTORY, dtype=float)
-    rows = read_numbers(path, HISTORY, "remove it (the curve is lost, the weights are not)")
-    return rows[rows.memory_mb.notna()]
-
-
-def read_numbers(
-    path: Path, columns: tuple[str, ...], remedy: str, texts: Collection[str] = ()
-) -> pd.DataFrame:
-    """A CSV file of ours with at least `columns`: numbers or empty cells, except in the columns `texts`.
-
-    Raises ValueError naming file, row and column, and ending in `remedy`.
-    """
-    try:
-        table = checked_files.table(path, columns)
-    except ValueError as error:
-        raise ValueError(f"{str(error).rstrip('.')}; {remedy}.") from None
-    for name in table.columns.difference(texts, sort=False):
-        cells = table[name]
-        table[name] = pd.to_numeric(cells, errors="coerce")
-        if (wrong := table[name].isna() & ~cells.isin(["", "nan"])).any():
-            row = wrong.idxmax()
-            raise ValueError(
-                f"{path}, row {row + 2}: {name} is {shown(cells[row])}, which is no number; {remedy}."
-            )
-    return table

@@ -21,8 +21,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from fashionlib import models
 from fashionlib.core.files import explain_disk_errors, write_text
+from fashionlib.core.run_files import HISTORY, read_history
 from fashionlib.train import resume
-from fashionlib.train.run_folder import HISTORY, read_history
 
 
 @LOOPS.register_module()

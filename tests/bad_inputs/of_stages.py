@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fashionlib.core import run_files
 from fashionlib.core.classes import CLASS_SETS
 from fashionlib.cutout import batch, photos
 from fashionlib.data import prepare as preparing
@@ -207,7 +208,7 @@ SCORES = "run,epoch,epochs,mIoU,checkpoint\nsegmenter_vit_t-mini-none,1,10,0.5,a
 
 def a_run(root: Path) -> None:
     file(f"{FOLDER}/recipe.json", json.dumps(CARD))(root)
-    file(f"{FOLDER}/history.csv", ",".join(runs.HISTORY) + "\n1,1,2,2,50,0.1,1,900\n")(root)
+    file(f"{FOLDER}/history.csv", ",".join(run_files.HISTORY) + "\n1,1,2,2,50,0.1,1,900\n")(root)
     file(f"{RESULTS}/picked_epochs.csv", SCORES)(root)
 
 
@@ -216,7 +217,7 @@ def find_runs(source: Path, out: Path) -> None:
 
 
 def read_history(source: Path, out: Path) -> None:
-    runs.read_history(source / FOLDER)
+    run_files.read_history(source / FOLDER)
 
 
 def keep_history(source: Path, out: Path) -> None:
@@ -259,7 +260,7 @@ CARDS = (("cut-short", card('{"recipe": {'), r"recipe\.json is not valid JSON"),
 HISTORIES = (
     (
         "words",
-        told_history(",".join(runs.HISTORY) + "\n1,one,2,2,50,0.1,1,900\n"),
+        told_history(",".join(run_files.HISTORY) + "\n1,one,2,2,50,0.1,1,900\n"),
         r"history\.csv, row 2: iter is 'one', which is no number; remove it",
     ),
     ("bytes", told_history(b"\xff\xfe\0\1"), r"history\.csv can't be read as CSV: .*; remove it"),

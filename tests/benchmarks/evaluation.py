@@ -59,12 +59,12 @@ def _counting(split: Split) -> Iterator[Line]:
         samples = [_sample(pred, label) for pred, label in maps]
         for (pred, label), theirs in zip(maps, _stock(samples), strict=True):
             intersect, union, predicted, truth = theirs
-            areas = metrics.areas(metrics.confusion_matrix(pred, label, len(CLASSES)))
-            np.testing.assert_array_equal(areas, np.stack([intersect, truth, predicted]))
+            counts = metrics.class_counts(metrics.confusion_matrix(pred, label, len(CLASSES)))
+            np.testing.assert_array_equal(counts, np.stack([intersect, truth, predicted]))
         yield faster(
             f"counts of a pair of {SIDE} x {SIDE}{what}",
             ("MMSegmentation's IoUMetric.process", lambda samples=samples: _stock(samples)),
-            ("confusion_matrix and areas", lambda maps=maps: [_count(*pair) for pair in maps]),
+            ("confusion_matrix and class_counts", lambda maps=maps: [_count(*pair) for pair in maps]),
             target, per=len(maps), rounds=9,
         )  # fmt: skip
 
@@ -92,7 +92,7 @@ def _stock(samples: list[dict]) -> list:
 
 
 def _count(pred: np.ndarray, label: np.ndarray) -> np.ndarray:
-    return metrics.areas(metrics.confusion_matrix(pred, label, len(CLASSES)))
+    return metrics.class_counts(metrics.confusion_matrix(pred, label, len(CLASSES)))
 
 
 def _photos(split: Split) -> Line:

@@ -284,7 +284,7 @@ def test_batches_score_as_photos_one_by_one_do(trained, two_sizes, monkeypatch, 
     model = models.load(trained[which])
     pairs = [two_sizes.load(photo) for photo in two_sizes.ids]
     expected = [metrics.confusion_matrix(models.predict(model, image), label, 28) for image, label in pairs]
-    scores = Scorer(two_sizes).score(trained[which], progress_bar(len(pairs), "", show=False))
-    np.testing.assert_array_equal(scores.cm, sum(expected))
-    np.testing.assert_array_equal(scores.areas, [metrics.areas(cm) for cm in expected])
+    counts = Scorer(two_sizes).score(trained[which], progress_bar(len(pairs), "", show=False))
+    np.testing.assert_array_equal(counts.cm, sum(expected))
+    np.testing.assert_array_equal(counts.per_photo, [metrics.class_counts(cm) for cm in expected])
     assert len({image.shape for image, _ in pairs}) == 2

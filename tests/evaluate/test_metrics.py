@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fashionlib.core.classes import CLASS_SETS, CLASSES, IGNORE
+from fashionlib.core.classes import IGNORE
 from fashionlib.evaluate import metrics
 
 TRUTH = np.array([[0, 0, 1], [1, 1, 2]], np.uint8)
@@ -55,22 +55,6 @@ def test_ignored_pixels_are_not_counted():
     cm = metrics.confusion_matrix(np.array([0, 1, 1]), np.array([0, IGNORE, 1]), 2)
     np.testing.assert_array_equal(cm, [[1, 0], [0, 1]])
     assert metrics.confusion_matrix(np.array([0, 1]), np.array([0, 1]), 2, ignore_index=0).sum() == 1
-
-
-@pytest.mark.parametrize(
-    ("pred", "target", "sentence"),
-    [
-        ([[0]], [[0, 1]], r"\(1, 1\).*\(1, 2\)"),
-        ([3], [0], "prediction has 1 pixels of value 3, but the 3 classes are 0 … 2"),
-        ([0, 0], [7, 7], r"label map has 2 pixels of value 7, .*255: ignored"),
-        ([0], [-1], "values -1 … -1"),
-        ([300], [0], "values 300 … 300"),
-        ([0.5], [0], "float64: give whole class numbers"),
-    ],
-)
-def test_bad_values_are_named(pred, target, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        metrics.confusion_matrix(np.array(pred), np.array(target), 3)
 
 
 @given(label_maps, st.integers(0, 2**32 - 1))
@@ -138,9 +122,6 @@ def test_tensors_on_a_gpu_are_counted_there(kind):
         cm = metrics.confusion_matrix(on_gpu(pred.astype(kind), torch), truth, 6)
         assert cm.dtype == np.int64
         np.testing.assert_array_equal(cm, expected)
-    for wrong, sentence in ((0.5, "float32"), (300, "values 300"), (7, "pixels of value 7")):
-        with pytest.raises(ValueError, match=sentence):
-            metrics.confusion_matrix(on_gpu([wrong], torch), np.array([0]), 6)
 
 
 def test_agrees_with_mmsegmentation():
@@ -152,7 +133,7 @@ def test_agrees_with_mmsegmentation():
         for area in IoUMetric.intersect_and_union(torch.tensor(pred), torch.tensor(target), 6, IGNORE)
     )
     cm = metrics.confusion_matrix(pred, target, 6)
-    np.testing.assert_array_equal(metrics.areas(cm), [intersect, truth, predicted])
+    np.testing.assert_array_equal(metrics.class_counts(cm), [intersect, truth, predicted])
     np.testing.assert_allclose(metrics.iou(cm), intersect / union, atol=1e-6)
     assert abs(metrics.aacc(cm) - intersect.sum() / truth.sum()) < 1e-6
     assert abs(metrics.miou(cm) - np.mean(intersect / union)) < 1e-6
@@ -175,34 +156,16 @@ def test_agrees_with_torchmetrics():
     np.testing.assert_allclose(metrics.f1(cm), f1, atol=1e-6)
 
 
-def test_unions_of_classes():
-    names = CLASS_SETS["person"]
-    dress, shoe, hair = (names.index(name) for name in ("dress", "shoe", "hair"))
-    target = np.array([0, 0, dress, dress, shoe, hair])
-    pred = np.array([0, dress, shoe, hair, shoe, 0])
-    cm = metrics.confusion_matrix(pred, target, len(names))
-    assert metrics.apparel_iou(cm, names) == 2 / 4  # dress taken for shoe is apparel all the same
-    assert metrics.person_iou(cm, names) == 3 / 5
-    assert math.isnan(metrics.person_iou(cm[:28, :28], CLASSES))
-    assert metrics.binary_iou(cm, [dress]) == metrics.iou(cm)[dress]
-
-
-def test_background_everywhere():
-    floor = metrics.background_everywhere(MATRIX)
-    assert metrics.aacc(floor) == 2 / 6
-    assert metrics.miou(floor) == (2 / 6 + 0 + 0) / 3
-
-
 def test_bootstrap_interval():
     photos = [metrics.confusion_matrix(*random_maps((12, 12), seed=s), 6) for s in range(30)]
-    areas = np.stack([metrics.areas(cm) for cm in photos])
-    low, high = metrics.bootstrap_miou(areas, seed=3)
-    assert (low, high) == metrics.bootstrap_miou(areas, seed=3)
+    counts = np.stack([metrics.class_counts(cm) for cm in photos])
+    low, high = metrics.bootstrap_miou(counts, seed=3)
+    assert (low, high) == metrics.bootstrap_miou(counts, seed=3)
     assert low < metrics.miou(sum(photos)) < high
-    narrow = metrics.bootstrap_miou(areas, level=0.5, seed=3)
+    narrow = metrics.bootstrap_miou(counts, level=0.5, seed=3)
     assert low < narrow[0] < narrow[1] < high
     # redrawing the same photo again and again changes nothing
-    assert metrics.bootstrap_miou(areas[:1]) == pytest.approx([metrics.miou(photos[0])] * 2)
+    assert metrics.bootstrap_miou(counts[:1]) == pytest.approx([metrics.miou(photos[0])] * 2)
 
 
 # ---------------------------------------------------------------- what mutants lived through
@@ -239,14 +202,13 @@ def test_one_map_may_change_at_every_pixel_while_the_other_stays():
     assert metrics.confusion_matrix(stripes, plain, 2).tolist() == [[50, 50], [0, 0]]
 
 
-def test_background_can_be_left_out_of_the_mean():
+def test_background_everywhere_and_means_without_it():
+    floor = metrics.background_everywhere(MATRIX)
+    assert floor.tolist() == [[2, 0, 0], [3, 0, 0], [1, 0, 0]]
+    assert metrics.aacc(floor) == 2 / 6 and metrics.miou(floor) == (2 / 6 + 0 + 0) / 3
     cm = np.array([[3, 1], [0, 2]])
     assert metrics.miou(cm) == pytest.approx((3 / 4 + 2 / 3) / 2)
     assert metrics.miou(cm, background=False) == pytest.approx(2 / 3)
-
-
-def test_background_everywhere_keeps_each_class_row():
-    assert metrics.background_everywhere(MATRIX).tolist() == [[2, 0, 0], [3, 0, 0], [1, 0, 0]]
 
 
 def test_apparel_and_person_by_hand():
@@ -255,6 +217,8 @@ def test_apparel_and_person_by_hand():
     assert metrics.apparel_iou(cm, names) == 6 / (6 + 1 + 2)
     assert metrics.person_iou(cm, names) == (3 + 4 + 6) / (3 + 4 + 6 + 2 + 1 + 2)
     assert metrics.person_iou(np.array([[1, 0], [1, 2]]), ["hair", "skin"]) == 2 / 3  # nothing but a person
+    assert metrics.binary_iou(cm, [3]) == metrics.iou(cm)[3]
+    assert math.isnan(metrics.person_iou(cm, ["background", "hat", "shoe", "dress"]))
 
 
 def test_empty_classes_divide_nothing():
@@ -264,7 +228,7 @@ def test_empty_classes_divide_nothing():
 
 def test_bootstrap_takes_the_quantiles_of_redraws():
     maps = [random_maps((6, 6), seed=seed) for seed in range(20)]
-    photos = np.stack([metrics.areas(metrics.confusion_matrix(*pair, 6)) for pair in maps])
+    photos = np.stack([metrics.class_counts(metrics.confusion_matrix(*pair, 6)) for pair in maps])
     assert metrics.bootstrap_miou(photos) == metrics.bootstrap_miou(photos, n=1000, seed=0, level=0.95)
     rng = np.random.default_rng(9)
     redrawn = photos[rng.integers(0, 20, (4000, 20))].sum(axis=1)  # (4000, 3, 6)

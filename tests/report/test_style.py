@@ -45,10 +45,10 @@ def test_legend_lists_the_classes_that_occur():
     assert [patch.get_label() for patch in patches] == list(CLASSES[1:4])
 
 
-def test_triptych_and_grid_fit_their_pictures():
-    photo, label = np.zeros((60, 30, 3), np.uint8), np.zeros((60, 30), np.uint8)
-    fig = style.triptych(photo, label, label + 1, CLASSES, "toy · scale mini")
-    assert [axis.get_title() for axis in fig.axes] == ["photo", "ground truth", "prediction"]
+def test_a_grid_fits_its_pictures():
+    photo, titles = np.zeros((60, 30, 3), np.uint8), ["photo", "ground truth", "prediction"]
+    fig = style.picture_grid([[photo] * 3], titles, text="toy · scale mini")
+    assert [axis.get_title() for axis in fig.axes] == titles
     width, height = fig.get_size_inches()
     assert width == style.COLUMN
     box = fig.axes[0].get_position()

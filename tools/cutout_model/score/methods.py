@@ -9,8 +9,8 @@ import numpy as np
 
 from fashionlib import models
 from fashionlib.core.classes import PERSON
+from fashionlib.core.files import sha256
 from fashionlib.cutout import baselines, load_model, photos, remove_background, segment
-from fashionlib.evaluate.runs import digest
 from fashionlib.evaluate.split import Split
 
 
@@ -115,3 +115,8 @@ CLASSICAL = (
     ClassicalCutouts("GrabCut", baselines.grabcut),
     ClassicalCutouts("colour threshold", baselines.threshold),
 )
+
+
+def digest(path) -> str:
+    """The first 16 hex digits of a file's SHA-256."""
+    return sha256(path)[:16]

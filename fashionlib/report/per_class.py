@@ -1,16 +1,16 @@
-"""Figures of the test scores: which classes cost mIoU, and what is taken for what."""
+"""Figures of the test scores: IoU by class, and the confusion matrix."""
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from fashionlib.core import paths
 from fashionlib.core.classes import BACKGROUND
-from fashionlib.evaluate.runs import read_scores
 from fashionlib.report import style
-from fashionlib.report.captions import as_trained, circumstances, class_title, labels
+from fashionlib.report.captions import circumstances, class_title, labels, scored
 
 _NAMED = 4  # so many of the most frequent classes are named in a panel, and the rarest
 
@@ -21,10 +21,8 @@ def fig_per_class_iou(data: str, runs: list[str] | None = None, home: str | Path
     Why mIoU is low where aAcc is high: in the mean a rare class counts as much as background. Each
     panel says which part of the lost IoU and of the wrong pixels the rarer half of the classes has.
     """
-    folder = paths.results_folder(data, home)
-    rows = read_scores(folder / "per_class.csv", ("run", "model", "epochs", "class", "IoU"), "05")
-    rows = rows if runs is None else rows[rows.run.isin(runs)]
-    table = as_trained(rows.drop_duplicates("run"), data, home)
+    rows = scored(data, "per_class.csv", ("class", "IoU"), runs, home)
+    table = rows.drop_duplicates("run")
     columns = min(3, len(table))
     lines = -(-len(table) // columns)
     width = style.COLUMN if columns == 1 else style.PAGE
@@ -36,24 +34,19 @@ def fig_per_class_iou(data: str, runs: list[str] | None = None, home: str | Path
         axis.text(0.03, 0.98, _cost_of_rare_classes(mine), transform=axis.transAxes, va="top", fontsize=6)
     for axis in axes.flat[len(table) :]:
         axis.set_visible(False)
-    for axis in axes[-1]:
-        axis.set_xlabel("share of test pixels [%]")
-    for axis in axes[:, 0]:
-        axis.set_ylabel("IoU [%]")
-    style.note(
-        fig, f"{circumstances(table)}. Test split, picked epochs. Lost IoU: 1 - IoU, summed over classes."
-    )
+    plt.setp(axes[-1], xlabel="share of test pixels [%]")
+    plt.setp(axes[:, 0], ylabel="IoU [%]")
+    about = "Test split, picked epochs. Lost IoU: 1 - IoU, summed over classes."
+    style.note(fig, f"{circumstances(table)}. {about}")
     style.save(fig, "fig_per_class_iou", paths.figures_folder(data, home))
     return fig
 
 
 def fig_confusion(data: str, run: str | None = None, home: str | Path | None = None) -> Figure:
     """Confusion matrix of a run (None: that of the highest test mIoU), each true class scaled to 100 %."""
-    folder = paths.results_folder(data, home)
-    rows = read_scores(folder / "test.csv", ("run", "model", "epochs", "mIoU"), "05")
-    table = as_trained(rows, data, home).set_index("run", drop=False)
+    table = scored(data, "test.csv", ("mIoU",), None, home).set_index("run", drop=False)
     run = run or table.mIoU.idxmax()
-    matrix = pd.read_csv(folder / "confusion" / f"{run}.csv", index_col="truth")
+    matrix = pd.read_csv(paths.results_folder(data, home) / "confusion" / f"{run}.csv", index_col="truth")
     present = (matrix.sum(axis=1) + matrix.sum(axis=0)).to_numpy() > 0
     matrix = matrix.loc[present, present]
     share = 100 * matrix.div(matrix.sum(axis=1).where(lambda n: n > 0), axis=0)
@@ -64,15 +57,8 @@ def fig_confusion(data: str, run: str | None = None, home: str | Path | None = N
     image = axis.imshow(share, cmap="Blues", vmin=0, vmax=100)
     for (row, column), value in np.ndenumerate(share.to_numpy()):
         if value >= 9.5:
-            axis.text(
-                column,
-                row,
-                f"{value:.0f}",
-                ha="center",
-                va="center",
-                fontsize=5,
-                color="w" if value > 55 else "k",
-            )
+            colour = "w" if value > 55 else "k"
+            axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=5, color=colour)
     axis.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
     axis.set_yticks(range(len(names)), names, fontsize=6)
     axis.tick_params(length=0)
