@@ -30,7 +30,7 @@ ELSEWHERE = {  # what is not run here, and why
     r"fashionlib convert (ccp|fashionpedia) ": "needs that download (see tests/test_sources_*.py)",
     r"fashionlib reproduce --data (ccp|fashionpedia)": "needs that download, and trains for hours",
     r"fashionlib reproduce --data mine .*dinov2": "fetches DINOv2's weights",
-    r".* --engine ray": "needs Ray and S3 (tests/cutout/test_cutout_ray.py has both)",
+    r".* --engine ray": "needs Ray and S3 (tests/cutout/test_on_ray.py has both)",
 }
 MISSING = r"\bimaterialist\b"  # the paper's photos: whoever has none is told which files, and how to get them
 SENTENCE = (

@@ -22,7 +22,7 @@ from fashionlib.core.classes import check_name
 from fashionlib.cutout import executors, segment, sources
 from fashionlib.cutout import preview as previews
 from fashionlib.cutout.cache_key import digest_of, key_of, version_of
-from fashionlib.cutout.one_photo import Maker, Task
+from fashionlib.cutout.one_photo import CutoutPipeline, Task
 from fashionlib.cutout.options import Options
 from fashionlib.cutout.report import REPORT, TAKEN, Report, Result, Row
 
@@ -85,7 +85,7 @@ def run(
     loaded, choice = _loaded(model, chosen) if by_model else (None, None)
     digest = digest_of(loaded, chosen)
     tasks = [
-        task._replace(key=key_of(digest, *map(version_of, (task.photo, task.mask, task.like))))
+        task._replace(key=key_of(digest, *map(version_of, (task.photo, task.mask, task.reference))))
         for task in tasks
     ]
     with files.alone(out, "cutting out into"):
@@ -102,7 +102,7 @@ def run(
         if workers > 1:
             rows = _in_processes(to_do, workers, by_model, model, out, choice, chosen)
         else:
-            maker = Maker(out, loaded, choice, chosen)
+            maker = CutoutPipeline(out, loaded, choice, chosen)
             rows = executors.in_threads(to_do, maker.read, maker.cut, maker.write)
         with report:
             failed = report.add_all(rows, len(to_do), progress)
@@ -137,7 +137,7 @@ def _tasks(inputs, out: Path, options: Options, mask_in, apply_to) -> list[Task]
         raise ValueError(f"One photo's matte is applied to others, but there are {len(tasks)}: give one.")
     (first,) = tasks
     others = outputs([first.photo, *renditions])[1:]
-    return [first, *(Task(photo, output, mask=first.mask, like=first.photo) for photo, output in others)]
+    return [first, *(Task(photo, output, mask=first.mask, reference=first.photo) for photo, output in others)]
 
 
 # several processes -----------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def _start(threads: int, by_model: bool, path, *arguments) -> None:
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     out, *how = arguments
-    _maker = Maker(out, segment.load_model(path) if by_model else None, *how)
+    _maker = CutoutPipeline(out, segment.load_model(path) if by_model else None, *how)
 
 
 def _make(task: Task) -> Row:

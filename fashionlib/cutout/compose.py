@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
-from fashionlib.cutout import photos
+from fashionlib.cutout import edges, photos
 from fashionlib.report.style import checkerboard
 
 PRESENT = 10  # alpha from which a pixel counts as subject: 1 or 2 are noise that would defeat a crop
@@ -50,21 +50,14 @@ def frame(alpha: np.ndarray, crop: bool = False, margin: float = 0.0, size: int 
     all around, beyond the photo too. `size` is the picture's longer side in pixels. Without a subject the
     whole photo stays.
     """
-    top, left, (bottom, right) = 0, 0, alpha.shape
-    present = alpha >= PRESENT
-    if crop and present.any():
-        y, x = np.nonzero(present.any(axis=1))[0], np.nonzero(present.any(axis=0))[0]
-        wide = round(margin * max(y[-1] + 1 - y[0], x[-1] + 1 - x[0]))
-        top, left, bottom, right = y[0] - wide, x[0] - wide, y[-1] + 1 + wide, x[-1] + 1 + wide
+    box = edges.bounding_box(alpha >= PRESENT) if crop else None
+    top, left, bottom, right = box or (0, 0, *alpha.shape)
+    if box:
+        wide = round(margin * max(bottom - top, right - left))
+        top, left, bottom, right = top - wide, left - wide, bottom + wide, right + wide
     height, width = bottom - top, right - left
     factor = size / max(height, width) if size else 1
-    return Frame(
-        int(top),
-        int(left),
-        int(bottom),
-        int(right),
-        (max(1, round(height * factor)), max(1, round(width * factor))),
-    )
+    return Frame(top, left, bottom, right, (max(1, round(height * factor)), max(1, round(width * factor))))
 
 
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -28,8 +28,8 @@ class Cutout:
 
 def cut(photo: photos.Photo, model, choice: segment.Choice, edge: str = "hard", grow: int = 0) -> Cutout:
     """The pixels of `photo` that `choice` keeps; the arguments are checked already."""
-    scores, votes = segment.scored(_on_white(photo), model)
-    p = segment.kept(scores, choice, photo.rgb.shape[:2])
+    scores, votes = segment.class_probabilities(_on_white(photo), model)
+    p = segment.keep_probability(scores, choice, photo.rgb.shape[:2])
     judged = quality.of(scores, p, model.meta["classes"], model.meta.get("quality"))
     return _finished(photo, *edges.alpha_of(photo.rgb, p, edge), grow, scores, judged, votes)
 
@@ -52,7 +52,7 @@ def from_mask(
     way = cv2.INTER_AREA if size[0] < height else cv2.INTER_LINEAR
     p = cv2.resize(mask.astype(np.float32) / 255, size[::-1], interpolation=way)
     alpha, note = edges.alpha_of(photo.rgb, p, edge) if edge else (np.round(p * 255).astype(np.uint8), "")
-    scores, votes = (None, 0) if model is None else segment.scored(_on_white(photo), model)
+    scores, votes = (None, 0) if model is None else segment.class_probabilities(_on_white(photo), model)
     return _finished(photo, alpha, note, grow, scores, quality.GIVEN, votes)
 
 
@@ -65,11 +65,11 @@ def _finished(
     judged: quality.Quality,
     votes: int = 0,
 ) -> Cutout:
-    alpha = edges.grown(alpha, grow)
+    alpha = edges.dilate(alpha, grow)
     if photo.alpha is not None:
         alpha = np.minimum(alpha, photo.alpha)  # what the photo had already cut away stays away
     empty = "" if (alpha >= 128).any() else "nothing to keep was found in it"
-    rgba = edges.coloured(photo.rgb, alpha)
+    rgba = edges.estimate_foreground(photo.rgb, alpha)
     return Cutout(rgba, scores, tuple(filter(None, [note, empty])), judged, votes)
 
 
@@ -114,15 +114,15 @@ def layers(result: Cutout, classes, values: list[int]) -> tuple[np.ndarray, list
     found = []
     for value in values:
         mask = (label == value) & (alpha >= 128)
-        if mask.any():
-            y, x = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+        if box := edges.bounding_box(mask):
+            top, left, bottom, right = box
             confidence = segment.resized(result.scores[value], alpha.shape)[mask].mean()
             found.append(
                 {
                     "class": classes[value],
                     "value": value,
                     "pixels": int(mask.sum()),
-                    "box": [int(x[0]), int(y[0]), int(x[-1]) + 1, int(y[-1]) + 1],
+                    "box": [left, top, right, bottom],
                     "confidence": round(float(confidence), 4),
                 }
             )

@@ -120,7 +120,7 @@ def _closed_form(rgb: np.ndarray, alpha: np.ndarray, unknown: np.ndarray) -> np.
     return flat.clip(0, 1).reshape(alpha.shape).astype(np.float32)
 
 
-def grown(alpha: np.ndarray, pixels: int) -> np.ndarray:
+def dilate(alpha: np.ndarray, pixels: int) -> np.ndarray:
     """`alpha` grown outwards by `pixels` (shrunk where negative).
 
     By a disc as far as NEAR. Farther, where that would take ever longer, by the distance to what is opaque: a
@@ -130,7 +130,7 @@ def grown(alpha: np.ndarray, pixels: int) -> np.ndarray:
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(pixels) + 1,) * 2)
         return (cv2.dilate if pixels > 0 else cv2.erode)(alpha, disc) if pixels else alpha
     if pixels < 0:
-        return 255 - grown(255 - alpha, -pixels)
+        return 255 - dilate(255 - alpha, -pixels)
     wider = alpha.copy()
     for level in np.unique(alpha // STEP * STEP)[1:]:
         far = cv2.distanceTransform((alpha < level).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
@@ -138,7 +138,7 @@ def grown(alpha: np.ndarray, pixels: int) -> np.ndarray:
     return wider
 
 
-def coloured(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def estimate_foreground(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """RGBA uint8 (H, W, 4), straight alpha: the photo's own colours where opaque, black where transparent.
 
     In between stands the estimated colour of the foreground alone (multi-level estimation, Germer et al.,
@@ -162,18 +162,23 @@ def _foreground(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.round(estimate.clip(0, 1) * 255).astype(np.uint8)
 
 
+def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
+    """(top, left, bottom, right), exclusive, of the true pixels of `mask` bool (H, W); None without any."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)).tolist() for axis in (1, 0))
+    return (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1) if rows else None
+
+
 def _tiles(where: np.ndarray):
     """(box, inner) of the tiles that hold a true pixel of `where`: slices of the photo, and within them.
 
     The inner parts tile the rectangle of the true pixels; the boxes reach OVERLAP pixels further, so that no
     seam shows.
     """
-    rows, columns = (np.flatnonzero(where.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
+    if (found := bounding_box(where)) is None:
         return
-    for top in range(rows[0], rows[-1] + 1, TILE):
-        for left in range(columns[0], columns[-1] + 1, TILE):
-            bottom, right = min(top + TILE, rows[-1] + 1), min(left + TILE, columns[-1] + 1)
+    for top in range(found[0], found[2], TILE):
+        for left in range(found[1], found[3], TILE):
+            bottom, right = min(top + TILE, found[2]), min(left + TILE, found[3])
             if where[top:bottom, left:right].any():
                 y, x = max(0, top - OVERLAP), max(0, left - OVERLAP)
                 box = np.s_[y : bottom + OVERLAP, x : right + OVERLAP]

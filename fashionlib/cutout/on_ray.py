@@ -21,7 +21,7 @@ from fashionlib.core import files
 from fashionlib.cutout import preview as previews
 from fashionlib.cutout import segment, sources
 from fashionlib.cutout.cache_key import digest_of, key_of
-from fashionlib.cutout.one_photo import Maker, Task
+from fashionlib.cutout.one_photo import CutoutPipeline, Task
 from fashionlib.cutout.options import Options
 from fashionlib.cutout.report import REPORT, TAKEN, Report, Result, Row
 
@@ -139,7 +139,9 @@ class _Actor:
             (folder / "ground").write_bytes(ground)
             options = replace(options, background=str(folder / "ground"))
         self.out, self.made = out, folder / "made"
-        self.maker = Maker(self.made, segment.load_model(folder / "model.safetensors"), choice, options)
+        self.maker = CutoutPipeline(
+            self.made, segment.load_model(folder / "model.safetensors"), choice, options
+        )
 
     def __call__(self, item: dict[str, str]) -> dict:
         import fsspec

@@ -25,14 +25,14 @@ LARGE = 20_000_000  # pixels: of photos that have more, one is in memory at once
 class Task(NamedTuple):
     """A photo, the picture to make of it, and a digest of everything that the picture depends on.
 
-    A `mask` made elsewhere takes the model's place; `like` is the photo whose matte this one takes over.
+    A `mask` made elsewhere takes the model's place; `reference` is the photo whose matte this one takes over.
     """
 
     photo: Path
     output: Path  # relative to the batch's folder
     key: str = ""
     mask: Path | None = None
-    like: Path | None = None
+    reference: Path | None = None
 
 
 @dataclass
@@ -70,7 +70,7 @@ def _step(work):
     return step
 
 
-class Maker:
+class CutoutPipeline:
     """Makes the files of photos below the folder `out`: read, cut, write. Calling it does all three."""
 
     def __init__(self, out: Path, model, choice: Choice | None, options: Options):
@@ -103,13 +103,13 @@ class Maker:
 
     @_step
     def _cut_out(self, job: Job) -> None:
-        job.result = self._cut(job.photo, job.mask, job.task.like)
+        job.result = self._cut(job.photo, job.mask, job.task.reference)
 
-    def _cut(self, photo: photos.Photo, mask: np.ndarray | None, like: Path | None) -> Cutout:
+    def _cut(self, photo: photos.Photo, mask: np.ndarray | None, reference: Path | None) -> Cutout:
         edge, grow = self.options.edge, self.options.grow
         scored = self.model if self.options.layers else None
-        if like:  # its edge is found, and grown, already
-            master = self._cut_once(like, mask)
+        if reference:  # its edge is found, and grown, already
+            master = self._cut_once(reference, mask)
             return replace(from_mask(photo, master.rgba[..., 3], model=scored), quality=master.quality)
         if mask is not None:
             return from_mask(photo, mask, edge, grow, model=scored)

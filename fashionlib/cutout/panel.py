@@ -59,14 +59,17 @@ def steps(rgb: np.ndarray, model, choice: segment.Choice, edge: str = "hard") ->
     """The four steps from a photo uint8 (H, W, 3) to its cut-out: title -> picture uint8 (H, W, 3).
 
     In the probabilities each class has its colour, the stronger the more probable it is. The kept classes are
-    the probability that a pixel stays, before `segment.tidy`; the tidied mask shows what that changed.
+    the probability that a pixel stays, before `segment.remove_specks`; the tidied mask shows what that changed.
     """
     size = rgb.shape[:2]
-    scores, _ = segment.scored(rgb, model)
+    scores, _ = segment.class_probabilities(rgb, model)
     colours = colour_map(np.arange(len(scores)))
     colours[0] = 255  # background: white
     mixed = np.einsum("chw,ck->hwk", scores, colours.astype(np.float32)).round().astype(np.uint8)
-    stays, p = segment.resized(segment.stays(scores, choice), size), segment.kept(scores, choice, size)
+    stays, p = (
+        segment.resized(segment.raw_keep_probability(scores, choice), size),
+        segment.keep_probability(scores, choice, size),
+    )
     alpha, _ = edges.alpha_of(rgb, p, edge)
     tidied = _grey(p >= 0.5)
     tidied[(stays >= 0.5) & (p < 0.5)], tidied[(stays < 0.5) & (p >= 0.5)] = REMOVED, FILLED
@@ -75,7 +78,7 @@ def steps(rgb: np.ndarray, model, choice: segment.Choice, edge: str = "hard") ->
         "2 kept classes": _grey(stays),
         "3 tidied mask": tidied,
         "4 alpha": _grey(alpha / 255),
-        "cut-out": checkerboard(edges.coloured(rgb, alpha)),
+        "cut-out": checkerboard(edges.estimate_foreground(rgb, alpha)),
     }
 
 
@@ -89,12 +92,14 @@ def seen(rgb: np.ndarray, model, count: int = 4) -> list[str]:
 
 def garments(rgb: np.ndarray, model, names: list[str], edge: str = "hard") -> list[np.ndarray]:
     """A picture uint8 (H, W, 3) for each garment of `names`: it alone, or the words that none is seen."""
-    scores, _ = segment.scored(rgb, model)
+    scores, _ = segment.class_probabilities(rgb, model)
     made = []
     for name in names:
-        p = segment.kept(scores, segment.wanted(model.meta["classes"], keep=[name]), rgb.shape[:2])
+        p = segment.keep_probability(
+            scores, segment.wanted(model.meta["classes"], keep=[name]), rgb.shape[:2]
+        )
         alpha, _ = edges.alpha_of(rgb, p, edge)
-        picture = checkerboard(edges.coloured(rgb, alpha))
+        picture = checkerboard(edges.estimate_foreground(rgb, alpha))
         made.append(picture if alpha.any() else _written(picture, "sees none"))
     return made
 
@@ -105,11 +110,13 @@ def edge_details(rgb: np.ndarray, truth: np.ndarray, model, choice: segment.Choi
     `rgb` is uint8 (H, W, 3), `truth` bool (H, W). The pictures: the photo, the true cut-out, one for each of
     `edges.EDGES`.
     """
-    p = segment.kept(segment.scored(rgb, model)[0], choice, truth.shape)
+    p = segment.keep_probability(segment.class_probabilities(rgb, model)[0], choice, truth.shape)
     alphas = {edge: edges.alpha_of(rgb, p, edge)[0] for edge in edges.EDGES}
     box = edge_window(list(alphas.values()), truth, max(16, min(truth.shape) // 6))
     cuts = {"truth": truth * np.uint8(255), **alphas}
-    shown = {title: checkerboard(edges.coloured(rgb, alpha)[box], 8) for title, alpha in cuts.items()}
+    shown = {
+        title: checkerboard(edges.estimate_foreground(rgb, alpha)[box], 8) for title, alpha in cuts.items()
+    }
     return {"photo": rgb[box], **shown}
 
 

@@ -10,7 +10,7 @@ import torch
 from fashionlib import models
 from fashionlib.core import paths
 from fashionlib.core.classes import BACKGROUND, GROUPS, PERSON, check_name
-from fashionlib.cutout import vote
+from fashionlib.cutout import conflicts
 
 DEFAULT_MODEL = paths.ASSETS / "cutout.safetensors"
 SUBJECTS = ("apparel", "person")
@@ -20,10 +20,10 @@ FAINT = 0.05  # probability up to which a pixel is no part of an island, or of a
 
 
 class Choice(NamedTuple):
-    """Label values: a pixel of the subject is one of `among`, and stays where the strongest is `kept`."""
+    """Label values: a pixel of the subject is one of `subject`, and stays where the strongest is `kept`."""
 
     kept: list[int]
-    among: list[int]
+    subject: list[int]
 
 
 def load_model(path=None):
@@ -97,30 +97,30 @@ def probabilities(rgb: np.ndarray, model) -> np.ndarray:
     return models.probabilities(model, small)
 
 
-def scored(rgb: np.ndarray, model) -> tuple[np.ndarray, int]:
-    """`probabilities` with rival garments made one (`vote`), and in how many regions that happened."""
-    return vote.resolved(probabilities(rgb, model), model.meta["classes"])
+def class_probabilities(rgb: np.ndarray, model) -> tuple[np.ndarray, int]:
+    """`probabilities` with rival garments made one (`conflicts`), and in how many regions that happened."""
+    return conflicts.resolve_conflicts(probabilities(rgb, model), model.meta["classes"])
 
 
-def kept(scores: np.ndarray, choice: Choice, size: tuple[int, int]) -> np.ndarray:
+def keep_probability(scores: np.ndarray, choice: Choice, size: tuple[int, int]) -> np.ndarray:
     """Probability float32 (H, W) of `size` that a pixel is to stay; tidied.
 
     It is that of the whole subject, where the strongest of its classes is one to keep. So a skirt that might
     be a dress is cut out as the one or the other, as in the label map, and never lost between the two.
     """
-    return resized(tidy(stays(scores, choice)), size)
+    return resized(remove_specks(raw_keep_probability(scores, choice)), size)
 
 
-def stays(scores: np.ndarray, choice: Choice) -> np.ndarray:
+def raw_keep_probability(scores: np.ndarray, choice: Choice) -> np.ndarray:
     """`kept` before it is tidied and enlarged, float32 (h, w)."""
-    subject = scores[choice.among]
+    subject = scores[choice.subject]
     p = subject.sum(axis=0)
-    if choice.kept != choice.among:
-        p *= np.isin(choice.among, choice.kept)[subject.argmax(axis=0)]
+    if choice.kept != choice.subject:
+        p *= np.isin(choice.subject, choice.kept)[subject.argmax(axis=0)]
     return p
 
 
-def tidy(p: np.ndarray) -> np.ndarray:
+def remove_specks(p: np.ndarray) -> np.ndarray:
     """Probabilities without specks.
 
     An island is a connected piece with p > FAINT; it goes to 0 if fewer than SPECK of the photo's pixels

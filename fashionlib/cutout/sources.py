@@ -29,12 +29,6 @@ def outputs(
         for (_, relative), photo in found.items()
     ]
     check_names(pairs, out, reserved, layers)
-    inputs_ = {photo for photo, _ in found}
-    for photo, relative in pairs:
-        if os.path.realpath(out / relative) in inputs_:  # by a link
-            raise ValueError(
-                f"{photo} would become {out / relative}, which is a photo of yours: take another folder."
-            )
     return pairs
 
 

@@ -82,7 +82,7 @@ def test_what_may_be_one_of_two_garments_is_the_stronger_one_not_lost():
     skirt = PERSON.index("skirt")
     scores[skirt], scores[DRESS], scores[0] = 0.45, 0.4, 0.15
     for names, stays in [({}, 1), ({"keep": "skirt"}, 1), ({"drop": "dress"}, 1), ({"keep": "dress"}, 0)]:
-        p = segment.kept(scores, segment.wanted(PERSON, **names), (20, 20))
+        p = segment.keep_probability(scores, segment.wanted(PERSON, **names), (20, 20))
         assert ((p >= 0.5) == stays).all()
 
 
@@ -94,7 +94,7 @@ def test_specks_and_pinholes_go_but_a_watch_stays(model):
     p[20:22, 20:22] = 1  # a speck
     p[20:24, 280:284] = 1  # a watch
     p[350:360, 10:20] = 0.3  # a faint cloud, nowhere likely
-    tidy = segment.tidy(p)
+    tidy = segment.remove_specks(p)
     assert (tidy[200, 150:155] == 1).all() and (tidy[150:154, 150:154] == 0).all()
     assert (tidy[20:22, 20:22] == 0).all() and (tidy[20:24, 280:284] == 1).all()
     assert (tidy[350:360, 10:20] == 0).all()
@@ -167,7 +167,7 @@ def errors(edge, seed, ground=(190, 35, 40)):
     photo, truth, shirt, p = composite(seed, ground)
     alpha, note = edges.alpha_of(photo, p, edge)
     assert note == ""
-    rgba = edges.coloured(photo, alpha)
+    rgba = edges.estimate_foreground(photo, alpha)
     rim = cv2.dilate(((truth > 0) & (truth < 1)).astype(np.uint8), np.ones((17, 17))) > 0
     best = shirt * truth[..., None] + 255 * (1 - truth[..., None])
     colour = np.abs(compose.over(rgba, (255, 255, 255)) - best)[rim].mean()
@@ -185,7 +185,7 @@ def test_softer_edges_come_nearer_to_the_truth(ground):
 def test_inside_the_photo_is_untouched_on_white_and_on_black(edge):
     photo, _, _, p = composite(0)
     alpha, _ = edges.alpha_of(photo, p, edge)
-    rgba = edges.coloured(photo, alpha)
+    rgba = edges.estimate_foreground(photo, alpha)
     for ground in (0, 255):
         assert np.array_equal(compose.over(rgba, (ground,) * 3)[alpha == 255], photo[alpha == 255])
         assert (compose.over(rgba, (ground,) * 3)[alpha == 0] == ground).all()
@@ -197,7 +197,8 @@ def test_a_red_wall_leaves_no_red_rim():
     alpha = np.round(truth * 255).astype(np.uint8)  # the matte is right: only the colours are at stake
     mixed = (alpha > 30) & (alpha < 225)
     before, after = (
-        (rgb[..., 0].astype(int) - rgb[..., 1])[mixed].mean() for rgb in (photo, edges.coloured(photo, alpha))
+        (rgb[..., 0].astype(int) - rgb[..., 1])[mixed].mean()
+        for rgb in (photo, edges.estimate_foreground(photo, alpha))
     )
     assert before > 60 and abs(after) < 12
 
@@ -246,18 +247,18 @@ def test_matting_falls_back_in_words(monkeypatch):
 def test_grow_and_shrink():
     alpha = np.zeros((20, 20), np.uint8)
     alpha[8:12, 8:12] = 255
-    assert (edges.grown(alpha, 2)[8:12, 6:14] == 255).all() and edges.grown(alpha, 2)[5].max() == 0
-    assert (edges.grown(alpha, -1) > 0).sum() == 4
-    assert edges.grown(alpha, 0) is alpha
-    assert (edges.grown(alpha, 10**9) == 255).all() and not edges.grown(alpha, -(10**9)).any()
-    assert not edges.grown(np.zeros_like(alpha), 10**9).any()
+    assert (edges.dilate(alpha, 2)[8:12, 6:14] == 255).all() and edges.dilate(alpha, 2)[5].max() == 0
+    assert (edges.dilate(alpha, -1) > 0).sum() == 4
+    assert edges.dilate(alpha, 0) is alpha
+    assert (edges.dilate(alpha, 10**9) == 255).all() and not edges.dilate(alpha, -(10**9)).any()
+    assert not edges.dilate(np.zeros_like(alpha), 10**9).any()
 
 
 @pytest.mark.parametrize("pixels", [20, -20])
 def test_growing_far_is_growing_by_a_disc(pixels):
     alpha = cv2.GaussianBlur(cv2.circle(np.zeros((200, 160), np.uint8), (80, 100), 40, 255, -1), (0, 0), 2)
     across = np.hypot(*(np.indices(alpha.shape) - np.reshape([100, 80], (2, 1, 1)))) - pixels
-    far = edges.grown(alpha, pixels)
+    far = edges.dilate(alpha, pixels)
     assert (far[across < 33] == 255).all() and not far[across > 48].any()
     assert np.abs(np.count_nonzero(far >= 128) / (np.pi * (40 + pixels) ** 2) - 1) < 0.1
     assert len(np.unique(far)) > 5  # still soft

@@ -25,7 +25,7 @@ SHARE = 0.05  # of a region: what is less is no second garment
 LEAST = 0.002  # of the photo: smaller regions are left alone
 
 
-def resolved(scores: np.ndarray, classes) -> tuple[np.ndarray, int]:
+def resolve_conflicts(scores: np.ndarray, classes) -> tuple[np.ndarray, int]:
     """Class probabilities float32 (C, h, w) with one garment a region of rivals, and how many were resolved.
 
     A region is a connected piece in which the rivals together have probability 1/2. If `whole` has the higher

@@ -45,7 +45,7 @@ def measured():
         for edge in edges.EDGES:
             alpha, note = edges.alpha_of(photo, p, edge)
             assert note == ""
-            cutouts = {edge: edges.coloured(photo, alpha)}
+            cutouts = {edge: edges.estimate_foreground(photo, alpha)}
             if edge == "matting":
                 cutouts["matting, colours as they were"] = np.dstack([photo, alpha])
             for name, rgba in cutouts.items():
@@ -83,7 +83,7 @@ def test_a_red_wall_leaves_no_red_rim_on_a_white_shirt():
         alpha, _ = edges.alpha_of(photo, p, edge)
         seen = rim if edge == "matting" else rim & (alpha < 255)
         assert (
-            redness(edges.coloured(photo, alpha))[seen].mean()
+            redness(edges.estimate_foreground(photo, alpha))[seen].mean()
             < left * redness(np.dstack([photo, alpha]))[seen].mean()
         )
 
