@@ -11,6 +11,7 @@ value ``id + 1`` (except in the class set ``person``, where hair is 28 and skin 
 
 import colorsys
 import difflib
+from collections.abc import Sequence
 
 IGNORE = 255
 BACKGROUND = "background"
@@ -89,6 +90,12 @@ def label_values(class_set: str = "main") -> dict[int, int]:
     names = CLASS_SETS[check_name(class_set, CLASS_SETS, "class set")]
     ids = {name: i for i, name in [*enumerate(CATEGORIES), *PERSON.items()]}
     return {ids[name]: value for value, name in enumerate(names) if value}
+
+
+def garment_values(classes: Sequence[str]) -> list[int]:
+    """Label values of garments and accessories among `classes`: all but background, hair and skin."""
+    others = {BACKGROUND, *PERSON.values()}
+    return [value for value, name in enumerate(classes) if name not in others]
 
 
 def supercategory(category_id: int) -> str:

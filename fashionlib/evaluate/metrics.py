@@ -9,7 +9,7 @@ NaN and left out of means. `n_classes` says how many classes a mean rests on.
 
 import numpy as np
 
-from fashionlib.core.classes import BACKGROUND, IGNORE, PERSON
+from fashionlib.core.classes import IGNORE, PERSON, garment_values
 
 
 def confusion_matrix(pred, target, num_classes: int, ignore_index: int = IGNORE) -> np.ndarray:
@@ -164,8 +164,7 @@ def binary_iou(cm: np.ndarray, values) -> float:
 
 def apparel_iou(cm: np.ndarray, classes) -> float:
     """IoU of "a garment or accessory": every class but background, hair and skin."""
-    others = {BACKGROUND, *PERSON.values()}
-    return binary_iou(cm, [value for value, name in enumerate(classes) if name not in others])
+    return binary_iou(cm, garment_values(classes))
 
 
 def person_iou(cm: np.ndarray, classes) -> float:

@@ -24,6 +24,11 @@ def test_an_unknown_class_set_is_named_with_what_was_meant():
     assert classes.check_name("b", ["a", "b"]) == "b"
 
 
+def test_garments_are_neither_background_nor_the_body():
+    assert classes.garment_values(classes.CLASS_SETS["person"]) == list(range(1, 28))
+    assert classes.garment_values(["hair", "dress", "background"]) == [1]
+
+
 def test_supercategories():
     assert [classes.supercategory(i) for i in (0, 19, 45, 46, 47)] == [
         "upperbody", "waist", "decorations", "person", "person",
