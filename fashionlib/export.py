@@ -20,7 +20,8 @@ from mmseg.models import EncoderDecoder
 from torch import Tensor, nn
 
 from fashionlib import models
-from fashionlib.core.files import claim_file, whole
+from fashionlib.core.files import atomic_write
+from fashionlib.core.outputs import claim_file
 
 OPSET = 17  # the first with layer normalisation as one operator
 STRIDE = 16  # sides of the convolutional rows' inputs are multiples of it
@@ -65,7 +66,7 @@ def export(
         near = " ".join(str(max(step, round(side / step) * step)) for side in size)
         raise ValueError(f"Size {size[0]} x {size[1]} is not of whole patches of {step}: try {near}.")
     graph = _Graph(model, size)
-    with whole(out) as part:
+    with atomic_write(out) as part:
         _trace(graph, part)
         _describe(part, model.meta, size)
         difference, spread = _compare(graph, part)

@@ -26,8 +26,8 @@ from tools.cutout_model import flatlay, pseudo_labels
 
 HOLDER = """
 import os, sys
-from fashionlib import files
-with files.alone(sys.argv[1]):
+from fashionlib.core import files
+with files.folder_lock(sys.argv[1]):
     if len(sys.argv) == 2 or os.fork() == 0:  # a child that lives on, as a loader's worker does for a while
         print("held", flush=True)
     sys.stdin.read()  # until it is killed, or who started it is gone
@@ -70,15 +70,19 @@ def two(busy, tmp_path, monkeypatch):
 
 def test_the_lock_of_a_killed_process_is_free_at_once_though_its_child_lives(tmp_path):
     with held(tmp_path, "with a child") as process:
-        with pytest.raises(files.Busy, match=f"Another process is at work in {tmp_path}: wait for it"):
-            with files.alone(tmp_path):
+        with pytest.raises(
+            files.FolderLocked, match=f"Another process is at work in {tmp_path}: wait for it"
+        ):
+            with files.folder_lock(tmp_path):
                 pass
-        with pytest.raises(files.Busy, match=rf"\(process {process.pid}, at work since 20[\d-]+ [\d:]+\)"):
-            with files.alone(tmp_path):  # the first refusal has left the lock as it was
+        with pytest.raises(
+            files.FolderLocked, match=rf"\(process {process.pid}, at work since 20[\d-]+ [\d:]+\)"
+        ):
+            with files.folder_lock(tmp_path):  # the first refusal has left the lock as it was
                 pass
         process.kill()
         process.wait()
-        with files.alone(tmp_path):
+        with files.folder_lock(tmp_path):
             assert (tmp_path / files.LOCK).exists()
     assert not list(tmp_path.iterdir())
 
@@ -88,12 +92,12 @@ def test_a_lock_leaves_nothing_and_is_one_for_threads_too(tmp_path):
 
     def second():
         try:
-            with files.alone(folder):
+            with files.folder_lock(folder):
                 pass
-        except files.Busy:
+        except files.FolderLocked:
             refused.append(1)
 
-    with files.alone(folder):
+    with files.folder_lock(folder):
         (thread := threading.Thread(target=second)).start()
         thread.join()
     assert refused == [1] and not folder.exists()
@@ -107,13 +111,13 @@ def test_many_who_want_it_have_it_one_after_the_other(tmp_path):
         rounds = 0
         while rounds < 25 and time.monotonic() < stop:
             try:
-                with files.alone(tmp_path):
+                with files.folder_lock(tmp_path):
                     inside.append(1)
                     most.append(len(inside))
                     time.sleep(0.001)  # lets the others try
                     inside.pop()
                     rounds += 1
-            except files.Busy:
+            except files.FolderLocked:
                 refused.append(1)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -132,14 +136,14 @@ def test_a_second_training_is_refused(two, tmp_path):
 
 
 def test_a_second_prepare_is_refused(two, tmp_path, raw_folder):
-    with pytest.raises(files.Busy, match="Another process is preparing .*/out: wait"):
+    with pytest.raises(files.FolderLocked, match="Another process is preparing .*/out: wait"):
         prepare.prepare(raw_folder(10), two(tmp_path / "out"), workers=1, progress=False)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [files.LOCK]
 
 
 def test_second_cutouts_are_refused(two, tmp_path, monkeypatch):
     Image.fromarray(scene()).save(tmp_path / "a.png")
-    with pytest.raises(files.Busy, match="Another process is cutting out into .*/out"):
+    with pytest.raises(files.FolderLocked, match="Another process is cutting out into .*/out"):
         batch.run(tmp_path / "a.png", two(tmp_path / "out"), stub_model(monkeypatch), progress=False)
     words = ["cutout", str(tmp_path / "a.png"), "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(cli.main, [*words, "--mask-in", str(tmp_path / "a.png")])
@@ -149,7 +153,7 @@ def test_second_cutouts_are_refused(two, tmp_path, monkeypatch):
 
 def test_a_second_download_is_refused(two, tmp_path):
     two(tmp_path / "cache" / "ccp")
-    with pytest.raises(files.Busy, match="Another process is downloading to .*/cache/ccp"):
+    with pytest.raises(files.FolderLocked, match="Another process is downloading to .*/cache/ccp"):
         download.download("ccp", tmp_path, progress=False)
 
 
@@ -166,7 +170,7 @@ RAW_FOLDERS = {  # who writes one -> the call with an unused source and its fold
 @pytest.mark.parametrize("command", RAW_FOLDERS)
 def test_a_second_process_that_writes_a_raw_folder_is_refused(command, two, tmp_path):
     write, words = RAW_FOLDERS[command]
-    with pytest.raises(files.Busy, match=f"Another process is {words} .*/raw: wait"):
+    with pytest.raises(files.FolderLocked, match=f"Another process is {words} .*/raw: wait"):
         write(tmp_path / "source", two(tmp_path / "raw"), progress=False)
     assert [path.name for path in (tmp_path / "raw").iterdir()] == [files.LOCK]
 
@@ -185,5 +189,5 @@ def test_second_scores_are_refused(two, tmp_path, monkeypatch):
         again,
         lambda: evaluate.test(fake_runs.DATA, **quiet),
     ):
-        with pytest.raises(files.Busy, match="Another process is scoring into"):
+        with pytest.raises(files.FolderLocked, match="Another process is scoring into"):
             work()

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from fashionlib import cli
 from fashionlib.data import prepare, prepared, raw
-from fashionlib.data.transforms import LoadWindow, Span
+from fashionlib.data.transforms import LoadCrop, Span
 
 CASES = [*RAW, *SOURCES, *STAGES]
 
@@ -157,6 +157,6 @@ def test_what_is_unusual_and_harmless_is_prepared_as_ever(name, tmp_path):
     label = prepared.label_map(out, "b", 28)
     assert label.ravel(order="F").tolist() == [20, 20] + [0] * 10
     assert (out / "images" / "b.jpg").read_bytes() == (source / "train" / "b.jpg").read_bytes()
-    window = LoadWindow((4, 3), (1, 1), (3, 4))
+    window = LoadCrop((4, 3), (1, 1), (3, 4))
     whole = window.read_photo(str(out / "images" / "b.jpg"), Span(3, 3, 0, 3), Span(4, 4, 0, 4))
     assert whole.shape == (3, 4, 3)  # what training sees of it

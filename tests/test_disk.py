@@ -295,6 +295,6 @@ def test_what_the_disk_refuses_names_the_target_whatever_library_says_it(tmp_pat
     words = "I/O error: No space left on device (os error 28)"
     error = kind(errno.ENOSPC, "No space left on device", "the source") if kind is OSError else kind(words)
     with pytest.raises(files.DiskError, match=f"^{tmp_path}/sub/a.txt: no space left on device"):
-        with files.whole(tmp_path / "sub" / "a.txt"):
+        with files.atomic_write(tmp_path / "sub" / "a.txt"):
             raise error
     assert not list((tmp_path / "sub").iterdir())

@@ -245,7 +245,7 @@ def test_a_state_killed_inside_its_write_leaves_the_one_before(tmp_path):
     assert saved(tmp_path) == 1
     part = next(tmp_path.glob(".last.*.fashionlib.part.pth"))
     assert part.stat().st_size == size // 2
-    with files.alone(tmp_path):
+    with files.folder_lock(tmp_path):
         assert not part.exists()
 
 
@@ -297,7 +297,7 @@ def test_only_what_a_kill_left_is_swept(tmp_path):
     for name in mine + left:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    with files.alone(tmp_path):
+    with files.folder_lock(tmp_path):
         pass
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == sorted(mine)
 

@@ -36,7 +36,7 @@ def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> 
 
     Ends with 0, with 1 if some photo failed, with 2 if what is asked for makes no sense.
     """
-    from fashionlib.core.files import Busy
+    from fashionlib.core.files import FolderLocked
     from fashionlib.cutout import batch
     from fashionlib.cutout.about import about as facts
     from fashionlib.cutout.sources import readable
@@ -47,7 +47,7 @@ def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> 
         if not photos or not out:
             raise click.UsageError("PHOTOS and --out say what to cut out, and where to.")
         result = batch.run(list(photos), out, **options)
-    except Busy:  # by itself what is asked for makes sense
+    except FolderLocked:  # by itself what is asked for makes sense
         raise
     except (ValueError, FileNotFoundError) as error:  # before anything was written
         raise click.UsageError(str(error)) from None

@@ -2,7 +2,8 @@
 
 classes        the classes, their groups and colours
 paths          where raw/, data/, runs/, results/ and figures/ lie
-files          atomic writes, folder locks, claimed outputs
+files          atomic writes, folder locks, full disks
+outputs        output folders that a stage may claim, filled whole or not at all
 checked_files  readers of text, JSON and CSV that others wrote
 processes      pools of worker processes
 engine         MMSegmentation, imported once and quietly

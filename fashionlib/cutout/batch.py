@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from fashionlib.core import files
+from fashionlib.core import files, outputs
 from fashionlib.core.classes import check_name
 from fashionlib.cutout import executors, segment, sources
 from fashionlib.cutout import preview as previews
@@ -57,9 +57,9 @@ def run(
         ``local``, or ``ray``: on a Ray cluster, with fsspec URLs for `inputs` and `out` (see `on_ray`).
 
     Raises ValueError or FileNotFoundError, before anything is written, for wrong options, names that the
-    model does not know, inputs without photos, and photos that would become the same file; `files.Busy` while
-    another process fills `out`. A photo that can't be cut out is named in report.csv and counted, and the
-    others go on; `files.DiskError`, where `out` can't be written to, ends all.
+    model does not know, inputs without photos, and photos that would become the same file;
+    `files.FolderLocked` while another process fills `out`. A photo that can't be cut out is named in
+    report.csv and counted, and the others go on; `files.DiskError`, where `out` can't be written to, ends all.
     """
     chosen = Options(**options)
     if workers < 1:
@@ -79,7 +79,7 @@ def run(
         for item in (*sources.listed(inputs), *sources.listed(apply_to))
         for place in sources.places(item)
     ]
-    files.claim(out, "cut-outs", [*read, *others], _is_ours)
+    outputs.claim(out, "cut-outs", [*read, *others], _is_ours)
     tasks = _tasks(inputs, out, chosen, mask_in, apply_to)
     by_model = chosen.layers or not all(task.mask for task in tasks)
     loaded, choice = _loaded(model, chosen) if by_model else (None, None)
@@ -88,7 +88,7 @@ def run(
         task._replace(key=key_of(digest, *map(version_of, (task.photo, task.mask, task.reference))))
         for task in tasks
     ]
-    with files.alone(out, "cutting out into"):
+    with files.folder_lock(out, "cutting out into"):
         report = Report(out / REPORT)
         to_do = [
             task

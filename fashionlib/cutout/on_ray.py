@@ -43,7 +43,7 @@ def run(
     place, root = fsspec.core.url_to_fs(str(out))
     tasks = _tasks(fsspec, inputs, place.unstrip_protocol(root), options, digest_of(loaded, options))
     # an object store has no locks: of two runs at once one report stays, and the other photos are made again
-    here = files.alone(root, "cutting out into") if "file" in place.protocol else nullcontext()
+    here = files.folder_lock(root, "cutting out into") if "file" in place.protocol else nullcontext()
     with here, tempfile.TemporaryDirectory() as folder:
         report = _Copied(Path(folder) / REPORT, place, f"{root}/{REPORT}")
         there = _names(place, root)

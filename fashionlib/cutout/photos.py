@@ -193,7 +193,7 @@ def write(path, pixels: np.ndarray, format: str, photo: Photo | None = None, str
         options = options | {"icc_profile": photo.icc}
     if photo and not strip:
         options = options | _said(photo, pixels.shape[1], pixels.shape[0], format)
-    with files.whole(path) as part:
+    with files.atomic_write(path) as part:
         Image.fromarray(pixels).save(part, kind, **options)
 
 

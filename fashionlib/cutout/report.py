@@ -95,7 +95,7 @@ class Report:
     def add(self, row: Row) -> None:
         """Remember `row`, in place of an earlier one of the same output."""
         self._rows[row.output] = _texts(row)
-        with files.writing(self.path):
+        with files.explain_disk_errors(self.path):
             csv.DictWriter(self._file, _COLUMNS, lineterminator="\n").writerow(self._rows[row.output])
             self._file.flush()
 
@@ -145,7 +145,7 @@ class Report:
         return rows
 
     def _write_sorted(self) -> None:
-        with files.whole(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        with files.atomic_write(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows())

@@ -18,7 +18,7 @@ import pandas as pd
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from fashionlib.core import checked_files, files, paths
+from fashionlib.core import checked_files, files, outputs, paths
 from fashionlib.core.classes import CATEGORIES, MAIN, PERSON
 from fashionlib.data import prepared, raw, rle
 
@@ -41,7 +41,7 @@ def audit(raw_folder, out=None, data_folder=None, progress: bool = True) -> str:
     folder = Path(raw_folder).resolve()
     data_folder = Path(data_folder) if data_folder else paths.home() / "data" / folder.name
     if out:
-        files.claim_file(out, "an audit page", [folder, data_folder], files.begins(_TITLE))
+        outputs.claim_file(out, "an audit page", [folder, data_folder], outputs.begins(_TITLE))
     instances, problems = raw.check(folder)
     photos = _look_at_all(folder, instances, progress)
     splits = _read_splits(data_folder)

@@ -81,7 +81,7 @@ class FashionDataset(BaseSegDataset):
         return super().__getitem__(i)
 
     def get_data_info(self, i: int) -> dict:
-        return super().get_data_info(i) | {"classes": len(self.metainfo["classes"])}  # LoadWindow checks
+        return super().get_data_info(i) | {"classes": len(self.metainfo["classes"])}  # LoadCrop checks
 
     def classes_shown(self) -> np.ndarray:
         """bool (photos, classes): which classes the label map of each photo holds; reads them all."""

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from fashionlib.core import checked_files, classes
-from fashionlib.core.files import link, whole
+from fashionlib.core.files import atomic_write, link
 from fashionlib.data import rle
 from fashionlib.data.raw import image_path
 
@@ -56,7 +56,7 @@ def write(photo: Photo, raw: Path, out: Path, max_side: int | None, order: str) 
     if done:
         label = Image.open(label_path)
     else:
-        with whole(target) as path:
+        with atomic_write(target) as path:
             if shrunk:
                 small.save(path, quality=95)
             elif turned:
@@ -65,7 +65,7 @@ def write(photo: Photo, raw: Path, out: Path, max_side: int | None, order: str) 
                 link(source, path)
         class_ids = [value - 1 for value in photo.values]
         label = _palette_image(rle.label_map(photo.codes, class_ids, photo.height, photo.width, size, order))
-        with whole(label_path) as path:
+        with atomic_write(label_path) as path:
             label.save(path, compress_type=_Z_RLE)
     return Written(np.array(label.histogram()), turned)
 

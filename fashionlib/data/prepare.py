@@ -6,7 +6,7 @@
     data/<data>/dataset.json         written last: source, options, counts, fingerprint of the inputs
     data/<data>/left_out.csv         ImageId, row, reason (bad, part_only, unlabelled), problem
 
-`prepare` goes on where an interrupted one stopped, in the hidden folder that `files.building` moves from at
+`prepare` goes on where an interrupted one stopped, in the hidden folder that `outputs.building` moves from at
 the end, and does nothing when the fingerprint is unchanged and all files are there.
 """
 
@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fashionlib.core import checked_files, classes, files, processes
-from fashionlib.core.files import whole
+from fashionlib.core import checked_files, classes, files, outputs, processes
+from fashionlib.core.files import atomic_write
 from fashionlib.data import label_maps, prepared, rle
 from fashionlib.data.label_maps import Photo, Written
 from fashionlib.data.prepared import INFO
@@ -86,7 +86,7 @@ def prepare(
         one calls this under ``if __name__ == "__main__":``.
 
     Raises RawError if more than `max_bad` of the photos are unusable, ValueError for a bad option,
-    FileExistsError if `out` holds something else, OSError if the disk has too little room, `files.Busy`
+    FileExistsError if `out` holds something else, OSError if the disk has too little room, `files.FolderLocked`
     while another process prepares it.
     """
     raw, out = Path(raw), Path(out)
@@ -103,11 +103,11 @@ def prepare(
     }
     if max_side is not None and max_side < 1:
         raise ValueError(f"max_side={max_side} must be a number of pixels, or None to keep the photos' size.")
-    files.claim(out, _KIND, [raw], _is_ours, INFO)
+    outputs.claim(out, _KIND, [raw], _is_ours, INFO)
     fingerprint = make_fingerprint(raw, options)
-    if any(out.glob(f"{files.UNFINISHED}*")) or (out / files.LOCK).exists():
-        with files.alone(out, "preparing"):
-            files.recover(out, INFO, keep=files.unfinished(out, fingerprint))
+    if any(out.glob(f"{outputs.UNFINISHED}*")) or (out / files.LOCK).exists():
+        with files.folder_lock(out, "preparing"):
+            outputs.recover(out, INFO, keep=outputs.unfinished(out, fingerprint))
     done = _finished(out)
     if done and done["fingerprint"] == fingerprint and _is_whole(out, done):
         return done
@@ -117,7 +117,7 @@ def prepare(
     _refuse_if_bad(left_out, n_photos, max_bad)
     _split(raw, photos, options)  # before the work, for what it refuses
     _check_room(raw, out, photos, max_side)
-    with files.building(out, INFO, "preparing", _KIND, [raw], _is_ours, key=fingerprint) as part:
+    with outputs.building(out, INFO, "preparing", _KIND, [raw], _is_ours, key=fingerprint) as part:
         return _prepare(raw, part, options, max_bad, fingerprint, photos, left_out, workers, progress)
 
 
@@ -125,7 +125,7 @@ def _prepare(
     raw: Path, out: Path, options: dict, max_bad: float, fingerprint: str, photos: list[Photo],
     left_out: pd.DataFrame, workers: int | None, progress: bool,
 ) -> dict:  # fmt: skip
-    """What `prepare` writes and returns, once it knows that it can; `out` is what `files.building` gives."""
+    """What `prepare` writes and returns, once it knows that it can; `out` is what `outputs.building` gives."""
     n_photos = len(photos) + left_out.ImageId.nunique()
     for name in FOLDERS:
         (out / name).mkdir(exist_ok=True)
@@ -134,13 +134,13 @@ def _prepare(
     written = {photo.id: result for photo, result in _in_parallel(work, photos, workers, progress)}
     damaged = [(p.id, p.row, "bad", written[p.id].problem) for p in photos if written[p.id].problem]
     left_out = pd.concat([left_out, pd.DataFrame(damaged, columns=left_out.columns)]).sort_values("row")
-    with whole(out / "left_out.csv") as path:
+    with atomic_write(out / "left_out.csv") as path:
         left_out.to_csv(path, index=False, errors="backslashreplace")  # a file's name may be anything
     _refuse_if_bad(left_out, n_photos, max_bad)
 
     splits = _split(raw, [photo for photo in photos if not written[photo.id].problem], options)
     for name, ids in splits.items():
-        with whole(out / "splits" / f"{name}.txt") as path:
+        with atomic_write(out / "splits" / f"{name}.txt") as path:
             path.write_text("".join(f"{i}\n" for i in ids), encoding="utf-8")
     names = classes.CLASS_SETS[options["class_set"]]
     summary = {

@@ -22,7 +22,7 @@ import pandas as pd
 from PIL import Image
 
 from fashionlib.core import checked_files, classes
-from fashionlib.core.files import whole
+from fashionlib.core.files import atomic_write
 from fashionlib.data import rle
 
 COLUMNS = ("ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds")
@@ -82,9 +82,9 @@ def write(folder: str | Path, instances: pd.DataFrame, source: str, info: dict |
         {"id": i, "name": name, "supercategory": classes.supercategory(i), "level": 2} for i, name in names
     ]
     text = {"info": {"source": source, **(info or {})}, "categories": categories, "attributes": []}
-    with whole(folder / DESCRIPTIONS) as path:
+    with atomic_write(folder / DESCRIPTIONS) as path:
         path.write_text(json.dumps(text, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    with whole(folder / CSV) as path:
+    with atomic_write(folder / CSV) as path:
         instances.reindex(columns=COLUMNS).to_csv(path, index=False, lineterminator="\n")
 
 

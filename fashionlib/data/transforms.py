@@ -1,16 +1,16 @@
 """Training photos by their window: draw resize and crop first, then do only the work that survives them.
 
 MMSegmentation's pipeline decodes, resizes and counts whole photos and then cuts a window out of them.
-`LoadWindow` makes the same draws from the same generators, the window's redraws included (they need only
+`LoadCrop` makes the same draws from the same generators, the window's redraws included (they need only
 the label map), and then resizes the window alone: of the same seed it gives the same label map and, but
 for rounding, the same photo. Usable from any stock config whose photos are 8-bit colour::
 
     custom_imports = dict(imports=["fashionlib.data.transforms"])
     train_pipeline = [
-        dict(type="LoadWindow", scale=(2048, 512), ratio_range=(0.5, 2.0), crop_size=(512, 512),
+        dict(type="LoadCrop", scale=(2048, 512), ratio_range=(0.5, 2.0), crop_size=(512, 512),
              cat_max_ratio=0.75),
         dict(type="FastPhotoMetricDistortion"),
-        dict(type="PackWindow"),
+        dict(type="PackCrop"),
     ]
 """
 
@@ -104,7 +104,7 @@ def sample(labels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
 
 
 @TRANSFORMS.register_module()
-class LoadWindow(BaseTransform):
+class LoadCrop(BaseTransform):
     """LoadImageFromFile, LoadAnnotations, RandomResize, RandomCrop and RandomFlip, for the window alone.
 
     A photo smaller than the crop gives a smaller window; the data preprocessor pads it, as always.
@@ -275,7 +275,7 @@ def _in_hsv(image: np.ndarray, *tables: np.ndarray | None) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class PackWindow(PackSegInputs):
+class PackCrop(PackSegInputs):
     """PackSegInputs, its turn from (H, W, 3) to (3, H, W) done by OpenCV, ten times as fast as torch's."""
 
     def transform(self, results: dict) -> dict:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fashionlib.core import paths
-from fashionlib.core.files import alone, write_csv
+from fashionlib.core.files import folder_lock, write_csv
 from fashionlib.evaluate import metrics, result_tables
 from fashionlib.evaluate.runs import Run, digest, find, read_picked
 from fashionlib.evaluate.score import Scorer, Scores, summary
@@ -44,7 +44,7 @@ def test(
     found = [run for run in find(data, None, home) if run.name in picked.index]
     if missing := sorted(set(runs or ()) - {run.name for run in found}):
         raise FileNotFoundError(f"The folder of the run {missing[0]} is gone: train it again (notebook 03).")
-    with alone(folder, "scoring into"):
+    with folder_lock(folder, "scoring into"):
         result_tables.drop_other_photos(out / "test.csv", photos.fingerprint)
         scorer = Scorer(photos)
         with result_tables.progress_bar(len(found) * len(photos.ids), split, progress) as bar:

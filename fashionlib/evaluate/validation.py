@@ -6,7 +6,7 @@ import pandas as pd
 
 from fashionlib.core import paths
 from fashionlib.core.classes import check_name
-from fashionlib.core.files import alone, write_csv
+from fashionlib.core.files import folder_lock, write_csv
 from fashionlib.evaluate import result_tables
 from fashionlib.evaluate.runs import Run, digest, find
 from fashionlib.evaluate.score import Scorer, summary
@@ -27,11 +27,11 @@ def validate(
     Raises:
         FileNotFoundError: no run, or no prepared data.
         ValueError: a run was trained on another preparation of the data, a weight file is torn, or
-            (`files.Busy`) another process is scoring.
+            (`files.FolderLocked`) another process is scoring.
     """
     split = Split.read(data, "val", home)
     found, path = find(data, runs, home), paths.results_folder(data, home) / "validation.csv"
-    with alone(path.parent, "scoring into"):
+    with folder_lock(path.parent, "scoring into"):
         result_tables.drop_other_photos(path, split.fingerprint)
         todo = [job for run in found for job in _unknown(path, run, split)]
         scorer = Scorer(split)
@@ -79,7 +79,7 @@ def pick_epochs(
         raise ValueError(left_out(data, names, home))
     picked = pd.DataFrame([_pick(result_tables.rows(table, name)) for name in chosen])
     path = folder / "picked_epochs.csv"
-    with alone(folder, "scoring into"):
+    with folder_lock(folder, "scoring into"):
         picked = result_tables.put(path, picked, ["run"])
         if len(chosen) < len(names):
             picked = picked[~picked.run.isin(set(names) - set(chosen))]

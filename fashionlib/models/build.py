@@ -12,7 +12,7 @@ from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.utils import register_all_modules
 
 from fashionlib.core.classes import CLASSES, check_name
-from fashionlib.core.files import temporary_folder, writing
+from fashionlib.core.files import explain_disk_errors, temporary_folder
 from fashionlib.models import (
     detail,  # noqa: F401  (registers DetailViT and DetailHead)
     init_weights,
@@ -156,7 +156,7 @@ def test_resize(cfg: Config, scale: str, crop: tuple[int, int] | None = None) ->
 
 def _shipped(spec: ModelSpec) -> Config:
     """The row's config as MMSegmentation ships it, which MMEngine reads by way of a temporary file."""
-    with writing(temporary_folder()):
+    with explain_disk_errors(temporary_folder()):
         return Config.fromfile(CONFIGS / spec.config)
 
 

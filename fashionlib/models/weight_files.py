@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from fashionlib.core.files import whole
+from fashionlib.core.files import atomic_write
 from fashionlib.core.processes import out_of_memory
 from fashionlib.models.int8 import unpacked
 
@@ -159,7 +159,7 @@ def fetch(url: str, folder: Path, sha256: str = "") -> Path:
     """
     path = folder / url.rsplit("/", 1)[1]
     if not path.exists():
-        with whole(path) as part:
+        with atomic_write(path) as part:
             _download(url, part, path)
     found = file_hash(path)
     if not found.startswith(sha256):

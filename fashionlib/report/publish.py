@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from fashionlib.core import paths
-from fashionlib.core.files import whole, write_text
+from fashionlib.core.files import atomic_write, write_text
 
 TOLERANCE = 0.03  # of mIoU: same seed and data, but other CPUs and thread counts round differently
 KEYS = ("run", "class", "epoch", "iter", "photo", "truth")  # columns that say what a row is about
@@ -148,7 +148,7 @@ def _mirror(files: dict[str, Path], folder: Path) -> list[Path]:
         if name not in files and name != PLAN:
             old.unlink()
     for name, path in files.items():
-        with whole(folder / name) as part:
+        with atomic_write(folder / name) as part:
             shutil.copyfile(path, part)
     return [folder / name for name in sorted(files)]
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from fashionlib.core.classes import FULL_PALETTE, IGNORE
-from fashionlib.core.files import whole
+from fashionlib.core.files import atomic_write
 
 COLUMN, PAGE = 3.4, 7.0  # inches: width of one column and of the text of a two-column paper
 COLOURS = (  # seaborn's "colorblind", told apart under every common colour vision deficiency
@@ -182,7 +182,7 @@ def save(fig: Figure, name: str, folder) -> list:
     paths = [folder / f"{name}{suffix}" for suffix in (".png", ".pdf")]
     nothing = ({"Software": None}, {"Creator": None, "Producer": None, "CreationDate": None})
     for path, metadata in zip(paths, nothing, strict=True):
-        with whole(path) as part:
+        with atomic_write(path) as part:
             fig.savefig(part, metadata=metadata)
     plt.close(fig)
     return paths

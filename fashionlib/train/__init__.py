@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from fashionlib import models
 from fashionlib.core import paths
-from fashionlib.core.files import whole, writing
+from fashionlib.core.files import atomic_write, explain_disk_errors
 from fashionlib.core.processes import out_of_memory
 from fashionlib.data import dataset
 from fashionlib.train import config, run_folder, runner
@@ -109,7 +109,7 @@ def _claimed(recipe: Recipe, home, overwrite: bool) -> tuple[Path, dict]:
 
 def _run(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress: bool, on_iteration) -> None:
     try:
-        with writing(folder):
+        with explain_disk_errors(folder):
             _iterate(recipe, folder, data_root, info, progress, on_iteration)
     except (RuntimeError, MemoryError, OSError) as error:
         _explain_memory(error, recipe)
@@ -175,7 +175,7 @@ def _machine(recipe: Recipe, model, folder: Path, cfg: Config, hooks: list) -> r
     )
     machine.state_folder = folder
     if is_main_process():
-        with whole(folder / "config.py") as part:
+        with atomic_write(folder / "config.py") as part:
             cfg.dump(part)
     return machine
 

@@ -25,7 +25,7 @@ def pipeline(recipe: Recipe) -> list[dict]:
     The same draws as `stock_pipeline` and the same photos but for rounding, at a third of the work.
     """
     window = dict(
-        type="LoadWindow",
+        type="LoadCrop",
         scale=tuple(recipe.resize_base),
         ratio_range=tuple(recipe.resize_range),
         crop_size=tuple(recipe.crop),
@@ -33,7 +33,7 @@ def pipeline(recipe: Recipe) -> list[dict]:
         flip=recipe.flip,
     )
     distortion = [dict(type="FastPhotoMetricDistortion")] if recipe.photometric else []
-    return [window, *distortion, dict(type="PackWindow")]
+    return [window, *distortion, dict(type="PackCrop")]
 
 
 def stock_pipeline(recipe: Recipe) -> list[dict]:

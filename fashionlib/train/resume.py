@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from mmengine.dist import collect_results, get_rank, get_world_size, is_main_process
 
-from fashionlib.core.files import whole, write_text
+from fashionlib.core.files import atomic_write, write_text
 from fashionlib.core.processes import out_of_memory
 
 LAST, PREVIOUS, DIGESTS = "last.pth", "previous.pth", "state.sha256"
@@ -55,7 +55,7 @@ def save(runner, folder: Path, epoch: int, iteration: int) -> None:
     kept = _newest_whole(folder)
     digests = [hashlib.sha256(payload).hexdigest(), *([_digest(kept)] if kept else [])]
     write_text(folder / DIGESTS, "\n".join(digests))
-    with whole(folder / LAST) as part:
+    with atomic_write(folder / LAST) as part:
         part.write_bytes(payload)
         if kept == folder / LAST:  # a torn one must not take the place of the whole one before it
             kept.replace(folder / PREVIOUS)

@@ -9,7 +9,7 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 
 from fashionlib.core import checked_files
-from fashionlib.core.files import LOCK, alone, write_text
+from fashionlib.core.files import LOCK, folder_lock, write_text
 from fashionlib.evaluate.runs import CARD
 from fashionlib.train import provenance, resume
 from fashionlib.train.recipe import Recipe
@@ -72,7 +72,7 @@ def locked(folder: Path):
         yield
         return
     otherwise = ", or give this run a name of its own (variant=…)"
-    with alone(folder, "training in", RunRefused, otherwise):
+    with folder_lock(folder, "training in", RunRefused, otherwise):
         yield
 
 

@@ -20,7 +20,7 @@ from mmengine.registry import LOOPS, OPTIM_WRAPPERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from fashionlib import models
-from fashionlib.core.files import write_text, writing
+from fashionlib.core.files import explain_disk_errors, write_text
 from fashionlib.evaluate.runs import HISTORY, read_history
 from fashionlib.train import resume as state
 
@@ -154,7 +154,7 @@ class HistoryHook(Hook):
             memory_mb=round(memory_mb()),
         )
         self.clock = now
-        with writing(self.path):
+        with explain_disk_errors(self.path):
             self.writer.writerow(row)
             self.file.flush()
         if self.on_iteration:

@@ -55,7 +55,7 @@ def _line(words: str, data: Path, photometric: bool, target: str) -> Line:
     )  # fmt: skip
     stock, ours = (
         FashionDataset(data, seed=0, pipeline=steps)
-        for steps in (train.job.stock_pipeline(recipe), train.job.pipeline(recipe))
+        for steps in (train.config.stock_pipeline(recipe), train.job.pipeline(recipe))
     )
     _check(stock, ours)
     return faster(

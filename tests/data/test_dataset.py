@@ -17,7 +17,7 @@ def steps(prepared):
     recipe = train.Recipe.from_preset(
         "quick", model="segmenter_vit_t", data="tiny", scale="mini", photometric=True
     )
-    return train.job.pipeline(recipe)
+    return train.config.pipeline(recipe)
 
 
 def test_a_stock_config_builds_it(prepared):
@@ -115,7 +115,7 @@ def test_loader_is_the_same_with_and_without_workers(prepared, steps):
     )
     batches = []
     for workers in (0, 2):
-        settings = train.job.loader(recipe, str(prepared)) | dict(
+        settings = train.config.loader(recipe, str(prepared)) | dict(
             num_workers=workers, persistent_workers=workers > 0
         )
         loader = Runner.build_dataloader(settings)

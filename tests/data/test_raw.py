@@ -197,7 +197,7 @@ def test_write_says_where_the_data_is_from(raw_folder):
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), files.whole(path) as temporary:
+    with pytest.raises(KeyboardInterrupt), files.atomic_write(path) as temporary:
         temporary.write_text("ne")
         raise KeyboardInterrupt
     assert path.read_text() == "old"

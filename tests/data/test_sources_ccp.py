@@ -5,7 +5,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from fashionlib.core import classes, files, paths
+from fashionlib.core import classes, outputs, paths
 from fashionlib.data import raw, rle
 from fashionlib.data.sources import ccp
 
@@ -58,7 +58,7 @@ def test_a_converted_folder_is_never_written_to_again(release, tmp_path):
 
 
 def test_a_killed_conversion_starts_again(release, tmp_path):
-    left = tmp_path / "raw" / files.UNFINISHED / "train" / "left.jpg"
+    left = tmp_path / "raw" / outputs.UNFINISHED / "train" / "left.jpg"
     left.parent.mkdir(parents=True)
     left.touch()
     out = convert(release, tmp_path)
@@ -68,12 +68,12 @@ def test_a_killed_conversion_starts_again(release, tmp_path):
 
 def test_a_conversion_killed_while_it_moves_what_is_done_is_whole_with_the_next_command(release, tmp_path):
     out = convert(release, tmp_path)
-    (out / files.UNFINISHED).mkdir()
+    (out / outputs.UNFINISHED).mkdir()
     for name in ("train", raw.CSV):
-        (out / name).rename(out / files.UNFINISHED / name)
+        (out / name).rename(out / outputs.UNFINISHED / name)
     with pytest.raises(raw.RawError, match="already holds raw data"):
         convert(release, tmp_path)
-    assert len(raw.read(out)) and not (out / files.UNFINISHED).exists()
+    assert len(raw.read(out)) and not (out / outputs.UNFINISHED).exists()
 
 
 def test_a_stopped_conversion_leaves_nothing(release, tmp_path, monkeypatch):

@@ -43,15 +43,15 @@ def photos(tmp_path_factory):
 
 
 def pipelines(photometric=True, **changes):
-    """MMSegmentation's and ours of one recipe; ours with `changes` to LoadWindow."""
+    """MMSegmentation's and ours of one recipe; ours with `changes` to LoadCrop."""
     recipe = train.Recipe.from_preset(
         "paper", model="segmenter_vit_t", data="tiny", crop=CROP, resize_base=BASE, photometric=photometric
     )
-    ours = train.job.pipeline(recipe)
+    ours = train.config.pipeline(recipe)
     ours[0].update(changes)
     return (
         Compose([TRANSFORMS.build(step) for step in steps])
-        for steps in (train.job.stock_pipeline(recipe), ours)
+        for steps in (train.config.stock_pipeline(recipe), ours)
     )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from fashionlib.core.files import claim_file, write_tensors
+from fashionlib.core.files import write_tensors
+from fashionlib.core.outputs import claim_file
 from fashionlib.models.build import build
 from fashionlib.models.checkpoint import read_meta
 from fashionlib.models.init_weights import check_finite, safe_load

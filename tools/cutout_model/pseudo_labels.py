@@ -25,7 +25,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from fashionlib import models
-from fashionlib.core import checked_files, classes, files
+from fashionlib.core import checked_files, classes, files, outputs
 from fashionlib.data import raw, rle
 from fashionlib.data.prepare import make_fingerprint
 from fashionlib.data.sources.photos import refuse_complete
@@ -55,12 +55,12 @@ def extend(
     Raises:
         RawError: `out` is complete already, ``tags.csv`` is missing or lacks an id of `without`, or
             a photo id occurs twice.
-        files.Busy, files.Taken: another process writes `out`; it holds something else.
+        files.FolderLocked, outputs.Taken: another process writes `out`; it holds something else.
     """
     folders = [Path(source), *map(Path, others)]
     refuse_complete(out)
     key, doing = _fingerprint(folders, model, without), "extending a data set into"
-    with files.building(out, raw.CSV, doing, "raw data", folders, key=key) as part:
+    with outputs.building(out, raw.CSV, doing, "raw data", folders, key=key) as part:
         refuse_complete(out)
         _extend(part, *folders, model=model, without=without, progress=progress)
     return Path(out)
@@ -124,7 +124,7 @@ def _rows(out: Path, image_id: str, rates: dict[int, float], model) -> list[tupl
     if not path.exists():
         with Image.open(raw.image_path(out, image_id)) as photo:
             label = pseudo_label(model, np.asarray(photo.convert("RGB")), rates)
-        with files.whole(path) as part:
+        with files.atomic_write(path) as part:
             Image.fromarray(label).save(part)
     label, ids = np.asarray(Image.open(path)), {v: i for i, v in _label_values(model).items()}
     present = np.unique(label[label > 0]).tolist()
@@ -168,7 +168,7 @@ def _check_distinct(ids: list[set[str]]) -> None:
 def _link(source: Path, target: Path) -> None:
     """Whole or not at all: what is there already is from a run that was stopped."""
     if not target.exists():
-        with files.whole(target) as part:
+        with files.atomic_write(target) as part:
             files.link(source, part)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from fashionlib.core import files, processes
+from fashionlib.core import outputs, processes
 from fashionlib.data import raw, rle
 from tools.draw_sample.plan import Scene, plan
 from tools.draw_sample.scenes import draw
@@ -35,13 +35,13 @@ def make(
     The same `photos` and `seed` give the same bytes whatever `workers` is (default: one a core). A folder
     that has its ``train.csv`` is complete, and stays as it is until a new sample is; one that holds something
     else than a drawn sample is refused (FileExistsError). Raises ValueError for less than one photo, and
-    `files.Busy` while another process draws there.
+    `files.FolderLocked` while another process draws there.
     """
     if photos < 1:
         raise ValueError(f"photos={photos} is not a number of photos to draw: give at least 1.")
     if seed < 0:
         raise ValueError(f"seed={seed} is negative: give 0 or more.")
-    with files.building(out, raw.CSV, "drawing the sample into", "a drawn sample", ours=_is_drawn) as part:
+    with outputs.building(out, raw.CSV, "drawing the sample into", "a drawn sample", ours=_is_drawn) as part:
         _draw(part, photos, seed, workers, progress)
     return Path(out)
 

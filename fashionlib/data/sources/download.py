@@ -21,7 +21,7 @@ import requests
 from tqdm import tqdm
 
 from fashionlib.core import classes, paths
-from fashionlib.core.files import alone, writing
+from fashionlib.core.files import explain_disk_errors, folder_lock
 
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 18  # bytes written at once
@@ -85,7 +85,7 @@ def download(data: str, home: str | Path | None = None, progress: bool = True) -
             "Kaggle gives iMaterialist only to those who accept its rules: README.md, section Data, says how."
         )
     folder = paths.home(home) / "cache" / classes.check_name(data, SETS, "data set to download")
-    with alone(folder, "downloading to"):
+    with folder_lock(folder, "downloading to"):
         for item in SETS[data]:
             _fetch_item(item, folder / item.name, progress)
     return folder / SETS[data][0].name if len(SETS[data]) == 1 else folder
@@ -146,7 +146,7 @@ def _transfer(url: str, part: Path, size: int | None, progress: bool) -> None:
         _check_offer(url, part, total, have, size)
         bar = {"total": total, "initial": have, "unit": "B", "unit_scale": True, "mininterval": 1}
         with (
-            writing(part),
+            explain_disk_errors(part),
             open(part, "ab" if have else "wb") as file,
             tqdm(desc=part.stem, disable=not progress, **bar) as done,
         ):
@@ -216,7 +216,7 @@ def unpack(archive: Path, member: str, target: Path, progress: bool = True) -> N
             for info in tqdm(
                 infos, f"unpack {target.name}", unit="file", disable=not progress, mininterval=1
             ):
-                with writing(target):
+                with explain_disk_errors(target):
                     content.extract(info, partial)
         os.replace(partial / member, target)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError) as error:

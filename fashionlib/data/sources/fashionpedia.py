@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from pycocotools import mask as coco
 
-from fashionlib.core import checked_files, classes, files
+from fashionlib.core import checked_files, classes, files, outputs
 from fashionlib.data import raw, rle
 from fashionlib.data.sources import photos
 
@@ -72,7 +72,7 @@ def convert(
     split's JSON takes a few GB of memory.
     """
     raw.check_max_bad(max_bad)
-    files.lie_apart(Path(out).parent, [_root(Path(src))])  # that of a JSON file
+    outputs.lie_apart(Path(out).parent, [_root(Path(src))])  # that of a JSON file
     splits = {path.name: _read(path) for path in _json_files(Path(src))}
     annotated = [photo for split in splits.values() for photo in split]
     _check_unique(annotated)

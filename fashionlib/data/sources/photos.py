@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from fashionlib.core import checked_files, files, processes
+from fashionlib.core import checked_files, outputs, processes
 from fashionlib.data import raw
 
 SUBFOLDERS = ("train", "test")
@@ -19,14 +19,14 @@ CSV_BYTES = 5  # a photo's rows seldom exceed a fifth of its file
 def writes_raw(doing: str) -> Callable[[Callable], Callable]:
     """A decorator: a function ``(source, out, …)`` fills a folder that becomes `out` when it returns.
 
-    It is refused where `out` is not new (`files.building`): raw data is never changed.
+    It is refused where `out` is not new (`outputs.building`): raw data is never changed.
     """
 
     def decorate(function: Callable) -> Callable:
         @functools.wraps(function)
         def into_new_folder(source, out: str | Path, *args, **options) -> Path:
             refuse_complete(out)
-            with files.building(out, raw.CSV, doing, "raw data", [source]) as part:
+            with outputs.building(out, raw.CSV, doing, "raw data", [source]) as part:
                 refuse_complete(out)  # what another process did meanwhile, or before it was killed
                 function(source, part, *args, **options)
             return Path(out)

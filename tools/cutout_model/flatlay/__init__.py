@@ -41,7 +41,7 @@ def make(
 
     Raises FileNotFoundError where `prepared` is no prepared data set, ValueError for an unknown split, one
     without a whole garment, or less than one composite, `raw.RawError` for an `out` that is taken, and
-    `files.Busy` while another process writes it.
+    `files.FolderLocked` while another process writes it.
     """
     if count < 1:
         raise ValueError(f"{count} is not a number of composites: ask for at least 1.")

@@ -23,7 +23,8 @@ import numpy as np
 import pandas as pd
 
 from fashionlib.core import paths
-from fashionlib.core.files import begins, claim_file, write_text
+from fashionlib.core.files import write_text
+from fashionlib.core.outputs import begins, claim_file
 from fashionlib.cutout.segment import DEFAULT_MODEL
 from fashionlib.evaluate import result_tables
 from fashionlib.evaluate.split import Split

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from fashionlib.core.files import begins, claim_file, write_csv, write_text
+from fashionlib.core.files import write_csv, write_text
+from fashionlib.core.outputs import begins, claim_file
 from fashionlib.cutout import compose, edges, segment
 from fashionlib.evaluate import result_tables
 from fashionlib.evaluate.split import Split
