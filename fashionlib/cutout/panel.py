@@ -59,7 +59,8 @@ def steps(rgb: np.ndarray, model, choice: segment.Choice, edge: str = "hard") ->
     """The four steps from a photo uint8 (H, W, 3) to its cut-out: title -> picture uint8 (H, W, 3).
 
     In the probabilities each class has its colour, the stronger the more probable it is. The kept classes are
-    the probability that a pixel stays, before `segment.remove_specks`; the tidied mask shows what that changed.
+    the probability that a pixel stays, before `segment.remove_specks`; the
+    tidied mask shows what that changed.
     """
     size = rgb.shape[:2]
     scores, _ = segment.class_probabilities(rgb, model)
