@@ -19,8 +19,8 @@ LEAST = 0.002  # of the photo: smaller regions are left alone
 def resolve_conflicts(scores: np.ndarray, classes) -> tuple[np.ndarray, int]:
     """Class probabilities float32 (C, h, w) with one hypothesis a region; the number of regions changed.
 
-    A region is a connected component in which WHOLE and PARTS together have probability 1/2. If WHOLE has the
-    higher mean probability there, it takes that of the parts; else the strongest part of each pixel takes its.
+    A region is a connected component where WHOLE and PARTS together have probability 1/2. If WHOLE has the
+    higher mean probability there, it takes that of the parts, else the strongest part of each pixel takes its.
     So the sum over these classes stays the same in every pixel. The input is left as it is.
     """
     values, count = {name: value for value, name in enumerate(classes)}, 0
@@ -42,7 +42,7 @@ def resolve_conflicts(scores: np.ndarray, classes) -> tuple[np.ndarray, int]:
 
 
 def _conflicts(scores: np.ndarray, whole: int, parts: list[int], telling: int):
-    """(mask bool (h, w), whether WHOLE wins) of the regions where the loser is the strongest in some pixels."""
+    """(mask bool (h, w), whether WHOLE wins) of regions where the loser is the strongest in some pixels."""
     rivals = scores[[whole, *parts]]
     strongest = np.asarray([whole, *parts])[rivals.argmax(axis=0)]
     n, pieces = cv2.connectedComponents((rivals.sum(axis=0) >= 0.5).astype(np.uint8), connectivity=8)
