@@ -20,7 +20,7 @@ def resolve_conflicts(scores: np.ndarray, classes) -> tuple[np.ndarray, int]:
     """Class probabilities float32 (C, h, w) with one hypothesis a region; the number of regions changed.
 
     A region is a connected component where WHOLE and PARTS together have probability 1/2. If WHOLE has the
-    higher mean probability there, it takes that of the parts, else the strongest part of each pixel takes its.
+    higher mean probability there, it takes that of the parts, else each pixel's strongest part takes its.
     So the sum over these classes stays the same in every pixel. The input is left as it is.
     """
     values, count = {name: value for value, name in enumerate(classes)}, 0
