@@ -60,15 +60,15 @@ def export(
     claim_file(out, "an exported graph", given, _is_ours)
     if given:
         model = models.load(given[0])
-    size = tuple(size) if size else own_size(model.meta)
-    step = models.patch_size(model.meta["model"], model.meta["scale"]) or STRIDE
+    size = tuple(size) if size else own_size(model.metadata)
+    step = models.patch_size(model.metadata["model"], model.metadata["scale"]) or STRIDE
     if any(side % step or side <= 0 for side in size):
         near = " ".join(str(max(step, round(side / step) * step)) for side in size)
         raise ValueError(f"Size {size[0]} x {size[1]} is not of whole patches of {step}: try {near}.")
     graph = _Graph(model, size)
     with atomic_write(out) as part:
         _trace(graph, part)
-        _describe(part, model.meta, size)
+        _describe(part, model.metadata, size)
         difference, spread = _compare(graph, part)
         if difference > TOLERANCE * spread:
             raise ValueError(
@@ -104,7 +104,7 @@ class _Graph(nn.Module):
         super().__init__()
         self.model, self.size = model, size
         for name in ("mean", "std"):
-            self.register_buffer(name, torch.tensor(model.meta[name]))
+            self.register_buffer(name, torch.tensor(model.metadata[name]))
 
     def forward(self, photos: Tensor) -> Tensor:
         x = ((photos.float() - self.mean) / self.std).permute(0, 3, 1, 2)

@@ -19,7 +19,7 @@ class Stub(torch.nn.Module):
 
     def __init__(self, classes=PERSON):
         super().__init__()
-        self.meta = {"classes": list(classes), "model": "stub"}
+        self.metadata = {"classes": list(classes), "model": "stub"}
         self.weight = torch.nn.Parameter(torch.ones(1))
 
 
@@ -28,7 +28,7 @@ def stub_model(monkeypatch):
 
     def probabilities(model, rgb, ask="auto"):
         assert rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3
-        scores = np.zeros((len(model.meta["classes"]), *rgb.shape[:2]), np.float32)
+        scores = np.zeros((len(model.metadata["classes"]), *rgb.shape[:2]), np.float32)
         brightest = rgb.argmax(axis=2)
         seen = rgb.max(axis=2).astype(int) - rgb.min(axis=2) > 100
         for channel, value in enumerate((DRESS, BAG, HAIR)):

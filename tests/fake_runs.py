@@ -94,11 +94,11 @@ def fake_models(monkeypatch) -> list:
     """Put a stand-in for `fashionlib.models` in place; returns the list of checkpoints it loads."""
     loaded = []
 
-    def load(path, kept=None):
+    def load(path, reuse=None):
         loaded.append(f"{path.parent.name}/{path.stem}")
-        return SimpleNamespace(quality=float(path.read_text()), meta={"resize": [512, 128]})
+        return SimpleNamespace(quality=float(path.read_text()), metadata={"resize": [512, 128]})
 
-    def read_meta(path):
+    def read_metadata(path):
         return dict(init_report=dict(source="random values", note="drawn for a test"))
 
     def predict(model, image):
@@ -107,9 +107,9 @@ def fake_models(monkeypatch) -> list:
         return pred
 
     module = ModuleType("fashionlib.models")
-    module.load, module.predict, module.read_meta = load, predict, read_meta
+    module.load, module.predict, module.read_metadata = load, predict, read_metadata
     module.predict_batch = lambda model, images: [predict(model, image) for image in images]
-    module.fitted_size = lambda size, meta: size
+    module.fitted_size = lambda size, metadata: size
     monkeypatch.setitem(sys.modules, "fashionlib.models", module)
     monkeypatch.setattr(fashionlib, "models", module, raising=False)
     return loaded

@@ -21,7 +21,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "data" / "setr_pup-mini-none"
     torch.manual_seed(0)
     model = models.build("setr_pup", scale="mini")
-    info = models.meta("setr_pup", CLASSES, "mini") | dict(data="sample", class_set="main")
+    info = models.metadata_for("setr_pup", CLASSES, "mini") | dict(data="sample", class_set="main")
     for epoch in (1, 2):
         models.save(model, folder / f"epoch_{epoch}.safetensors", info | dict(epoch=epoch))
     (folder.parent / "results").mkdir()
@@ -47,8 +47,10 @@ def test_the_graph_gives_our_logits_for_any_number_of_photos(run, exported):
     photos = np.random.default_rng(1).integers(0, 256, (3, 128, 128, 3), np.uint8)
     (theirs,) = export.session(exported).run(None, {"photos": photos})
     assert theirs.shape == (3, 28, 128, 128) and theirs.dtype == np.float32
-    for photo, scores in zip(photos, theirs, strict=True):  # `logits` normalises by itself
-        np.testing.assert_allclose(scores, models.logits(model, photo, "fp32"), atol=1e-4 * theirs.std())
+    for photo, given in zip(photos, theirs, strict=True):  # ours normalises by itself
+        np.testing.assert_allclose(
+            given, models.upsampled_logits(model, photo, "fp32"), atol=1e-4 * theirs.std()
+        )
 
 
 def test_the_file_says_what_it_holds(exported):
@@ -83,7 +85,7 @@ def test_another_size_and_the_size_of_whole_image_inference(run, tmp_path):
     model = models.load(run / "epoch_1.safetensors")
     done = export.export(model, tmp_path / "wide.onnx", (64, 96))
     assert done.size == (64, 96) and 0 <= done.difference < 1e-3 * done.spread
-    whole = dict(model.meta, crop=[96, 64], resize=[320, 80], test_cfg=dict(mode="whole"))
+    whole = dict(model.metadata, crop=[96, 64], resize=[320, 80], test_cfg=dict(mode="whole"))
     assert export.own_size(whole) == (120, 80)
 
 

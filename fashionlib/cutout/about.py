@@ -20,7 +20,7 @@ def about(model=None) -> str:
     Raises FileNotFoundError or ValueError where there is no such checkpoint.
     """
     path = segment.checkpoint(model)
-    meta = models.read_meta(path)
+    meta = models.read_metadata(path)
     preset, init = meta.get("recipe", {}).get("preset", "not stated"), meta.get("init_report", {})
     data = meta.get("data", "not stated")
     epochs = ", ".join(map(str, meta.get("epochs") or [meta.get("epoch", "not stated")]))

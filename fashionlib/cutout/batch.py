@@ -84,7 +84,7 @@ def _run(
     loaded = choice = None
     if by_model:
         loaded = model if isinstance(model, torch.nn.Module) else segment.load_model(model)
-        choice = chosen.choice(loaded.meta["classes"])
+        choice = chosen.choice(loaded.metadata["classes"])
     digest = digest_of(loaded, chosen)
     versions = ([version_of(path) for path in (task.photo, task.mask, task.reference)] for task in tasks)
     tasks = [task._replace(key=key_of(digest, *each)) for task, each in zip(tasks, versions, strict=True)]

@@ -13,7 +13,7 @@ from fashionlib.cutout.options import Options
 def digest_of(model, options: Options) -> str:
     """A digest of the model (description and weights; None: no model) and of what changes a picture."""
     changing = asdict(options) | {"max_pixels": None}
-    meta = model.meta if model is not None else None
+    meta = model.metadata if model is not None else None
     digest = hashlib.sha256(json.dumps([meta, changing], sort_keys=True, default=str).encode())
     if Path(options.background).is_file():
         digest.update(Path(options.background).read_bytes())

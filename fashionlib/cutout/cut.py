@@ -30,7 +30,7 @@ def cut(photo: photos.Photo, model, choice: segment.Choice, edge: str = "hard", 
     """The pixels of `photo` that `choice` keeps; the arguments are checked already."""
     scores, votes = segment.class_probabilities(_on_white(photo), model)
     p = segment.keep_probability(scores, choice, photo.rgb.shape[:2])
-    judged = quality.of(scores, p, model.meta["classes"], model.meta.get("quality"))
+    judged = quality.of(scores, p, model.metadata["classes"], model.metadata.get("quality"))
     return _finished(photo, *edges.alpha_of(photo.rgb, p, edge), grow, scores, judged, votes)
 
 
@@ -98,7 +98,7 @@ def remove_background(
     and images that are none.
     """
     check_name(edge, edges.EDGES, "edge")
-    choice = segment.wanted(model.meta["classes"], subject, keep, drop)
+    choice = segment.wanted(model.metadata["classes"], subject, keep, drop)
     return cut(photos.as_photo(image), model, choice, edge, grow).rgba
 
 

@@ -38,7 +38,7 @@ def run(
         raise ValueError("The engine ray needs the model's path, not the model.")
     path = segment.checkpoint(model)
     loaded = segment.load_model(path)
-    choice = options.choice(loaded.meta["classes"])
+    choice = options.choice(loaded.metadata["classes"])
     place, root = fsspec.core.url_to_fs(str(out))
     tasks = _tasks(fsspec, inputs, place.unstrip_protocol(root), options, digest_of(loaded, options))
     ground = Path(options.background).read_bytes() if Path(options.background).is_file() else None

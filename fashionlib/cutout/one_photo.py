@@ -135,7 +135,7 @@ class CutoutPipeline:
                 f" {options.max_pixels / 1e6:g} megapixels: take a smaller size or margin."
             )
         if options.layers:
-            classes = self.model.meta["classes"]
+            classes = self.model.metadata["classes"]
             _write_layers(output.with_suffix(".layers"), result, place, classes, self.choice.kept, photo)
         if options.mask:
             photos.write(output, place(result.rgba)[..., 3], options.format)

@@ -86,7 +86,7 @@ def steps(rgb: np.ndarray, model, choice: segment.Choice, edge: str = "hard") ->
 
 def seen(rgb: np.ndarray, model, count: int = 4) -> list[str]:
     """Names of the largest garments, at most `count`, that the model sees in a photo uint8 (H, W, 3)."""
-    classes = model.meta["classes"]
+    classes = model.metadata["classes"]
     areas = np.bincount(models.predict(model, rgb).ravel(), minlength=len(classes))
     largest = sorted(garment_values(classes), key=lambda value: -areas[value])[:count]
     return [classes[value] for value in largest if areas[value]]
@@ -97,7 +97,7 @@ def garments(rgb: np.ndarray, model, names: list[str], edge: str = "hard") -> li
     scores, _ = segment.class_probabilities(rgb, model)
     made = []
     for name in names:
-        choice = segment.wanted(model.meta["classes"], keep=[name])
+        choice = segment.wanted(model.metadata["classes"], keep=[name])
         alpha, picture = _cut_by(rgb, segment.keep_probability(scores, choice, rgb.shape[:2]), edge)
         made.append(picture if alpha.any() else _written(picture, "sees none"))
     return made
@@ -173,7 +173,7 @@ def panel(
     import ipywidgets as widgets  # here: only notebooks have a use for them
     from IPython.display import display
 
-    first, *others = (model.meta["classes"] for model in choices.values())
+    first, *others = (model.metadata["classes"] for model in choices.values())
     names = [name for name in first if name != BACKGROUND and all(name in other for other in others)]
     wanted = [first[value] for value in segment.wanted(first, subject, keep).kept] if keep else ()
     files = [(Path(path).name, path) for path in sources]
@@ -221,7 +221,7 @@ def picture(
         return Image.new("RGB", (SIDE, SIDE), "white"), str(error)
     height, width = rgb.shape[:2]
     rgb = compose.frame(rgb[..., 0], size=min(SIDE, max(height, width)))(rgb)
-    choice = segment.wanted(model.meta["classes"], subject, list(keep) or None)
+    choice = segment.wanted(model.metadata["classes"], subject, list(keep) or None)
     made = cut.cut(photos.Photo(rgb), model, choice, edge)
     size = f"Shown and cut out at {rgb.shape[1]} x {rgb.shape[0]} of {width} x {height} pixels."
     over = compose.picture(made.rgba, rgb, compose.frame(made.rgba[..., 3]), background)

@@ -99,7 +99,7 @@ def probabilities(rgb: np.ndarray, model) -> np.ndarray:
 
 def class_probabilities(rgb: np.ndarray, model) -> tuple[np.ndarray, int]:
     """`probabilities` with rival garments made one (`conflicts`), and in how many regions that happened."""
-    return conflicts.resolve_conflicts(probabilities(rgb, model), model.meta["classes"])
+    return conflicts.resolve_conflicts(probabilities(rgb, model), model.metadata["classes"])
 
 
 def keep_probability(scores: np.ndarray, choice: Choice, size: tuple[int, int]) -> np.ndarray:

@@ -68,7 +68,7 @@ class Run:
         from fashionlib import models  # here: the engine takes seconds to import
 
         files = self.checkpoints().values()
-        report = models.read_meta(next(iter(files))).get("init_report") if files else None
+        report = models.read_metadata(next(iter(files))).get("init_report") if files else None
         return "; ".join(text for text in (report["source"], report["note"]) if text) if report else ""
 
 

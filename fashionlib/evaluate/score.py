@@ -45,8 +45,8 @@ class Scorer:
         num_classes, seconds = len(self.photos.split.classes), 0.0
         total = np.zeros((num_classes, num_classes), np.int64)
         areas = np.zeros((len(self.photos.split.ids), 3, num_classes), np.int64)
-        most = BATCH if torch.cuda.is_available() or min(model.meta["resize"]) <= SMALL else 1
-        batches = self.photos.batches(lambda size: models.fitted_size(size, model.meta), most)
+        most = BATCH if torch.cuda.is_available() or min(model.metadata["resize"]) <= SMALL else 1
+        batches = self.photos.batches(lambda size: models.fitted_size(size, model.metadata), most)
         for places, images, targets in batches:
             started = time.perf_counter()
             preds = models.predict_batch(model, images)

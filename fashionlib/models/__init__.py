@@ -1,28 +1,54 @@
-"""The models: a table, one row each, built from the configs that MMSegmentation ships.
+"""The models: a table, a row each, built from the configs that MMSegmentation ships.
 
-So equality with the published architectures holds by construction. ``scale="mini"`` is the same
-family with fewer, narrower layers, for drawn photos on a CPU; it is named wherever its numbers appear.
+Equality with the published architectures thus holds by construction. ``scale="mini"`` is the same family with
+fewer, narrower layers, for drawn photos on a CPU; it is named wherever its numbers appear. In the order in
+which a photo and its model meet them:
 
-``table``       the rows
-``build``       row -> config -> model with initial weights
-``checkpoint``  save and load, with everything needed to rebuild and feed a model
-``forward``     photos through the network: size, precision, windows
-``closer``      where in a photo to look: at all of it, or at its subject
-``predict``     photos -> label maps or probabilities
+``zoo``           the table
+``fast``          attention, heads and loss with MMSegmentation's answers, faster or in less memory
+``detail``        the shipped cut-out model's encoder and head
+``weight_files``  weight files: downloaded, and read without running code
+``dinov2``        DINOv2 under the names of MMSegmentation's encoder
+``metadata``      a checkpoint's metadata, validated
+``init_weights``  initial weights of a model
+``build``         row -> config -> model with initial weights
+``checkpoint``    save and load
+``two_stage``     where in a photo the model looks: at all of it, or at its subject
+``inference``     photos -> logits, label maps, probabilities
 """
 
 import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
 
 # isort: split
-from fashionlib.models.build import build, config, freeze, layers, meta, patch_size, shipped_crop, test_resize
-from fashionlib.models.checkpoint import load, read_meta, save
-from fashionlib.models.inference import PRECISIONS, autocast, fitted_size, logits, precision
-from fashionlib.models.predict import predict, predict_batch, probabilities, upsampled_argmax
-from fashionlib.models.two_stage import views
-from fashionlib.models.zoo import MODELS, PAPER, SCALES, ModelSpec
+from fashionlib.models.build import (
+    build,
+    config,
+    freeze,
+    layers,
+    metadata_for,
+    patch_size,
+    shipped_crop,
+    test_resize,
+)
+from fashionlib.models.checkpoint import load, save
+from fashionlib.models.inference import (
+    PRECISIONS,
+    autocast,
+    crops,
+    predict,
+    predict_batch,
+    probabilities,
+    resolve_precision,
+    upsampled_argmax,
+    upsampled_logits,
+)
+from fashionlib.models.metadata import read as read_metadata
+from fashionlib.models.two_stage import fitted_size
+from fashionlib.models.zoo import MODELS, PAPER, SCALES
 
 __all__ = [
-    "MODELS", "PAPER", "PRECISIONS", "SCALES", "ModelSpec", "autocast", "build", "config", "fitted_size",
-    "freeze", "layers", "load", "logits", "meta", "patch_size", "precision", "predict", "predict_batch",
-    "probabilities", "read_meta", "save", "shipped_crop", "test_resize", "upsampled_argmax", "views",
+    "MODELS", "PAPER", "PRECISIONS", "SCALES", "autocast", "build", "config", "crops", "fitted_size",
+    "freeze", "layers", "load", "metadata_for", "patch_size", "predict", "predict_batch", "probabilities",
+    "read_metadata", "resolve_precision", "save", "shipped_crop", "test_resize", "upsampled_argmax",
+    "upsampled_logits",
 ]  # fmt: skip

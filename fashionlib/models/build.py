@@ -80,15 +80,15 @@ def freeze(model: EncoderDecoder, count: int) -> None:
 
 def build(
     name: str, num_classes: int = 28, scale: str = "full", init: str = "none",
-    crop: tuple[int, int] | None = None, memory: str = "auto", sync_bn: bool = False,
+    crop: tuple[int, int] | None = None, activation_checkpointing: bool = False, sync_bn: bool = False,
     trust_checkpoint: bool = False,
 ) -> EncoderDecoder:  # fmt: skip
     """A model of the table with initial weights, on the CPU, in training mode.
 
     Args:
         init: ``none``, ``ade20k``, ``dinov2`` or the path of a checkpoint (`fashionlib.models.init_weights`).
-        memory: ``lean`` keeps only what enters a transformer layer and computes the rest again in the
-            backward pass: a fifth of the memory or less, the same answers, about a third more time.
+        activation_checkpointing: keep only the input of every transformer layer and compute the rest again in
+            the backward pass: a fifth of the memory or less, the same answers, about a third more time.
         sync_bn: keep the configs' SyncBN (several GPUs); otherwise it is plain BatchNorm with the
             same parameters, which also runs on a CPU.
         trust_checkpoint: load a path also where it may run code: as you would a program of its maker.
@@ -106,13 +106,14 @@ def build(
     model.init_weights()  # once and here: MMEngine's Runner asks again, and is then a no-op
     if not sync_bn:
         model = revert_sync_batchnorm(model)
-    if memory == "lean":
+    if activation_checkpointing:
         _recompute_layers(model)
     attention.install(model)
     loss.install(heads.classify_first(model))
     spec = MODELS[name]
     model.init_report = init_weights.load_into(model, init, spec=spec, scale=scale, trust=trust_checkpoint)
-    model.meta = meta(name, CLASSES[:num_classes], scale, crop) if num_classes <= len(CLASSES) else {}
+    known = num_classes <= len(CLASSES)
+    model.metadata = metadata_for(name, CLASSES[:num_classes], scale, crop) if known else {}
     return model
 
 
@@ -126,8 +127,8 @@ def _recompute_layers(model: EncoderDecoder) -> None:
             module.with_cp = True
 
 
-def meta(name: str, classes: Sequence[str], scale: str, crop: tuple[int, int] | None = None) -> dict:
-    """What a checkpoint must carry to be rebuilt and fed rightly: model, classes, preprocessing, testing."""
+def metadata_for(name: str, classes: Sequence[str], scale: str, crop: tuple[int, int] | None = None) -> dict:
+    """Metadata that every checkpoint carries: model, classes, preprocessing and kind of inference."""
     cfg = config(name, len(classes), scale, crop)
     pre = cfg.model.data_preprocessor
     return dict(

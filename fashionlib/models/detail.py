@@ -5,9 +5,6 @@ the pixels say *where*, as the detail branch of ViTMatte (Yao et al., arXiv 2305
 matting. Ours, not the paper's: the model behind the shipped cut-outs.
 """
 
-import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
-
-# isort: split
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
@@ -38,6 +35,7 @@ class DetailViT(VisionTransformer):
         self.detail = nn.ModuleList([ConvModule(3, half, **shape), ConvModule(half, quarter, **shape)])
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Token maps (N, ·, h, w), then the stem's maps, of photos (N, 3, H, W)."""
         half = self.detail[0](inputs)
         return (*super().forward(inputs), half, self.detail[1](half))
 

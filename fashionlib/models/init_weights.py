@@ -10,40 +10,24 @@ which leaves out class-sized tensors of another class count and refuses every ot
 Files are kept in ``cache/weights`` under the home folder; one put there by hand saves the download.
 """
 
-import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
-
-# isort: split
-import json
 import re
 from dataclasses import dataclass, field
 from math import isqrt
 from pathlib import Path
 
 from mmseg.models.backbones import VisionTransformer
-from safetensors import safe_open
 from torch import Tensor, nn, strided
 
 from fashionlib.core import paths
 from fashionlib.models import dinov2
-from fashionlib.models.weight_files import (
-    Unreachable,
-    WeightsError,
-    check_finite,
-    fetch,
-    is_safetensors,
-    safe_load,
-)
-
-__all__ = [
-    "DINOV2_MEAN", "DINOV2_STD", "INITS", "LoadReport", "Unreachable", "WeightsError",
-    "check_finite", "dinov2_encoder", "load_into", "safe_load",
-]  # fmt: skip
+from fashionlib.models.metadata import read
+from fashionlib.models.weight_files import WeightsError, check_finite, fetch, is_safetensors, safe_load
+from fashionlib.models.zoo import MODELS, ModelSpec
 
 Tensors = dict[str, Tensor]
 Grid = tuple[int, int]  # rows and columns of patches
 
 INITS = ("none", "ade20k", "dinov2")  # or a path
-DINOV2_MEAN, DINOV2_STD = dinov2.MEAN, dinov2.STD
 
 # Tensors with one entry a class: Segmenter's mask decoder has no conv_seg, every other head has one.
 _CLASS_SIZED = re.compile(
@@ -78,7 +62,7 @@ class LoadReport:
 
 
 def load_into(
-    model: nn.Module, init: str | Path, *, spec, scale: str, cache: str | Path | None = None,
+    model: nn.Module, init: str | Path, *, spec: ModelSpec, scale: str, cache: str | Path | None = None,
     trust: bool = False,
 ) -> LoadReport:  # fmt: skip
     """Copy the initial weights `init` into `model`, an mmseg ``EncoderDecoder`` built from the row `spec`.
@@ -95,24 +79,14 @@ def load_into(
         raise WeightsError(f"{init} weights fit scale='full' only, not {scale!r}: use it, or init='none'.")
     if init == "ade20k":
         return _load(model, *_ade20k(url_or_size, _folder(cache)))
-    state, report = dinov2_encoder(url_or_size, model.backbone.patch_size, cache)
-    return _load(model, _under(model, state, report), report, encoder_only=True)
+    return _load(model, *_dinov2(model, url_or_size, _folder(cache)), encoder_only=True)
 
 
-def dinov2_encoder(size="vit_s", patch_size=16, cache=None) -> tuple[Tensors, LoadReport]:
-    """DINOv2 as a state dict of ``mmseg.models.backbones.VisionTransformer``, exact at patch 14.
-
-    The encoder has to have ``with_cls_token, final_norm, patch_bias`` True and layer norms with eps
-    1e-6, and expects RGB (0-255) normalised by `DINOV2_MEAN` and `DINOV2_STD`. Position embeddings are
-    those of 37 × 37 patches (518 pixels at patch 14): float32 (1, 1370, C).
-    """
-    state, left_out, about = dinov2.load(size, patch_size, _folder(cache))
-    return state, LoadReport(**about, left_out=left_out)
-
-
-def _under(model, encoder: Tensors, report: LoadReport) -> Tensors:
-    """The DINOv2 encoder as the ``backbone`` of `model`, its departures from DINOv2 told in `report`."""
+def _dinov2(model, size: str, cache: Path) -> tuple[Tensors, LoadReport]:
+    """DINOv2 as the ``backbone`` of `model`; the report names its departures from DINOv2."""
+    encoder, left_out, about = dinov2.load(size, model.backbone.patch_size, cache)
     state = {f"backbone.{name}": tensor for name, tensor in encoder.items()}
+    report = LoadReport(**about, left_out=left_out)
     pixels = model.data_preprocessor
     state[_KERNEL], state[_BIAS] = dinov2.renormalise(state[_KERNEL], state[_BIAS], pixels.mean, pixels.std)
     if not model.backbone.final_norm:  # as in SETR's published ViT-L
@@ -120,25 +94,24 @@ def _under(model, encoder: Tensors, report: LoadReport) -> Tensors:
         report.left_out += ["norm.weight", "norm.bias"]
     if not model.backbone.with_cls_token:
         report.note += " This row runs the encoder without its class token, which DINOv2 was trained with."
-    return state
+    return state, report
 
 
 def _checkpoint(path: Path, trust: bool = False) -> tuple[Tensors, LoadReport, Grid | None]:
-    """A file of ours, which also says its crop and what it started from itself, or one of MMEngine's."""
-    loaded, report, card = safe_load(path, trust), LoadReport(f"{path}"), {}
+    """A file of ours, whose metadata give its crop and what it started from, or one of MMEngine's."""
+    loaded, report = safe_load(path, trust), LoadReport(f"{path}")
     state = loaded.get("state_dict", loaded)
     state = dict(state) if isinstance(state, dict) else {"": state}
     if not all(map(_is_weight, state.items())):
         raise WeightsError(f"{path} holds more than named tensors: use an epoch file, or a state dict alone.")
     check_finite(path, state)
-    if is_safetensors(path):
-        card = _card(path)
-    if before := card.get("init_report"):
+    metadata = read(path, foreign=True) if is_safetensors(path) else {}
+    if before := metadata.get("init_report"):
         report.licence = before["licence"]
         report.note = f"It started from {before['source']}. {before['note']}".strip()
-    if "crop" not in card or _KERNEL not in state:
+    if "crop" not in metadata or _KERNEL not in state:
         return state, report, None
-    return state, report, tuple(side // state[_KERNEL].shape[-1] for side in card["crop"])
+    return state, report, tuple(side // state[_KERNEL].shape[-1] for side in metadata["crop"])
 
 
 def _is_weight(item: tuple) -> bool:
@@ -154,21 +127,6 @@ def _is_weight(item: tuple) -> bool:
     )
 
 
-def _card(path: Path) -> dict:
-    """What a safetensors file of ours says of itself; empty for another's. WeightsError if it is nonsense."""
-    with safe_open(path, "pt") as file:
-        text = (file.metadata() or {}).get("fashionlib", "{}")
-    try:
-        card = json.loads(text)
-        LoadReport(**(card.get("init_report") or {}))
-        crop = card.get("crop", [1, 1])
-        if not (len(crop) == 2 and all(type(side) is int and side > 0 for side in crop)):
-            raise ValueError(crop)
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise WeightsError(f"{path} says nonsense about itself: use the file as it was made.") from None
-    return card
-
-
 def _ade20k(url: str, cache: Path) -> tuple[Tensors, LoadReport]:
     """MMSegmentation's checkpoint; the file's name ends in the first 8 digits of its sha256."""
     digits = re.search(r"-([0-9a-f]{8})\.pth$", url)[1]
@@ -180,10 +138,8 @@ def _ade20k(url: str, cache: Path) -> tuple[Tensors, LoadReport]:
     return safe_load(fetch(url, cache, digits))["state_dict"], report
 
 
-def _offered(spec, attribute: str, init: str) -> str:
+def _offered(spec: ModelSpec, attribute: str, init: str) -> str:
     """What the row offers for `init`, else a WeightsError that lists the rows that have it."""
-    from fashionlib.models import MODELS  # not above: models imports this room
-
     if found := getattr(spec, attribute):
         return found
     rows = ", ".join(name for name, row in MODELS.items() if getattr(row, attribute))

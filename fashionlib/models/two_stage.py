@@ -1,75 +1,76 @@
-"""Where to look: at the whole photo, or first at that and then, closer, at its subject.
+"""Where in a photo the model looks: at all of it, or in a second stage at its subject, enlarged.
 
-Most of a photo of one person shows something else. A checkpoint whose card has ``closer`` is shown every
-photo twice: small, to find the box of all that is not background, and then that box alone, large. So the
-same number of tokens shows more of the clothes::
+Most of a photo of one person shows something else. A checkpoint whose metadata has ``closer`` sees every
+photo twice: small, to find the box of all that is not background, and then that box alone, large. The same
+number of tokens thus covers more of the clothes::
 
-    {"first": [896, 224],    # (long, short) side into which the whole photo is fitted
-     "margin": 0.05,         # by which the box is widened, as a share of its longer side
-     "pixels": 313600,       # area at which it is then shown, whatever its shape
-     "share": 0.3}           # of the first look in the answer to which garment it is
+    {"first": [896, 224],    # (long, short) side in pixels that the whole photo is fitted into
+     "margin": 0.05,         # added around the box, as a fraction of its longer side
+     "pixels": 313600,       # area of the enlarged crop, whatever its shape
+     "share": 0.3}           # weight of the first stage in the choice among garments
 
-The first look sees no edges, but how all belongs together. Without ``share`` it only says where.
+The first, low-resolution stage has global context but no detail. Its logits enter with the weight ``share``;
+without it, the first stage only gives the box.
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmseg.models import EncoderDecoder
 
 from fashionlib.core.classes import BACKGROUND, PERSON
-from fashionlib.models.inference import fitted_size, scaled_size, scores_each
+from fashionlib.models.build import patch_size
 
-SPECK = 0.002  # of the photo's area: what is smaller and lies apart does not widen the box
+SPECK = 0.002  # fraction of the photo's area: smaller separate components do not widen the box
 
 
-class Before(NamedTuple):
-    """What a first look says of a whole photo: `logits` (C, ·, ·), with its `share` among `garments`."""
+class GlobalContext(NamedTuple):
+    """First-stage logits (C, ·, ·) of a whole photo, and their weight in the choice among `garments`."""
 
     logits: torch.Tensor
-    share: float
+    context_weight: float
     garments: list[int]
 
 
-class View(NamedTuple):
-    """A part of a photo, and the `size` (h, w) at which the model is shown it."""
+class Crop(NamedTuple):
+    """A part of a photo, and the `size` (h, w) in pixels at which the model sees it."""
 
     rows: slice
     columns: slice
     size: tuple[int, int]
-    before: Before | None = None
+    context: GlobalContext | None = None
 
     def cut(self, image: np.ndarray) -> np.ndarray:
         """The part of `image` (H, W, ...), as a view."""
         return image[self.rows, self.columns]
 
-    def in_whole(self, label: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """The label map of a whole photo of `shape` (H, W), from that of the part: background around it."""
+    def paste(self, label: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """The label map of a photo of `shape` (H, W) from the crop's: background around it."""
         whole = np.zeros(shape, label.dtype)
         self.cut(whole)[:] = label
         return whole
 
-    def answer(self, logits: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-        """Logits (C, h, w) of the part of a photo of `shape` (H, W), with what was seen before.
+    def blend(self, logits: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+        """`logits` (C, h, w) of this crop of a photo of `shape` (H, W), blended with the first stage's.
 
-        The probability that it is any garment stays; which one it is, both looks say.
+        With p the second stage's probabilities, q the first's and w the context weight,
+        p'(g) = P · p(g | garment)^(1-w) q(g | garment)^w, normalised over the garments g. Their sum P and all
+        other classes stay as they are.
         """
-        if self.before is None:
+        if self.context is None:
             return logits
-        seen, share, garments = self.before
-        now, then = logits[garments], self._sampled(seen[garments], shape, logits.shape[1:])
-        which = now.log_softmax(0).lerp(then.log_softmax(0), share).log_softmax(0)
-        joined = logits.clone()
-        joined[garments] = which + now.logsumexp(0)
-        return joined
+        first, weight, garments = self.context
+        now, before = logits[garments], self._resample(first[garments], shape, logits.shape[1:])
+        which = now.log_softmax(0).lerp(before.log_softmax(0), weight).log_softmax(0)
+        blended = logits.clone()
+        blended[garments] = which + now.logsumexp(0)
+        return blended
 
-    def _sampled(self, whole: torch.Tensor, shape: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
-        """This part of maps (C, ·, ·) of a whole photo of `shape`, bilinearly at `size` (h, w)."""
+    def _resample(self, whole: torch.Tensor, shape: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
+        """This crop of maps (C, ·, ·) of a whole photo of `shape`, bilinearly at `size` (h, w)."""
         sides = zip((self.columns, self.rows), shape[::-1], strict=True)
         (width, left), (height, top) = [
             ((part.stop - part.start) / side, (part.start + part.stop) / side - 1) for part, side in sides
@@ -79,42 +80,57 @@ class View(NamedTuple):
         return F.grid_sample(whole[None], grid, padding_mode="border", align_corners=False)[0]
 
 
-def cells(shown: int, own: int, head: int = 1) -> int:
-    """In how many cells class probabilities are given along a side of `own` pixels, shown as `shown`.
+def fitted_size(size: tuple[int, int], metadata: dict) -> tuple[int, int]:
+    """(h, w) at which the model sees a whole photo of `size` (H, W).
 
-    Half of those shown, or the `head`'s where that is finer, and never more than the side has pixels.
+    Fitted into ``metadata["resize"]`` with its aspect ratio kept. Whole-image inference rounds each side to
+    whole patches: a partly padded last patch would shift the logits against the photo. The convolutional
+    rows halve theirs up to four times, and U-Net takes no other sides than multiples of 16.
     """
-    return min(max(head, -(-shown // 2)), own)
+    long, short = metadata["resize"]
+    return _scaled(size, min(long / max(size), short / min(size)), metadata)
 
 
-def views(model: EncoderDecoder, images: Sequence[np.ndarray], ask: str = "auto") -> list[View]:
-    """Where `model` looks in each photo, uint8 RGB (H, W, 3): at all of it, or closer if its card says so.
+def _scaled(size: tuple[int, int], factor: float, metadata: dict) -> tuple[int, int]:
+    """`size` (H, W) times `factor`, in whole pixels, or patches for whole-image inference."""
+    whole = metadata["test_cfg"]["mode"] == "whole"
+    patch = (patch_size(metadata["model"], metadata["scale"]) or 16) if whole else 1
+    h, w = (max(patch, round(side * factor / patch) * patch) for side in size)
+    return h, w
 
-    A photo in which the first look finds nothing is looked at as a whole.
+
+def whole_photo(shape: tuple[int, int], metadata: dict) -> Crop:
+    """The crop that is all of a photo of `shape` (H, W)."""
+    return Crop(slice(0, shape[0]), slice(0, shape[1]), fitted_size(shape, metadata))
+
+
+def subject(logits: torch.Tensor, shape: tuple[int, int], metadata: dict) -> Crop | None:
+    """The crop around the subject of a photo of `shape` (H, W), from its first-stage `logits` (C, ·, ·).
+
+    None where the first stage finds nothing.
     """
-    shapes = [image.shape[:2] for image in images]
-    found = [_whole(shape, model.meta) for shape in shapes]
-    if model.meta.get("closer"):
-        names = enumerate(model.meta["classes"])
-        garments = [value for value, name in names if name not in (BACKGROUND, *PERSON.values())]
-        small = model.meta | {"resize": model.meta["closer"]["first"]}
-        for index, scores in scores_each(model, images, [fitted_size(shape, small) for shape in shapes], ask):
-            box = _subject(scores)
-            if box is not None:
-                found[index] = _around(box, shapes[index], model.meta)
-                share = model.meta["closer"].get("share")
-                if share and garments:
-                    found[index] = found[index]._replace(before=Before(scores, share, garments))
-    return found
+    box = _box(logits)
+    if box is None:
+        return None
+    closer, (height, width) = metadata["closer"], shape
+    box = box * [[height], [width]]
+    margin = closer["margin"] * np.ptp(box, axis=1).max()
+    rows, columns = (
+        slice(max(0, math.floor(first - margin)), min(side, math.ceil(end + margin)))
+        for (first, end), side in zip(box, shape, strict=True)
+    )
+    length = rows.stop - rows.start, columns.stop - columns.start
+    size = _scaled(length, math.sqrt(closer["pixels"] / math.prod(length)), metadata)
+    names = enumerate(metadata["classes"])
+    garments = [value for value, name in names if name not in (BACKGROUND, *PERSON.values())]
+    weight = closer.get("share")
+    context = GlobalContext(logits, weight, garments) if weight and garments else None
+    return Crop(_on_grid(rows, size[0]), _on_grid(columns, size[1]), size, context)
 
 
-def _whole(shape: tuple[int, int], info: dict) -> View:
-    return View(slice(0, shape[0]), slice(0, shape[1]), fitted_size(shape, info))
-
-
-def _subject(scores: torch.Tensor) -> np.ndarray | None:
-    """[[top, bottom], [left, right]] of what is not background, as shares of the photo; None: nothing is."""
-    seen = (scores[1:].amax(0) > scores[0]).cpu().numpy().astype(np.uint8)
+def _box(logits: torch.Tensor) -> np.ndarray | None:
+    """[[top, bottom], [left, right]] of all that is not background, as fractions of the photo, or None."""
+    seen = (logits[1:].amax(0) > logits[0]).cpu().numpy().astype(np.uint8)
     _, _, pieces, _ = cv2.connectedComponentsWithStats(seen, connectivity=8)
     left, top, width, height, area = pieces[1:][pieces[1:, cv2.CC_STAT_AREA] >= SPECK * seen.size].T
     if not len(area):
@@ -123,22 +139,16 @@ def _subject(scores: torch.Tensor) -> np.ndarray | None:
     return np.array([rows, columns]) / np.array(seen.shape)[:, None]
 
 
-def _around(box: np.ndarray, shape: tuple[int, int], info: dict) -> View:
-    """The view of a `box` of shares, with its margin."""
-    asked, (height, width) = info["closer"], shape
-    box = box * [[height], [width]]
-    margin = asked["margin"] * np.ptp(box, axis=1).max()
-    rows, columns = (
-        slice(max(0, math.floor(first - margin)), min(side, math.ceil(end + margin)))
-        for (first, end), side in zip(box, shape, strict=True)
-    )
-    length = rows.stop - rows.start, columns.stop - columns.start
-    size = scaled_size(length, math.sqrt(asked["pixels"] / math.prod(length)), info)
-    return View(_on_grid(rows, size[0]), _on_grid(columns, size[1]), size)
+def cells(shown: int, own: int, head: int = 1) -> int:
+    """Number of cells of class probabilities along a side of `own` pixels that the model sees as `shown`.
+
+    Half of `shown`, or the `head`'s where that is finer, and never more than the side has pixels.
+    """
+    return min(max(head, -(-shown // 2)), own)
 
 
 def _on_grid(part: slice, shown: int) -> slice:
-    """`part`, moved by less than a cell of `predict.probabilities` so that it begins on their grid."""
+    """`part`, moved by less than a cell of `inference.probabilities` so that it begins on their grid."""
     length = part.stop - part.start
     cell = length / cells(shown, length)
     start = round(part.start // cell * cell)

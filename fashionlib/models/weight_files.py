@@ -12,12 +12,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 from tqdm import tqdm
 
 from fashionlib.core.files import atomic_write
 from fashionlib.core.processes import out_of_memory
-from fashionlib.models.int8 import unpacked
 
+SCALE = ":scale"  # after a tensor's name: its int8 scales
 _TIMEOUT = 20  # seconds without an answer before a server counts as out of reach
 
 
@@ -94,7 +95,22 @@ def safe_load(path: str | Path, trust: bool = False) -> dict:
     return dict(loaded)  # of an OrderedDict the pickle may have replaced methods
 
 
-def check_finite(path: str | Path, state: dict[str, torch.Tensor]) -> None:
+def unpacked(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """float32 weights of stored tensors, which may be int8 with one scale an output channel, fp16, or plain.
+
+    The scales (out,) of ``<name>`` (out, ...) lie under ``<name>:scale``.
+    """
+    weights = {}
+    for name, tensor in state.items():
+        if name + SCALE in state:
+            scale = state[name + SCALE].float()
+            weights[name] = tensor.float() * scale.view(-1, *[1] * (tensor.ndim - 1))
+        elif not name.endswith(SCALE):
+            weights[name] = tensor.float() if tensor.is_floating_point() else tensor
+    return weights
+
+
+def check_finite(path: str | Path, state: dict[str, Tensor]) -> None:
     """Raise WeightsError if a weight in the file `path` is NaN or infinite, as a run that diverges ends."""
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():

@@ -121,7 +121,7 @@ def _iterate(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress
     torch.manual_seed(recipe.seed)
     sync_bn = recipe.gpus > 1 and torch.cuda.is_available()
     model = models.build(
-        recipe.model, len(info["classes"]), recipe.scale, recipe.init, recipe.crop, recipe.memory, sync_bn,
+        recipe.model, len(info["classes"]), recipe.scale, recipe.init, recipe.crop, recipe.memory == "lean", sync_bn,
         bool(recipe.trust_checkpoint),
     )  # fmt: skip
     if recipe.gpus > 1 and not sync_bn and is_main_process() and _normalises_batches(model):
@@ -182,7 +182,7 @@ def _machine(recipe: Recipe, model, folder: Path, cfg: Config, hooks: list) -> r
 
 def checkpoint_info(recipe: Recipe, info: dict, model) -> dict:
     """What every checkpoint of a run carries beside its weights."""
-    card = models.meta(recipe.model, info["classes"], recipe.scale, recipe.crop)
+    card = models.metadata_for(recipe.model, info["classes"], recipe.scale, recipe.crop)
     card["resize"] = list(recipe.test_resize)
     card["test_cfg"] = card["test_cfg"] | dict(mode=recipe.test_mode)
     report = model.init_report

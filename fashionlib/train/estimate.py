@@ -27,7 +27,7 @@ def estimate(recipe: Recipe, *, home: str | Path | None = None, iterations: int 
     info = dataset.read_info(data_root)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = models.build(
-        recipe.model, len(info["classes"]), recipe.scale, "none", recipe.crop, recipe.memory
+        recipe.model, len(info["classes"]), recipe.scale, "none", recipe.crop, recipe.memory == "lean"
     ).to(device)
     if recipe.freeze is not None:
         models.freeze(model, recipe.freeze)

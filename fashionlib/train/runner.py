@@ -66,7 +66,7 @@ class AutocastOptimWrapper(OptimWrapper):
         super().__init__(**kwargs)
         self.precision = precision
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.scaler = torch.amp.GradScaler(device, enabled=models.precision(device, precision) == "fp16")
+        self.scaler = torch.amp.GradScaler(device, enabled=models.resolve_precision(device, precision) == "fp16")
 
     @contextmanager
     def optim_context(self, model):

@@ -91,7 +91,7 @@ def without_bf16_or_recomputing(
         f"{what}: fp32", ("stock fp32", run(stock, "fp32")), ("ours fp32", run(ours, "fp32")),
         ">= 1.5", FP32, rounds=rounds,
     )  # fmt: skip
-    attention.install(ours, "lean")
+    attention.install(ours, "sdpa")
     yield leaner(
         f"{what}: saved activations, fused attention without recomputing", ("stock fp32", kept),
         ("ours bf16", saved(ours, *photos, "bf16")),
@@ -152,7 +152,9 @@ def compiled(name: str) -> Iterator[Line]:
 def pair(name: str):
     """Stock, ours and ours with ``memory="lean"``, of one and the same weights."""
     torch.manual_seed(0)
-    ours, lean = (models.build(name, memory=memory) for memory in ("auto", "lean"))
+    ours, lean = (
+        models.build(name, activation_checkpointing=memory == "lean") for memory in ("auto", "lean")
+    )
     stock = revert_sync_batchnorm(MMSEG_MODELS.build(copy.deepcopy(models.config(name).model)))
     for model in (stock, lean):
         model.load_state_dict(ours.state_dict())
@@ -195,7 +197,7 @@ def assert_same_answers(stock, ours, x: torch.Tensor) -> None:
         model.eval()
     theirs = infer(stock, x, "fp32")
     scale = theirs.abs().max()
-    for core in ("fast", "lean", "auto"):
+    for core in ("math", "sdpa", "auto"):
         attention.install(ours, core)
         assert (infer(ours, x, "fp32") - theirs).abs().max() <= 1e-5 * scale, core
     for model in (stock, ours):

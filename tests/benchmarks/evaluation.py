@@ -114,7 +114,7 @@ def _photos(split: Split) -> Line:
 
 def _network(home: Path) -> Line:
     model = models.build("segmenter_vit_b")
-    path = models.save(model, home / "vit_b.safetensors", model.meta)
+    path = models.save(model, home / "vit_b.safetensors", model.metadata)
     kept, anew = models.load(path, models.load(path)).state_dict(), models.load(path).state_dict()
     assert all(torch.equal(tensor, anew[name]) for name, tensor in kept.items())
     kept = models.load(path)
@@ -128,7 +128,7 @@ def _validation(home: Path, split: Split, name: str, scale: str, sizes: str) -> 
     """A checkpoint on the split."""
     torch.manual_seed(0)
     model = models.build(name, scale=scale)
-    path = models.save(model, home / f"{name}-{scale}.safetensors", model.meta)
+    path = models.save(model, home / f"{name}-{scale}.safetensors", model.metadata)
     scorer = score.Scorer(split)
 
     def together() -> np.ndarray:
@@ -142,9 +142,11 @@ def _validation(home: Path, split: Split, name: str, scale: str, sizes: str) -> 
         a, b = together(), one_by_one()
         return abs(a - b).sum() / 2 / a.sum()
 
-    with patch.object(import_module("fashionlib.models.inference"), "precision", lambda *_: "fp32"):
+    with patch.object(import_module("fashionlib.models.inference"), "resolve_precision", lambda *_: "fp32"):
         assert moved() <= 1e-5
-    note = f"in {models.precision()} {moved():.2%} of the pixels change places in the confusion matrix"
+    note = (
+        f"in {models.resolve_precision()} {moved():.2%} of the pixels change places in the confusion matrix"
+    )
     if scale == "full":
         note += "; on a CPU `Scorer` takes full-scale photos one by one: 4 or 8 at once were slower (0.7 x)"
     return faster(

@@ -58,7 +58,7 @@ def _trained(run: Path, photos: list[np.ndarray]) -> Iterator[Line]:
     """Photos are cut to the proportions that the graph is exported for."""
     with tempfile.TemporaryDirectory() as folder:
         model = models.load(export.checkpoint(run))
-        photos = [_cut(photo, export.own_size(model.meta)) for photo in photos]
+        photos = [_cut(photo, export.own_size(model.metadata)) for photo in photos]
         stock, ways = _ways(model, Path(folder))
         truths, said = [stock.labels(photo) for photo in photos], {}
         for name, way in ways.items():
@@ -74,7 +74,7 @@ def _random(name: str) -> Iterator[Line]:
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
         built = models.build(name)
-        model = models.load(models.save(built, Path(folder) / "random.safetensors", built.meta))
+        model = models.load(models.save(built, Path(folder) / "random.safetensors", built.metadata))
         stock, ways = _ways(model, Path(folder))
         truth = stock.logits(photo)
         for way in ways:
@@ -106,13 +106,13 @@ def _race(
 
 def _ways(model: EncoderDecoder, folder: Path) -> tuple[Way, dict[str, Way]]:
     """MMSegmentation's way with the weights of `model`, and ours by name."""
-    ways = {f"ours, {ask}": _ours(model, ask) for ask in ("fp32", "bf16")}
+    ways = {f"ours, {precision}": _ours(model, precision) for precision in ("fp32", "bf16")}
     return _stock(model), ways | {"ONNX, fp32": _onnx(model, folder / "graph.onnx")}
 
 
 def _stock(model: EncoderDecoder) -> Way:
     """The shipped classes and `test_step`, behind their own pipeline, at the size that ours are shown."""
-    info = model.meta
+    info = model.metadata
     cfg = models.config(info["model"], len(info["classes"]), info["scale"], tuple(info["crop"]))
     cfg.model.test_cfg = info["test_cfg"]
     theirs = revert_sync_batchnorm(MMSEG_MODELS.build(cfg.model))
@@ -133,10 +133,10 @@ def _stock(model: EncoderDecoder) -> Way:
     )
 
 
-def _ours(model: EncoderDecoder, ask: str) -> Way:
+def _ours(model: EncoderDecoder, precision: str) -> Way:
     return Way(
-        lambda photo: models.predict(model, photo, ask),
-        lambda photo: _at(photo, models.logits(model, photo, ask)),
+        lambda photo: models.predict(model, photo, precision),
+        lambda photo: _at(photo, models.upsampled_logits(model, photo, precision)),
     )
 
 

@@ -7,7 +7,7 @@ from fashionlib.cutout import about
 
 
 def test_about_names_model_data_and_licences(tmp_path):
-    info = models.meta("segmenter_vit_t", PERSON, "mini") | {
+    info = models.metadata_for("segmenter_vit_t", PERSON, "mini") | {
         "run": "my-run",
         "epoch": 7,
         "recipe": {"preset": "quick"},

@@ -82,7 +82,7 @@ def test_several_workers_make_the_same_pictures(folder, tmp_path):
     """With a real, untrained model, loaded by each worker."""
     torch.manual_seed(0)
     real = models.build("segmenter_vit_t", len(PERSON), scale="mini")
-    info = models.meta("segmenter_vit_t", PERSON, "mini")
+    info = models.metadata_for("segmenter_vit_t", PERSON, "mini")
     path = models.save(real, tmp_path / "model.safetensors", info)
     one = batch.run(folder, tmp_path / "one", path, progress=False)
     two = batch.run(folder, tmp_path / "two", path, workers=2, progress=False)

@@ -106,7 +106,7 @@ def cluster():
 
 def test_a_bucket_becomes_what_a_folder_becomes(cluster, tmp_path):
     torch.manual_seed(0)
-    info = models.meta("segmenter_vit_t", PERSON, "mini")
+    info = models.metadata_for("segmenter_vit_t", PERSON, "mini")
     network = models.build("segmenter_vit_t", len(PERSON), scale="mini")
     model = models.save(network, tmp_path / "model.safetensors", info)
     Image.new("RGB", (9, 9), (1, 2, 3)).save(tmp_path / "ground.png")

@@ -24,7 +24,7 @@ ALL = segment.wanted(CLASSES)
 def seeing(dress=0, bag=1):
     """A model that sees the colour channels `dress` and `bag` as dress and as bag."""
     stub = torch.nn.Module()
-    stub.meta, stub.dress, stub.bag = {"classes": list(CLASSES)}, dress, bag
+    stub.metadata, stub.dress, stub.bag = {"classes": list(CLASSES)}, dress, bag
     return stub
 
 
@@ -229,7 +229,7 @@ def test_notebook_06_checks_every_parameter_before_it_works(monkeypatch, tmp_pat
     epoch.touch()
     table = pd.DataFrame({"run": ["r"], "epoch": [1]})
     monkeypatch.setattr(runs, "read_picked", lambda data, names=None: table)
-    monkeypatch.setattr(models, "read_meta", lambda path: {"classes": list(CLASSES)})
+    monkeypatch.setattr(models, "read_metadata", lambda path: {"classes": list(CLASSES)})
     monkeypatch.setattr(segment, "load_model", None)  # no network is loaded
     with pytest.raises((ValueError, FileNotFoundError), match=sentence):
         check_cell(monkeypatch, tmp_path, **given)

@@ -81,7 +81,9 @@ def test_calibrate_measures_a_split_and_keeps_the_result_in_the_checkpoint(prepa
     torch.manual_seed(0)
     names = CLASS_SETS["main"]
     model = models.build("segmenter_vit_t", len(names), scale="mini")
-    path = models.save(model, tmp_path / "m.safetensors", models.meta("segmenter_vit_t", names, "mini"))
+    path = models.save(
+        model, tmp_path / "m.safetensors", models.metadata_for("segmenter_vit_t", names, "mini")
+    )
     monkeypatch.setattr(calibrate, "LEAST", 2)
 
     def striped(model, rgb, ask="auto"):  # finds the skirt by its flat colours, and some of the ground
@@ -94,9 +96,9 @@ def test_calibrate_measures_a_split_and_keeps_the_result_in_the_checkpoint(prepa
     before = models.load(path)
     kept = calibrate.calibrate(path, prepared)
     after = models.load(path)
-    assert after.meta["quality"] == kept and kept["data"] == prepared.name
+    assert after.metadata["quality"] == kept and kept["data"] == prepared.name
     assert kept["photos"] == 4 and kept["test"]["photos"] == 2 and kept["test"]["distance"] < 0.3
-    assert {key: value for key, value in after.meta.items() if key != "quality"} == before.meta
+    assert {key: value for key, value in after.metadata.items() if key != "quality"} == before.metadata
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
 
 
@@ -124,7 +126,7 @@ def test_a_cutout_carries_its_quality_and_votes(monkeypatch):
     scores[COAT] = 0
     monkeypatch.setattr(models, "probabilities", lambda model, rgb: scores)
     stub = torch.nn.Module()
-    stub.meta = {
+    stub.metadata = {
         "classes": PERSON,
         "quality": {"weights": {"bias": 0.0}, "limits": quality.DEFAULT["limits"] | {"area": 0.0}},
     }

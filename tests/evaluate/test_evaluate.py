@@ -253,7 +253,7 @@ def trained(prepared_home, tmp_path_factory):
     for name, epoch in (("segmenter_vit_t", 1), ("segmenter_vit_t", 2), ("deeplabv3plus_r50", 1)):
         torch.manual_seed(epoch)
         model = models.build(name, scale="mini")
-        paths.append(models.save(model, folder / f"{name}_{epoch}.safetensors", model.meta))
+        paths.append(models.save(model, folder / f"{name}_{epoch}.safetensors", model.metadata))
     return paths
 
 

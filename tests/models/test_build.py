@@ -2,7 +2,6 @@
 
 import functools
 import json
-import sys
 from unittest import mock
 
 import cv2
@@ -17,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from fashionlib import models
 from fashionlib.core.classes import CLASSES
-from fashionlib.models.inference import fitted_size
+from fashionlib.models import inference
+from fashionlib.models.two_stage import fitted_size
 from fashionlib.models.zoo import _VIT_S, CONFIGS
 
 MILLIONS = {  # parameters at 28 classes, auxiliary heads included, counted once and then golden
@@ -119,13 +119,15 @@ def saved(tmp_path_factory):
     torch.manual_seed(1)
     model = models.build("setr_pup", scale="mini")
     path = tmp_path_factory.mktemp("checkpoint") / "epoch_1.safetensors"
-    return model, models.save(model, path, models.meta("setr_pup", CLASSES, "mini") | dict(epoch=1))
+    return model, models.save(model, path, models.metadata_for("setr_pup", CLASSES, "mini") | dict(epoch=1))
 
 
 def test_a_checkpoint_rebuilds_its_model(saved):
     model, path = saved
     loaded = models.load(path)
-    assert not loaded.training and loaded.meta["classes"] == list(CLASSES) and loaded.meta["epoch"] == 1
+    assert (
+        not loaded.training and loaded.metadata["classes"] == list(CLASSES) and loaded.metadata["epoch"] == 1
+    )
     theirs = loaded.state_dict()
     assert all(torch.equal(value, theirs[key]) for key, value in model.state_dict().items())
 
@@ -144,23 +146,23 @@ def test_probabilities_are_those_of_the_logits_no_finer_than_the_photo(saved):
     model.eval()
     for size in [(150, 97), (60, 40), (600, 388)]:
         photo = np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)
-        shown = models.fitted_size(size, model.meta)  # in windows: the answer is as fine as that
+        shown = models.fitted_size(size, model.metadata)  # in windows: the answer is as fine as that
         probabilities = models.probabilities(model, photo, "fp32")
         assert probabilities.shape == (28, *np.minimum(shown, size))
         assert np.allclose(probabilities.sum(0), 1, atol=1e-5)
         logits = torch.nn.functional.interpolate(
-            models.logits(model, photo, "fp32")[None], probabilities.shape[1:], mode="bilinear"
+            models.upsampled_logits(model, photo, "fp32")[None], probabilities.shape[1:], mode="bilinear"
         )
         assert np.allclose(probabilities, logits[0].softmax(0), atol=1e-5)
 
 
 def test_probabilities_of_a_coarse_head_come_at_half_the_size_it_saw():
     model = models.build("segmenter_vit_t", scale="mini")
-    model.meta |= dict(resize=[512, 128], test_cfg=dict(mode="whole"))
+    model.metadata |= dict(resize=[512, 128], test_cfg=dict(mode="whole"))
     model.test_cfg.mode = "whole"
     model.eval()
     photo = np.random.default_rng(0).integers(0, 255, (300, 200, 3), np.uint8)
-    assert models.fitted_size((300, 200), model.meta) == (192, 128)
+    assert models.fitted_size((300, 200), model.metadata) == (192, 128)
     assert models.probabilities(model, photo).shape == (28, 96, 64)
 
 
@@ -187,11 +189,11 @@ def test_a_batch_predicts_what_its_photos_predict_alone(saved, mode, monkeypatch
     """Three sizes mixed, more of one than go through the model at once, in the order given."""
     model = models.load(saved[1])
     if mode == "whole":
-        model.test_cfg.mode = model.meta["test_cfg"]["mode"] = "whole"
+        model.test_cfg.mode = model.metadata["test_cfg"]["mode"] = "whole"
     rng = np.random.default_rng(3)
     sizes = [(90, 60), (180, 120), (60, 90), (90, 60), (96, 60)]  # the second is shown at the first's size
     photos = [cv2.resize(rng.integers(0, 255, (6, 4, 3), np.uint8), size[::-1]) for size in sizes]
-    monkeypatch.setattr(sys.modules[fitted_size.__module__], "BATCH", 2)
+    monkeypatch.setattr(inference, "BATCH", 2)
     together = models.predict_batch(model, photos, "fp32")
     assert [label.shape for label in together] == sizes
     for photo, label in zip(photos, together, strict=True):
@@ -201,9 +203,13 @@ def test_a_batch_predicts_what_its_photos_predict_alone(saved, mode, monkeypatch
 
 def test_logits_come_at_the_size_that_was_asked_for(saved):
     model = models.load(saved[1])
-    assert fitted_size((96, 64), model.meta) == (192, 128)
-    assert models.logits(model, np.zeros((96, 64, 3), np.uint8)).shape == (28, 192, 128)
-    assert models.logits(model, np.zeros((96, 64, 3), np.uint8), size=(288, 192)).shape == (28, 288, 192)
+    assert fitted_size((96, 64), model.metadata) == (192, 128)
+    assert models.upsampled_logits(model, np.zeros((96, 64, 3), np.uint8)).shape == (28, 192, 128)
+    assert models.upsampled_logits(model, np.zeros((96, 64, 3), np.uint8), size=(288, 192)).shape == (
+        28,
+        288,
+        192,
+    )
 
 
 @pytest.mark.parametrize("sizes", [[(83, 61)], [(40, 33), (83, 61)], [(63, 49), (50, 40)]])
@@ -225,7 +231,7 @@ def test_classes_that_cannot_win_are_not_resized():
 
 
 def test_whole_image_inference_uses_whole_patches(saved):
-    info = dict(saved[0].meta, test_cfg=dict(mode="whole"), resize=[512, 128])
+    info = dict(saved[0].metadata, test_cfg=dict(mode="whole"), resize=[512, 128])
     height, width = fitted_size((850, 550), info)
     assert height % 8 == width % 8 == 0 and abs(height / width - 850 / 550) < 0.05
 
@@ -247,12 +253,12 @@ def test_half_precision_files_load_as_float32(saved, tmp_path):
     _, path = saved
     half = tmp_path / "half.safetensors"
     state = {k: v.half() if v.is_floating_point() else v for k, v in load_file(path).items()}
-    save_file(state, half, metadata={"fashionlib": json.dumps(models.read_meta(path))})
+    save_file(state, half, metadata={"fashionlib": json.dumps(models.read_metadata(path))})
     assert next(models.load(half).parameters()).dtype == torch.float32
 
 
 def test_unet_takes_a_whole_photo_of_any_sides():
     model = models.build("unet", scale="mini")
     model.eval()
-    model.meta["test_cfg"]["mode"] = model.test_cfg.mode = "whole"
+    model.metadata["test_cfg"]["mode"] = model.test_cfg.mode = "whole"
     assert models.predict(model, np.zeros((142, 128, 3), np.uint8)).shape == (142, 128)

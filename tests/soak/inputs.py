@@ -45,7 +45,7 @@ def checkpoint(path: Path) -> Path:
     torch.manual_seed(0)
     names = list(CLASS_SETS["person"])
     model = models.build("segmenter_vit_t", len(names), scale="mini")
-    return models.save(model, path, models.meta("segmenter_vit_t", names, "mini"))
+    return models.save(model, path, models.metadata_for("segmenter_vit_t", names, "mini"))
 
 
 def catalogue(folder: Path, source: Path, photos: int, broken_each: int = 100) -> list[str]:

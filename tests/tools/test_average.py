@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fashionlib import models
-from fashionlib.models import init_weights
-from fashionlib.models.int8 import SCALE, packed, unpacked
-from tools.cutout_model.average import average, pack
+from fashionlib.models.weight_files import SCALE, safe_load, unpacked
+from tools.cutout_model.__main__ import main
+from tools.cutout_model.average import average, pack, packed
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def epochs(tmp_path):
             for parameter in model.parameters():
                 parameter += 0.01 * torch.randn_like(parameter)
         path = tmp_path / f"{run}_{epoch}.safetensors"
-        paths.append(models.save(model, path, model.meta | dict(run=run, epoch=epoch)))
+        paths.append(models.save(model, path, model.metadata | dict(run=run, epoch=epoch)))
     return paths
 
 
@@ -50,7 +51,7 @@ def test_a_packed_checkpoint_is_the_same_model_at_a_quarter_of_the_size(epochs, 
     with torch.inference_mode():
         a, b = (model.decode_head(model.backbone(x)) for model in (full, small))
     assert (a - b).std() < 0.05 * a.std()
-    assert small.meta["licence"] == "Apache-2.0" and small.meta["packed"] == "int8"
+    assert small.metadata["licence"] == "Apache-2.0" and small.metadata["packed"] == "int8"
 
 
 def test_an_epoch_given_last_is_not_replaced(epochs, tmp_path):
@@ -83,7 +84,7 @@ def test_epochs_of_two_runs_are_averaged_only_as_a_soup(epochs):
 
 def test_a_soup_fits_position_embeddings_to_the_first_crop(epochs, tmp_path):
     wide = models.build("detail_vit_s", 5, scale="mini", init=str(epochs[0]), crop=(128, 256))
-    path = models.save(wide, tmp_path / "wide.safetensors", wide.meta | dict(run="wide", epoch=1))
+    path = models.save(wide, tmp_path / "wide.safetensors", wide.metadata | dict(run="wide", epoch=1))
     mean, card = average([epochs[0], path], soup=True)
     name = "backbone.pos_embed"
     there_and_back = models.build("detail_vit_s", 5, scale="mini", init=str(path)).state_dict()[name]
@@ -93,7 +94,7 @@ def test_a_soup_fits_position_embeddings_to_the_first_crop(epochs, tmp_path):
 
 def test_models_of_other_classes_make_no_soup(epochs, tmp_path):
     other = models.build("detail_vit_s", 4, scale="mini")
-    path = models.save(other, tmp_path / "other.safetensors", other.meta | dict(run="other", epoch=1))
+    path = models.save(other, tmp_path / "other.safetensors", other.metadata | dict(run="other", epoch=1))
     with pytest.raises(ValueError, match="other.safetensors has another classes than .*no average"):
         average([epochs[0], path], soup=True)
 
@@ -103,4 +104,22 @@ def test_a_packed_checkpoint_can_start_a_run(epochs, tmp_path):
     model = models.build("detail_vit_s", 5, scale="mini", init=str(out))
     assert model.init_report.fresh == 0
     name = "backbone.layers.0.attn.attn.in_proj_weight"
-    assert torch.equal(model.state_dict()[name], unpacked(init_weights.safe_load(out))[name])
+    assert torch.equal(model.state_dict()[name], unpacked(safe_load(out))[name])
+
+
+def test_pack_writes_the_card_and_refuses_one_that_cannot_be(tmp_path):
+    model = models.build("detail_vit_s", 5, scale="mini")
+    path = models.save(model, tmp_path / "a.safetensors", model.metadata | dict(run="a", epoch=1))
+    out = tmp_path / "b.safetensors"
+    asked = ["pack", str(path), str(out), "--closer", "512", "128", "0.1"]
+    refused = CliRunner().invoke(main, [*asked, "99999999"])
+    assert refused.exit_code == 1 and "its closer is" in refused.output and not out.exists()
+    alone = CliRunner().invoke(main, ["pack", str(path), str(out), "--share", "0.3"])
+    assert alone.exit_code == 2 and "--closer as well" in alone.output and not out.exists()
+    for more, share in (([], {}), (["--share", "0.3"], {"share": 0.3})):
+        result = CliRunner().invoke(main, [*asked, "40000", *more])
+        assert result.exit_code == 0, result.output
+        assert (
+            models.load(out).metadata["closer"]
+            == {"first": [512, 128], "margin": 0.1, "pixels": 40_000} | share
+        )

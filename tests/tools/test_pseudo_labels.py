@@ -15,7 +15,9 @@ from tools.cutout_model import pseudo_labels
 def model():
     built = models.build("detail_vit_s", 30, scale="mini").eval()
     built.eval()
-    built.meta = models.meta("detail_vit_s", classes.CLASS_SETS["person"], "mini") | dict(run="r", epoch=3)
+    built.metadata = models.metadata_for("detail_vit_s", classes.CLASS_SETS["person"], "mini") | dict(
+        run="r", epoch=3
+    )
     return built
 
 

@@ -232,7 +232,7 @@ def test_a_trial_takes_evenly_spread_photos(toy):
 
 def checkpoint(monkeypatch, **changes) -> methods.ModelCutouts:
     meta = {"classes": NAMES, "model": "m", "scale": "mini", "data": DATA, "fingerprint": "abc"} | changes
-    monkeypatch.setattr(methods.models, "read_meta", lambda path: meta)
+    monkeypatch.setattr(methods.models, "read_metadata", lambda path: meta)
     return methods.ModelCutouts("weights.safetensors")
 
 

@@ -49,7 +49,7 @@ def test_recomputed_layers_count_while_they_are_there():
     peaks, lives = {}, {}
     x, samples = batch(1)
     for memory in ("auto", "lean"):
-        model = models.build("segmenter_vit_t", scale="mini", memory=memory)
+        model = models.build("segmenter_vit_t", scale="mini", activation_checkpointing=memory == "lean")
         with SavedTensors(model) as saved:
             loss, _ = model.parse_losses(model.loss(x, samples))
             lives[memory] = saved.live
@@ -70,7 +70,7 @@ def test_lean_gradients_are_the_same_with_drop_path_drawn_alike(name):
     found = []
     for memory in ("auto", "lean"):
         torch.manual_seed(0)
-        model = models.build(name, scale="mini", memory=memory)
+        model = models.build(name, scale="mini", activation_checkpointing=memory == "lean")
         torch.manual_seed(1)
         found.append(gradients(model, 2, x, samples))
     assert found[0].keys() == found[1].keys()

@@ -216,7 +216,7 @@ def test_a_run_leaves_what_later_stages_read(finished):
         and history.loss_decode.notna().all()
         and history.acc.between(0, 100).all()
     )
-    meta = models.read_meta(folder / "epoch_2.safetensors")
+    meta = models.read_metadata(folder / "epoch_2.safetensors")
     assert meta["epoch"] == 2 and meta["run"] == folder.name and meta["recipe"] == recipe().to_dict()
     assert (folder / "config.py").is_file() and json.loads((folder / "recipe.json").read_text())[
         "fingerprint"
@@ -356,7 +356,7 @@ def test_lean_memory_gives_the_same_gradients():
     grads = []
     for memory in ("auto", "lean"):
         torch.manual_seed(0)
-        model = models.build("setr_mla", scale="mini", memory=memory)
+        model = models.build("setr_mla", scale="mini", activation_checkpointing=memory == "lean")
         model.eval()
         out = model.encode_decode(x.clone().requires_grad_(), [dict(img_shape=(128, 128))])
         out.square().mean().backward()

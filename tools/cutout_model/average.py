@@ -9,11 +9,11 @@ import torch
 from fashionlib.core.files import write_tensors
 from fashionlib.core.outputs import claim_file
 from fashionlib.models.build import build
-from fashionlib.models.checkpoint import read_meta
-from fashionlib.models.init_weights import check_finite, safe_load
-from fashionlib.models.int8 import State, packed
+from fashionlib.models.metadata import read as read_metadata
 from fashionlib.models.metadata import wrong
+from fashionlib.models.weight_files import SCALE, check_finite, safe_load
 
+State = dict[str, torch.Tensor]
 _MAKE = ("model", "scale", "classes", "mean", "std")  # in these, checkpoints that are averaged agree
 
 
@@ -33,7 +33,7 @@ def pack(paths: Sequence[str | Path], out: str | Path, soup: bool = False, **mor
 def _is_packed(path: Path) -> bool:
     """Whether `pack` wrote the file: not an epoch that was given last, with OUT forgotten."""
     try:
-        return "packed" in read_meta(path)
+        return "packed" in read_metadata(path)
     except (ValueError, OSError):
         return False
 
@@ -46,7 +46,7 @@ def average(paths: Sequence[str | Path], soup: bool = False) -> tuple[State, dic
     arXiv 2203.05482); of others it is noise. Where a run had another crop, its position embeddings are fitted
     to the first one's. Raises ValueError unless all are checkpoints of one run or, for a `soup`, of one make.
     """
-    cards = [read_meta(path) for path in paths]
+    cards = [read_metadata(path) for path in paths]
     for path, card in zip(paths, cards, strict=True):
         if not {"run", "epoch"} <= card.keys():
             raise ValueError(f"{path} does not say its run and epoch: take epochs of a run.")
@@ -78,3 +78,23 @@ def _weights(path: str | Path, card: dict, first: dict) -> State:
         return state
     size = dict(num_classes=len(card["classes"]), scale=card["scale"], crop=tuple(first["crop"]))
     return build(card["model"], init=str(path), **size).state_dict()
+
+
+def packed(state: State) -> State:
+    """`state` with its matrices and kernels in int8; position embeddings, one row for all, go in fp16.
+
+    One fp16 scale an output channel lies beside them, under ``<name>:scale`` (read by
+    `fashionlib.models.weight_files.unpacked`). A weight moves by at most 1/254 of its channel's largest.
+    """
+    stored = {}
+    for name, tensor in state.items():
+        if not tensor.is_floating_point() or tensor.squeeze().ndim < 2:
+            stored[name] = tensor
+        elif len(tensor) == 1:
+            stored[name] = tensor.half()
+        else:
+            largest = tensor.abs().flatten(1).amax(1).float()
+            scale = (largest / 127).half().clamp(min=torch.finfo(torch.half).smallest_normal)
+            steps = tensor.float() / scale.float().view(-1, *[1] * (tensor.ndim - 1))
+            stored |= {name: steps.round().clamp(-127, 127).to(torch.int8), name + SCALE: scale}
+    return stored

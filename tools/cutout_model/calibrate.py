@@ -44,7 +44,7 @@ def calibrate(path, folder, subject: str = "apparel", by=None) -> dict:
 
 def measured(model, folder: Path, split: str, subject: str) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, F) and real IoU (N,) of a split's photos; those without a subject are left out."""
-    choice = segment.wanted(model.meta["classes"], subject)
+    choice = segment.wanted(model.metadata["classes"], subject)
     n_classes = len(prepared.info(folder)["classes"])
     rows = []
     for name in prepared.ids(folder, split):
@@ -54,7 +54,7 @@ def measured(model, folder: Path, split: str, subject: str) -> tuple[np.ndarray,
         known = truth != IGNORE
         ours, true = (p >= 0.5) & known, np.isin(truth, choice.kept)
         if ours.any() and true.any():
-            found = quality.features(scores, p, model.meta["classes"])
+            found = quality.features(scores, p, model.metadata["classes"])
             rows.append([*(found[name] for name in _NAMES), (ours & true).sum() / (ours | true).sum()])
     if len(rows) < LEAST:
         raise ValueError(f"{folder} has {len(rows)} {split} photos that show a subject, fewer than {LEAST}.")
@@ -104,5 +104,5 @@ def attach(path, calibration: dict) -> None:
     """Put `calibration` into the checkpoint `path` as ``meta["quality"]``; its tensors stay as they are."""
     with safe_open(path, framework="pt") as file:
         metadata = dict(file.metadata())
-    info = models.read_meta(path) | {"quality": calibration}
+    info = models.read_metadata(path) | {"quality": calibration}
     files.write_tensors(path, load_file(path), metadata | {"fashionlib": json.dumps(info)})

@@ -69,7 +69,7 @@ def extend(
 def _fingerprint(folders: list[Path], model, without: Sequence[str]) -> str:
     """A hash of all that decides what `extend` writes."""
     tags = folders[0] / raw.TAGS
-    drawn = [model.meta, tags.read_bytes().hex() if tags.is_file() else None] if model is not None else []
+    drawn = [model.metadata, tags.read_bytes().hex() if tags.is_file() else None] if model is not None else []
     total = [drawn, sorted(without), *(make_fingerprint(folder, {}) for folder in folders)]
     return hashlib.sha256(json.dumps(total, default=str).encode()).hexdigest()[:16]
 
@@ -99,17 +99,17 @@ def pseudo_label(model, image: np.ndarray, rates: Mapping[int, float]) -> np.nda
         rates: the category ids that the photo shows, each with the share of all photos that show it.
             Background, hair and skin may always occur.
 
-    The logits of what the model looks at (`models.views`) and of its mirror image are averaged.
+    The logits of what the model looks at (`models.crops`) and of its mirror image are averaged.
     """
-    values, view = _label_values(model), models.views(model, [image])[0]
-    part = view.cut(image)
-    mirrored = models.logits(model, np.ascontiguousarray(part[:, ::-1]), size=view.size).flip(2)
-    scores = (models.logits(model, part, size=view.size) + mirrored) / 2
+    values, crop = _label_values(model), models.crops(model, [image])[0]
+    part = crop.cut(image)
+    mirrored = models.upsampled_logits(model, np.ascontiguousarray(part[:, ::-1]), size=crop.size).flip(2)
+    scores = (models.upsampled_logits(model, part, size=crop.size) + mirrored) / 2
     kept = torch.full_like(scores, _NEVER)
     kept[0] = scores[0]
     for i in {*rates, *classes.PERSON} & set(values):
         kept[values[i]] = scores[values[i]] - np.log(rates.get(i, 1.0))
-    return view.in_whole(models.upsampled_argmax(kept, part.shape[:2]), image.shape[:2])
+    return crop.paste(models.upsampled_argmax(kept, part.shape[:2]), image.shape[:2])
 
 
 def _rates(instances: pd.DataFrame) -> dict[int, float]:
@@ -133,7 +133,7 @@ def _rows(out: Path, image_id: str, rates: dict[int, float], model) -> list[tupl
 
 def _label_values(model) -> dict[int, int]:
     """Category id -> label value of a model, found by its class names."""
-    names = tuple(model.meta["classes"])
+    names = tuple(model.metadata["classes"])
     for class_set, known in classes.CLASS_SETS.items():
         if known == names:
             return classes.label_values(class_set)
@@ -181,6 +181,6 @@ def _finish(source: Path, out: Path, tables: list[pd.DataFrame], model) -> None:
     info = raw.descriptions(source).get("info", {})
     name = f"{info.pop('source', source.name)} and {len(added)} photos for training alone"
     if model is not None:
-        info["masks_drawn_by"] = f"{model.meta['run']}, epoch {model.meta['epoch']}"
+        info["masks_drawn_by"] = f"{model.metadata['run']}, epoch {model.metadata['epoch']}"
     shutil.rmtree(out / _DRAWN)
     raw.write(out, pd.concat(tables, ignore_index=True), name, info)

@@ -6,9 +6,6 @@ that sum to 1. In the order of MMSegmentation PUP's largest maps take 134 MB a p
 it has four such heads; in ours, 28 maps are enlarged.
 """
 
-import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
-
-# isort: split
 from types import MethodType
 
 from mmseg.models.decode_heads import SETRMLAHead, SETRUPHead

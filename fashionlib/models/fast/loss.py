@@ -8,9 +8,6 @@ interpolated, compared, differentiated and forgotten; what stays is the gradient
 Same loss, same gradients, same accuracy.
 """
 
-import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
-
-# isort: split
 from functools import cache
 from types import MethodType
 

@@ -35,20 +35,20 @@ class ModelCutouts:
         return load_model(self.checkpoint)
 
     @cached_property
-    def meta(self) -> dict:
+    def metadata(self) -> dict:
         """What the checkpoint says of itself."""
-        return models.read_meta(self.checkpoint)
+        return models.read_metadata(self.checkpoint)
 
     @property
     def name(self) -> str:
         """The run and epoch that the checkpoint names, else its file's name."""
-        run, epoch = self.meta.get("run"), self.meta.get("epoch")
+        run, epoch = self.metadata.get("run"), self.metadata.get("epoch")
         return f"{run} epoch {epoch}" if run and epoch else self.checkpoint.stem
 
     @property
     def subjects(self) -> tuple[str, ...]:
         """What it can cut out."""
-        return segment.SUBJECTS if set(PERSON.values()) <= set(self.meta["classes"]) else ("apparel",)
+        return segment.SUBJECTS if set(PERSON.values()) <= set(self.metadata["classes"]) else ("apparel",)
 
     @cached_property
     def key(self) -> str:
@@ -58,24 +58,24 @@ class ModelCutouts:
 
     def about(self) -> dict:
         """Columns that say which model this is."""
-        report = self.meta.get("init_report") or {}
+        report = self.metadata.get("init_report") or {}
         return {
-            "model": self.meta["model"], "scale": self.meta["scale"], "init": self.meta.get("init", ""),
-            "init_source": report.get("source", ""), "trained_on": self.meta.get("data", ""),
+            "model": self.metadata["model"], "scale": self.metadata["scale"], "init": self.metadata.get("init", ""),
+            "init_source": report.get("source", ""), "trained_on": self.metadata.get("data", ""),
             "edge": self.edge, "checkpoint": digest(self.checkpoint),
         }  # fmt: skip
 
     def check(self, split: Split) -> None:
         """ValueError if the classes are not the data's, or the model may know the photos of `split`."""
-        if list(self.meta["classes"]) != list(split.classes):
+        if list(self.metadata["classes"]) != list(split.classes):
             raise ValueError(
-                f"{self.checkpoint} has {len(self.meta['classes'])} classes that are not the"
+                f"{self.checkpoint} has {len(self.metadata['classes'])} classes that are not the"
                 f" {len(split.classes)} of {split.dataset['data']}: score it on its own data."
             )
-        theirs, ours = self.meta.get("fingerprint"), split.dataset["fingerprint"]
-        if self.meta.get("data") == split.dataset["data"] and theirs != ours:
+        theirs, ours = self.metadata.get("fingerprint"), split.dataset["fingerprint"]
+        if self.metadata.get("data") == split.dataset["data"] and theirs != ours:
             raise ValueError(
-                f"{self.checkpoint} was trained on another preparation of {self.meta['data']}"
+                f"{self.checkpoint} was trained on another preparation of {self.metadata['data']}"
                 f" ({theirs}, now {ours}) and may know these photos."
             )
 
