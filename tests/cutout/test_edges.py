@@ -70,24 +70,6 @@ def test_decontaminated_colours_are_nearer_to_the_truth(measured):
     assert (clean[1:] < 0.7 * raw[1:]).all(), measured
 
 
-def redness(rgba) -> np.ndarray:
-    on_white = compose.over(rgba, (255, 255, 255)).astype(int)
-    return on_white[..., 0] - on_white[..., 1]
-
-
-def test_a_red_wall_leaves_no_red_rim_on_a_white_shirt():
-    """*soft* calls some mixed pixels opaque, and those keep their red: its others are clean."""
-    photo, truth, _, p = composite()
-    rim = rim_of(truth, 2)
-    for edge, left in [("matting", 0.35), ("soft", 0.6)]:
-        alpha, _ = edges.alpha_of(photo, p, edge)
-        seen = rim if edge == "matting" else rim & (alpha < 255)
-        assert (
-            redness(edges.estimate_foreground(photo, alpha))[seen].mean()
-            < left * redness(np.dstack([photo, alpha]))[seen].mean()
-        )
-
-
 def test_a_given_mask_is_kept_as_soft_as_it_is_or_given_a_new_edge():
     photo, truth, shirt, p = composite()
     soft = np.round(truth * 255).astype(np.uint8)
