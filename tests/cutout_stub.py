@@ -1,7 +1,11 @@
 """A stub in the place of a cut-out model, whose probabilities are known, and a photo that it understands."""
 
+import csv
+
 import numpy as np
+import pytest
 import torch
+from PIL import Image
 
 from fashionlib import models
 from fashionlib.core.classes import CLASS_SETS
@@ -43,3 +47,31 @@ def scene(height=80, width=60):
     rgb[40:50, 40:50] = (20, 210, 40)
     rgb[20:30, 25:35] = (30, 20, 220)
     return rgb
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """A `Stub` that `stub_model` answers for."""
+    return stub_model(monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """in/a.png, in/sub/a.jpg, an empty file, a text called .jpg, and files that are no photos."""
+    (tmp_path / "in" / "sub" / ".cache").mkdir(parents=True)
+    Image.fromarray(scene()).save(tmp_path / "in" / "a.png")
+    Image.fromarray(scene()).save(tmp_path / "in" / "sub" / "a.jpg", quality=95)
+    Image.fromarray(scene()).save(tmp_path / "in" / "sub" / ".cache" / "hidden.jpg")
+    (tmp_path / "in" / "zero.jpg").touch()
+    (tmp_path / "in" / "text.jpg").write_text("not an image")
+    (tmp_path / "in" / "notes.txt").write_text("not a photo")
+    return tmp_path / "in"
+
+
+def report(result):
+    with result.report.open(newline="") as file:
+        return {row["output"]: row for row in csv.DictReader(file)}
+
+
+def files_below(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

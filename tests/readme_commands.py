@@ -26,11 +26,11 @@ ELSEWHERE = {  # what is not run here, and why
     r"(source|cd|git|apt-get|sudo) ": "setting up: the environment is on PATH already",
     r"conda |pip ": "installs an environment of its own (tests/test_setup.py compares it)",
     r"kaggle |unzip ": "needs an account",
-    r"fashionlib download ": "a download of gigabytes (tests/data/test_sources_download.py has its own server)",
+    r"fashionlib download ": "a download of gigabytes (test_sources_download.py has its own server)",
     r"fashionlib convert (ccp|fashionpedia) ": "needs that download (see tests/test_sources_*.py)",
     r"fashionlib reproduce --data (ccp|fashionpedia)": "needs that download, and trains for hours",
     r"fashionlib reproduce --data mine .*dinov2": "fetches DINOv2's weights",
-    r".* --engine ray": "needs Ray and S3 (tests/cutout/test_cutout_ray.py has both)",
+    r".* --engine ray": "needs Ray and S3 (tests/cutout/test_on_ray.py has both)",
 }
 MISSING = r"\bimaterialist\b"  # the paper's photos: whoever has none is told which files, and how to get them
 SENTENCE = (

@@ -437,7 +437,7 @@ def test_every_command_that_takes_a_checkpoint_refuses_a_pickle(door, canary, ou
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_refused(value, ours, tmp_path):
-    """At every door: cutout and all that loads a checkpoint, export, average, initial weights of both kinds."""
+    """At every door: cutout and all that loads a checkpoint, export, average, initial weights."""
     state, bad, out = load_file(ours), tmp_path / "bad.safetensors", tmp_path / "out"
     name = next(name for name in state if name.endswith("weight"))
     state[name].view(-1)[3] = value

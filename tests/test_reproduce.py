@@ -225,10 +225,13 @@ def reproducing(toy, tmp_path, program: list[str]):
     write(tmp_path, "03_train: [{model: unet}]")
     (tmp_path / "fashionlib").write_text(f"#!/bin/sh\nexec {sys.executable} -c '{CLI}'\n")
     (tmp_path / "fashionlib").chmod(0o755)
-    with subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        with listener, listener.accept()[0].makefile() as told:
-            assert told.readline() == "begun\n"
-            yield process, told
+    with (
+        subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process,
+        listener,
+        listener.accept()[0].makefile() as told,
+    ):
+        assert told.readline() == "begun\n"
+        yield process, told
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGHUP], ids=lambda how: how.name)

@@ -1,9 +1,9 @@
-"""``fashionlib cutout --about``: which model it is, what it learnt from, and under which terms."""
+"""``fashionlib cutout --about``: a model's architecture, training data and licences."""
 
 from fashionlib import models
 from fashionlib.cutout import segment
 
-TERMS = {  # of the data sets, as THIRD_PARTY.md states them with where each was read
+TERMS = {  # of the data sets; THIRD_PARTY.md says where each was read
     "sample": "drawn by fashionlib: Apache-2.0",
     "ccp": "Clothing Co-Parsing: released under Apache-2.0, labels and photos together; who took the photos"
     " is not stated",
@@ -14,23 +14,24 @@ TERMS = {  # of the data sets, as THIRD_PARTY.md states them with where each was
 
 
 def about(model=None) -> str:
-    """A few lines on the checkpoint `model` (None: the shipped one), from what it says about itself.
+    """Facts about the checkpoint `model` (None: the shipped one), from its metadata, one a line.
 
     Raises FileNotFoundError or ValueError where there is no such checkpoint.
     """
     path = segment.checkpoint(model)
-    meta = models.read_metadata(path)
-    preset, init = meta.get("recipe", {}).get("preset", "not stated"), meta.get("init_report", {})
-    data = meta.get("data", "not stated")
-    epochs = ", ".join(map(str, meta.get("epochs") or [meta.get("epoch", "not stated")]))
+    metadata = models.read_metadata(path)
+    preset, init = metadata.get("recipe", {}).get("preset", "not stated"), metadata.get("init_report", {})
+    data = metadata.get("data", "not stated")
+    epochs = ", ".join(map(str, metadata.get("epochs") or [metadata.get("epoch", "not stated")]))
     card = path.with_suffix(".md")
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
     facts = {
-        "model": f"{path} ({path.stat().st_size / 1e6:.1f} MB): {meta['model']}, scale {meta['scale']}",
-        "run": f"{meta.get('run', 'not stated')}, epoch {epochs}, preset {preset}",
-        "classes": "; ".join(meta["classes"][1:]),
-        "data": f"{data}, class set {meta.get('class_set', 'not stated')}",
+        "model": f"{path} ({size}): {metadata['model']}, scale {metadata['scale']}",
+        "run": f"{metadata.get('run', 'not stated')}, epoch {epochs}, preset {preset}",
+        "classes": "; ".join(metadata["classes"][1:]),
+        "data": f"{data}, class set {metadata.get('class_set', 'not stated')}",
         "data's terms": TERMS.get(data.split("-")[0], "not known to fashionlib"),
-        "initial weights": _origin(init) or f"{meta.get('init', 'none')}",
+        "initial weights": _origin(init) or f"{metadata.get('init', 'none')}",
         "their licence": init.get("licence") or "nothing is stated",
         "code": "fashionlib, Apache-2.0",
         "card": str(card) if card.is_file() else "",
@@ -40,7 +41,7 @@ def about(model=None) -> str:
 
 
 def _origin(init: dict) -> str:
-    """What the first of a chain of runs began with; the runs since then are counted."""
+    """The initial weights of the first of a chain of runs, and how many runs followed."""
     *runs, first = f"{init.get('source', '')}. {init.get('note', '')}".split(" It started from ")
     source, _, note = first.partition(". ")
     more = f", trained in {len(runs)} earlier runs, each from what the one before had learnt" if runs else ""

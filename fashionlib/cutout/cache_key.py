@@ -1,4 +1,4 @@
-"""What a picture depends on, as a short key: where it is the same, the picture need not be made again."""
+"""Cache keys of pictures: hashes of everything they depend on, to tell which are up to date."""
 
 import hashlib
 import json
@@ -11,10 +11,10 @@ from fashionlib.cutout.options import Options
 
 
 def digest_of(model, options: Options) -> str:
-    """A digest of the model (description and weights; None: no model) and of what changes a picture."""
+    """Hash of the model (metadata and weights; None: no model) and of the options that change a picture."""
     changing = asdict(options) | {"max_pixels": None}
-    meta = model.metadata if model is not None else None
-    digest = hashlib.sha256(json.dumps([meta, changing], sort_keys=True, default=str).encode())
+    metadata = model.metadata if model is not None else None
+    digest = hashlib.sha256(json.dumps([metadata, changing], sort_keys=True, default=str).encode())
     if Path(options.background).is_file():
         digest.update(Path(options.background).read_bytes())
     for tensor in model.state_dict().values() if model is not None else ():
@@ -22,9 +22,9 @@ def digest_of(model, options: Options) -> str:
     return digest.hexdigest()
 
 
-def key_of(digest: str, *files) -> str:
-    """The key of what is made from `files`: whatever tells one version of each from the next."""
-    return hashlib.sha256(" ".join([digest, *map(str, files)]).encode()).hexdigest()[:16]
+def key_of(digest: str, *versions: str) -> str:
+    """Key of a picture made from files of these `versions`."""
+    return hashlib.sha256(" ".join([digest, *versions]).encode()).hexdigest()[:16]
 
 
 def version_of(path: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""From a cut-out to a picture: crop, size, ground, and the sheet that shows many."""
+"""From a cut-out to a picture: crop, size and background; and contact sheets."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
-from fashionlib.cutout import photos
+from fashionlib.cutout import edges, photos
 from fashionlib.report.style import checkerboard
 
 PRESENT = 10  # alpha from which a pixel counts as subject: 1 or 2 are noise that would defeat a crop
@@ -16,7 +16,7 @@ BLUR = 1 / 40  # of the longer side: the blurred ground's standard deviation
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the picture's edges lie in the photo's pixels (they may lie outside), and its size."""
+    """The picture's box in the photo's pixels (it may reach beyond the photo), and the picture's size."""
 
     top: int
     left: int
@@ -25,14 +25,10 @@ class Frame:
     size: tuple[int, int]  # (height, width) of the picture
 
     def __call__(self, pixels: np.ndarray, outside: int = cv2.BORDER_CONSTANT) -> np.ndarray:
-        """`pixels` uint8 (H, W, 3 or 4) of the photo in this frame; RGBA is resized as it would be seen."""
+        """`pixels` uint8 (H, W, 3 or 4) in this frame; colours of RGBA are resized weighted by alpha."""
         height, width = pixels.shape[:2]
-        margins = (
-            max(0, -self.top),
-            max(0, self.bottom - height),
-            max(0, -self.left),
-            max(0, self.right - width),
-        )
+        beyond = -self.top, self.bottom - height, -self.left, self.right - width
+        margins = [max(0, pixels) for pixels in beyond]
         inside = pixels[max(0, self.top) : self.bottom, max(0, self.left) : self.right]
         factor = self.size[0] / (self.bottom - self.top)
         if any(margins) and factor < 1:  # smaller first: margins may be far larger than the photo
@@ -50,21 +46,14 @@ def frame(alpha: np.ndarray, crop: bool = False, margin: float = 0.0, size: int 
     all around, beyond the photo too. `size` is the picture's longer side in pixels. Without a subject the
     whole photo stays.
     """
-    top, left, (bottom, right) = 0, 0, alpha.shape
-    present = alpha >= PRESENT
-    if crop and present.any():
-        y, x = np.nonzero(present.any(axis=1))[0], np.nonzero(present.any(axis=0))[0]
-        wide = round(margin * max(y[-1] + 1 - y[0], x[-1] + 1 - x[0]))
-        top, left, bottom, right = y[0] - wide, x[0] - wide, y[-1] + 1 + wide, x[-1] + 1 + wide
+    box = edges.bounding_box(alpha >= PRESENT) if crop else None
+    top, left, bottom, right = box or (0, 0, *alpha.shape)
+    if box:
+        wide = round(margin * max(bottom - top, right - left))
+        top, left, bottom, right = top - wide, left - wide, bottom + wide, right + wide
     height, width = bottom - top, right - left
     factor = size / max(height, width) if size else 1
-    return Frame(
-        int(top),
-        int(left),
-        int(bottom),
-        int(right),
-        (max(1, round(height * factor)), max(1, round(width * factor))),
-    )
+    return Frame(top, left, bottom, right, (max(1, round(height * factor)), max(1, round(width * factor))))
 
 
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -111,7 +100,7 @@ def picture(rgba: np.ndarray, photo: np.ndarray, place: Frame, background: str =
 
 
 def _blurred(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The photo's ground, blurred without the subject, whose colours would glow around it otherwise."""
+    """The photo's background, blurred without the subject, whose colours would glow around it otherwise."""
     factor = min(1.0, 512 / max(alpha.shape))  # what is blurred this far needs no more pixels
     size = max(1, round(alpha.shape[1] * factor)), max(1, round(alpha.shape[0] * factor))
     rgb = cv2.resize(photo, size, interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -123,7 +112,7 @@ def _blurred(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def _covering(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`image` scaled to cover `size` = (height, width) and cut to it around its centre."""
+    """`image` scaled to cover `size` = (height, width) and centre-cropped to it."""
     factor = max(size[0] / image.shape[0], size[1] / image.shape[1])
     height, width = (max(want, round(side * factor)) for want, side in zip(size, image.shape, strict=False))
     big = _resized(image, (height, width))

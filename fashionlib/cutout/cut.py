@@ -1,4 +1,4 @@
-"""One photo, one cut-out: `segment` says what stays, `edges` how it ends."""
+"""The cut-out of one photo: `segment` finds what stays, `edges` its alpha and colours."""
 
 from dataclasses import dataclass
 
@@ -6,17 +6,17 @@ import cv2
 import numpy as np
 
 from fashionlib.core.classes import check_name
-from fashionlib.cutout import edges, photos, quality, segment
+from fashionlib.cutout import compose, edges, photos, quality, segment
 
 ASPECT = 0.01  # share by which the aspect ratios of a shot's renditions may differ
 
 
 @dataclass(frozen=True)
 class Cutout:
-    """`rgba` uint8 (H, W, 4), straight alpha; `scores` the class probabilities float32 (C, h, w) behind it.
+    """`rgba` uint8 (H, W, 4), straight alpha; `scores`: its class probabilities float32 (C, h, w), or None.
 
-    `notes` are sentences on what did not go as asked: a cut-out that fell back to less, or an empty one.
-    `votes` counts the regions in which rival garments were made one (`vote`).
+    `notes` are sentences on what did not go as asked, such as an empty cut-out. `votes` is the number
+    of regions in which a conflict of garments was resolved.
     """
 
     rgba: np.ndarray
@@ -27,9 +27,9 @@ class Cutout:
 
 
 def cut(photo: photos.Photo, model, choice: segment.Choice, edge: str = "hard", grow: int = 0) -> Cutout:
-    """The pixels of `photo` that `choice` keeps; the arguments are checked already."""
-    scores, votes = segment.scored(_on_white(photo), model)
-    p = segment.kept(scores, choice, photo.rgb.shape[:2])
+    """The cut-out of `photo` with the classes of `choice`; the arguments are checked already."""
+    scores, votes = segment.class_probabilities(_on_white(photo), model)
+    p = segment.keep_probability(scores, choice, photo.rgb.shape[:2])
     judged = quality.of(scores, p, model.metadata["classes"], model.metadata.get("quality"))
     return _finished(photo, *edges.alpha_of(photo.rgb, p, edge), grow, scores, judged, votes)
 
@@ -39,9 +39,9 @@ def from_mask(
 ) -> Cutout:
     """The cut-out of `photo` by a mask that was made elsewhere, or on another rendition of the shot.
 
-    `mask` is uint8 (h, w), 255 where opaque, and is resized to the photo. `edge` finds its edge (at 128)
-    in the photo anew; None leaves the mask as soft as it is. A `model` adds the `scores` that layers need.
-    Raises ValueError if mask and photo differ in aspect ratio (by more than ASPECT and a pixel).
+    `mask` is uint8 (h, w), 255 where opaque, and is resized to the photo. `edge` refines its edge (at 128);
+    None leaves the mask as soft as it is. A `model` adds the probabilities that layers need. Raises
+    ValueError if mask and photo differ in aspect ratio (by more than ASPECT and a pixel).
     """
     size, (height, width) = photo.rgb.shape[:2], mask.shape[:2]
     if mask.ndim != 2 or abs(height - width * size[0] / size[1]) > 1 + ASPECT * height:
@@ -52,47 +52,34 @@ def from_mask(
     way = cv2.INTER_AREA if size[0] < height else cv2.INTER_LINEAR
     p = cv2.resize(mask.astype(np.float32) / 255, size[::-1], interpolation=way)
     alpha, note = edges.alpha_of(photo.rgb, p, edge) if edge else (np.round(p * 255).astype(np.uint8), "")
-    scores, votes = (None, 0) if model is None else segment.scored(_on_white(photo), model)
+    scores, votes = (None, 0) if model is None else segment.class_probabilities(_on_white(photo), model)
     return _finished(photo, alpha, note, grow, scores, quality.GIVEN, votes)
 
 
-def _finished(
-    photo: photos.Photo,
-    alpha: np.ndarray,
-    note: str,
-    grow: int,
-    scores,
-    judged: quality.Quality,
-    votes: int = 0,
-) -> Cutout:
-    alpha = edges.grown(alpha, grow)
+def _finished(photo: photos.Photo, alpha, note: str, grow: int, scores, judged, votes: int) -> Cutout:
+    alpha = edges.dilate(alpha, grow)
     if photo.alpha is not None:
-        alpha = np.minimum(alpha, photo.alpha)  # what the photo had already cut away stays away
+        alpha = np.minimum(alpha, photo.alpha)  # what was transparent in the photo stays so
     empty = "" if (alpha >= 128).any() else "nothing to keep was found in it"
-    rgba = edges.coloured(photo.rgb, alpha)
+    rgba = edges.estimate_foreground(photo.rgb, alpha)
     return Cutout(rgba, scores, tuple(filter(None, [note, empty])), judged, votes)
 
 
 def remove_background(
     image, model, subject: str = "apparel", keep=None, drop=None, edge: str = "hard", grow: int = 0
 ) -> np.ndarray:
-    """A photo without what is not worn: RGBA uint8 (H, W, 4), straight alpha, at the photo's own size.
+    """The cut-out of a photo: RGBA uint8 (H, W, 4), straight alpha, at the photo's own size.
 
-    Parameters
-    ----------
-    image
-        uint8 RGB (H, W, 3), grey (H, W) or RGBA (H, W, 4); or a path, or a Pillow image, whose EXIF turn
-        is applied. It is left as it is.
-    model
-        From `load_model`.
-    subject, keep, drop
-        What stays: ``apparel`` or the whole ``person``; `keep` only these classes or groups instead; `drop`
-        all but these. Names as in `segment.wanted`: ``keep="dress, shoe"``, ``drop=["bag", "umbrella"]``.
-    edge
-        ``hard`` (alpha 0 or 255), ``soft`` or ``matting`` (`edges`). A pixel's colour is the photo's own
-        where alpha is 255, black where it is 0, and the foreground's alone in between.
-    grow
-        Pixels by which the cut-out is grown outwards, or shrunk where negative.
+    Args:
+        image: uint8 RGB (H, W, 3), grey (H, W) or RGBA (H, W, 4); or a path, or a Pillow image, whose EXIF
+            orientation is applied. It is not changed.
+        model: from `load_model`.
+        subject: what stays, ``apparel`` or the whole ``person``.
+        keep: only these classes or groups instead, as in `segment.wanted`: ``"dress, shoe"``.
+        drop: all but these: ``["bag", "umbrella"]``.
+        edge: ``hard`` (alpha 0 or 255), ``soft`` or ``matting`` (see `edges`). A pixel's colour is the
+            photo's own where alpha is 255, black where it is 0, and the estimated foreground's in between.
+        grow: pixels by which the cut-out is dilated, or eroded where negative.
 
     Raises ValueError with one sentence for unknown names, ``person`` on a model without hair and skin,
     and images that are none.
@@ -114,24 +101,15 @@ def layers(result: Cutout, classes, values: list[int]) -> tuple[np.ndarray, list
     found = []
     for value in values:
         mask = (label == value) & (alpha >= 128)
-        if mask.any():
-            y, x = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+        if box := edges.bounding_box(mask):
+            top, left, bottom, right = box
             confidence = segment.resized(result.scores[value], alpha.shape)[mask].mean()
-            found.append(
-                {
-                    "class": classes[value],
-                    "value": value,
-                    "pixels": int(mask.sum()),
-                    "box": [int(x[0]), int(y[0]), int(x[-1]) + 1, int(y[-1]) + 1],
-                    "confidence": round(float(confidence), 4),
-                }
-            )
+            entry = {"class": classes[value], "value": value, "pixels": int(mask.sum())}
+            entry |= {"box": [left, top, right, bottom], "confidence": round(float(confidence), 4)}
+            found.append(entry)
     return label, found
 
 
 def _on_white(photo: photos.Photo) -> np.ndarray:
-    """What the model sees of a photo that is transparent somewhere: RGB behind alpha 0 is arbitrary."""
-    if photo.alpha is None:
-        return photo.rgb
-    opaque = photo.alpha[..., None].astype(np.uint16)
-    return ((photo.rgb * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)
+    """The photo as the model sees it, over white: RGB behind alpha 0 is arbitrary."""
+    return photo.rgb if photo.alpha is None else compose.over(np.dstack([photo.rgb, photo.alpha]), (255,) * 3)

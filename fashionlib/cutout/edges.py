@@ -1,7 +1,7 @@
-"""The edge of a cut-out: how opaque each pixel is, and which colour it has without its old ground.
+"""Alpha at the edge of a cut-out, and the foreground's colour there.
 
 hard     255 where the probability reaches 1/2, else 0
-soft     that mask led along the photo's own edges by a guided filter, in a band around its border
+soft     that mask refined by a guided filter along the photo's own edges, in a band around its border
 matting  closed-form matting in the band, slower and finer
 """
 
@@ -12,12 +12,12 @@ import numpy as np
 
 EDGES = ("hard", "soft", "matting")
 BAND = 1 / 64  # of the shorter side: half the band's width, about half a patch of the model
-GUIDE_PIXELS, GUIDE_NOISE = 1_000_000, 1e-4  # size at which the filter is fitted; variance it takes for noise
-GUIDE_CONTRAST = 3.0  # of its answer, which is pale: more than halves the error of alpha on composites
-NEAR, STEP = 16, 15  # pixels that a disc grows by at most; of 255
-NEARNESS = 1e-4  # how firmly matting holds to the soft edge; the entries of its Laplacian are about 1
+GUIDE_PIXELS, GUIDE_NOISE = 1_000_000, 1e-4  # size at which the filter is fitted; its regularisation
+GUIDE_CONTRAST = 3.0  # its output is too flat; this more than halves the error of alpha on composites
+NEAR, STEP = 16, 15  # pixels up to which a disc dilates; levels of alpha beyond (of 255)
+NEARNESS = 1e-4  # weight of the soft alpha as a prior of matting; the entries of the Laplacian are about 1
 TILE, OVERLAP = 768, 48  # pixels: bounds the memory that one system of equations takes
-SECONDS = 20.0  # of processor time for the matting of one photo; the rest of its edge stays soft
+SECONDS = 20.0  # processor time for the matting of one photo; the rest of its edge stays soft
 
 
 def alpha_of(rgb: np.ndarray, p: np.ndarray, edge: str) -> tuple[np.ndarray, str]:
@@ -41,10 +41,10 @@ def alpha_of(rgb: np.ndarray, p: np.ndarray, edge: str) -> tuple[np.ndarray, str
 
 
 def _least(mask: np.ndarray) -> np.ndarray:
-    """The least alpha float32 (H, W): d/r, where 1 + d/r is the greatest.
+    """Lower bound d/r of alpha, float32 (H, W); the upper bound is 1 + d/r.
 
-    With d the signed distance to the border of `mask` (inside > 0) and r half the band's width. So alpha is
-    free at the border, and 0 or 1 from where the band ends.
+    d is the signed distance to the border of `mask` (inside > 0), r half the band's width. So alpha is free
+    at the border, and 0 or 1 outside the band.
     """
     r = max(2.0, BAND * min(mask.shape))
     least = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
@@ -54,7 +54,7 @@ def _least(mask: np.ndarray) -> np.ndarray:
 
 
 def _guided(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """`mask` as, locally, a linear function of the photo's colours: float32 (H, W).
+    """`mask` as a locally linear function of the photo's colours: float32 (H, W).
 
     Guided filter with a colour guide (He, Sun, Tang, TPAMI 2013, section 3.3), fitted at a smaller size.
     """
@@ -84,10 +84,10 @@ def _guided(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _matting(rgb: np.ndarray, alpha: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, str]:
-    """`alpha` float32 (H, W) refined against the photo where `unknown` bool (H, W), and a sentence or "".
+    """`alpha` float32 (H, W) refined by matting where `unknown` bool (H, W), and a note (else "").
 
-    Closed-form matting (Levin, Lischinski, Weiss, CVPR 2006), tile by tile. A tile that can't be solved,
-    and what is left after SECONDS, keeps the alpha it had.
+    Closed-form matting (Levin, Lischinski, Weiss, CVPR 2006), tile by tile. Tiles that do not converge, or
+    are left after SECONDS, keep their alpha.
     """
     refined, begun, failed = alpha.copy(), time.process_time(), 0
     boxes = list(_tiles(unknown))
@@ -105,11 +105,7 @@ def _matting(rgb: np.ndarray, alpha: np.ndarray, unknown: np.ndarray) -> tuple[n
 
 def _closed_form(rgb: np.ndarray, alpha: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     """Alpha (h, w) that follows the colours where `unknown`, near `alpha`, and equals `alpha` elsewhere."""
-    from pymatting import (  # compiles when first imported: only those who need it wait
-        cf_laplacian,
-        cg,
-        jacobi,
-    )
+    from pymatting import cf_laplacian, cg, jacobi  # here: it compiles when it is first imported
 
     flat, unknown = alpha.ravel().astype(np.float64), unknown.ravel()
     laplacian = cf_laplacian(rgb / 255.0, is_known=~unknown)[unknown]
@@ -120,17 +116,17 @@ def _closed_form(rgb: np.ndarray, alpha: np.ndarray, unknown: np.ndarray) -> np.
     return flat.clip(0, 1).reshape(alpha.shape).astype(np.float32)
 
 
-def grown(alpha: np.ndarray, pixels: int) -> np.ndarray:
-    """`alpha` grown outwards by `pixels` (shrunk where negative).
+def dilate(alpha: np.ndarray, pixels: int) -> np.ndarray:
+    """`alpha` dilated by `pixels`, or eroded where negative.
 
-    By a disc as far as NEAR. Farther, where that would take ever longer, by the distance to what is opaque: a
-    soft edge then goes in steps of STEP.
+    By a disc up to NEAR; beyond, where discs are slow, by the distance transform, and a soft edge then has
+    steps of STEP.
     """
     if abs(pixels) <= NEAR:
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(pixels) + 1,) * 2)
         return (cv2.dilate if pixels > 0 else cv2.erode)(alpha, disc) if pixels else alpha
     if pixels < 0:
-        return 255 - grown(255 - alpha, -pixels)
+        return 255 - dilate(255 - alpha, -pixels)
     wider = alpha.copy()
     for level in np.unique(alpha // STEP * STEP)[1:]:
         far = cv2.distanceTransform((alpha < level).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
@@ -138,19 +134,17 @@ def grown(alpha: np.ndarray, pixels: int) -> np.ndarray:
     return wider
 
 
-def coloured(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def estimate_foreground(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """RGBA uint8 (H, W, 4), straight alpha: the photo's own colours where opaque, black where transparent.
 
-    In between stands the estimated colour of the foreground alone (multi-level estimation, Germer et al.,
-    ICPR 2020), so that the old ground leaves no rim.
+    Between them, the foreground's colour is estimated (multi-level estimation, Germer et al., ICPR 2020), so
+    that the old background leaves no rim.
     """
     rgba = np.dstack([rgb, alpha])
     for box, inner in _tiles((alpha > 0) & (alpha < 255)):
-        estimate = _foreground(rgb[box], alpha[box])
-        mixed = (alpha[box] > 0) & (alpha[box] < 255)
-        outer = np.ones_like(mixed)
-        outer[inner] = False
-        rgba[box][mixed & ~outer, :3] = estimate[mixed & ~outer]
+        estimate = _foreground(rgb[box], alpha[box])[inner]
+        mixed = (alpha[box][inner] > 0) & (alpha[box][inner] < 255)
+        rgba[box][inner][mixed, :3] = estimate[mixed]
     np.copyto(rgba[..., :3], 0, where=(alpha == 0)[..., None])  # what was cut away is gone from the file
     return rgba
 
@@ -162,18 +156,23 @@ def _foreground(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.round(estimate.clip(0, 1) * 255).astype(np.uint8)
 
 
-def _tiles(where: np.ndarray):
-    """(box, inner) of the tiles that hold a true pixel of `where`: slices of the photo, and within them.
+def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
+    """(top, left, bottom, right), exclusive, of the true pixels of `mask` bool (H, W); None without any."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)).tolist() for axis in (1, 0))
+    return (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1) if rows else None
 
-    The inner parts tile the rectangle of the true pixels; the boxes reach OVERLAP pixels further, so that no
-    seam shows.
+
+def _tiles(where: np.ndarray):
+    """(box, inner) of the tiles with true pixels of `where`: slices of the photo, and of the box.
+
+    The inner parts tile the bounding box of the true pixels; the boxes reach OVERLAP pixels further, to avoid
+    seams.
     """
-    rows, columns = (np.flatnonzero(where.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
+    if (found := bounding_box(where)) is None:
         return
-    for top in range(rows[0], rows[-1] + 1, TILE):
-        for left in range(columns[0], columns[-1] + 1, TILE):
-            bottom, right = min(top + TILE, rows[-1] + 1), min(left + TILE, columns[-1] + 1)
+    for top in range(found[0], found[2], TILE):
+        for left in range(found[1], found[3], TILE):
+            bottom, right = min(top + TILE, found[2]), min(left + TILE, found[3])
             if where[top:bottom, left:right].any():
                 y, x = max(0, top - OVERLAP), max(0, left - OVERLAP)
                 box = np.s_[y : bottom + OVERLAP, x : right + OVERLAP]

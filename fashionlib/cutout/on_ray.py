@@ -1,4 +1,4 @@
-"""A catalogue larger than one machine: the batch on a Ray cluster, through Ray Data.
+"""The batch on a Ray cluster, through Ray Data, for catalogues larger than one machine.
 
 Photos come from fsspec URLs (``s3://bucket/photos``, ``gs://…``, plain paths) and the pictures go to one, as
 in `batch`. The model travels with the job: the machines need fashionlib and ``[ray]``, but no common disk.
@@ -18,14 +18,13 @@ from pathlib import Path, PurePosixPath
 import torch
 
 from fashionlib.core import files
-from fashionlib.cutout import preview as previews
 from fashionlib.cutout import segment, sources
 from fashionlib.cutout.cache_key import digest_of, key_of
-from fashionlib.cutout.one_photo import Maker, Task
+from fashionlib.cutout.one_photo import CutoutPipeline, Task
 from fashionlib.cutout.options import Options
-from fashionlib.cutout.report import REPORT, TAKEN, Report, Result, Row
+from fashionlib.cutout.report import REPORT, TAKEN, Report, Result, Row, on_sheets, write_preview
 
-SAVED = 30.0  # seconds between two copies of the report beside the pictures: what a lost driver forgets
+SAVED = 30.0  # seconds between two uploads of the report: what a lost driver forgets
 RETRIES = 3  # of photos whose actor died
 BLOCKS = 2000  # at most: a block is what is tried again
 
@@ -39,32 +38,40 @@ def run(
         raise ValueError("The engine ray needs the model's path, not the model.")
     path = segment.checkpoint(model)
     loaded = segment.load_model(path)
-    choice = segment.wanted(loaded.metadata["classes"], options.subject, options.keep, options.drop)
+    choice = options.choice(loaded.metadata["classes"])
     place, root = fsspec.core.url_to_fs(str(out))
     tasks = _tasks(fsspec, inputs, place.unstrip_protocol(root), options, digest_of(loaded, options))
+    ground = Path(options.background).read_bytes() if Path(options.background).is_file() else None
+    arguments = path.read_bytes(), ground, str(out), choice, options
     # an object store has no locks: of two runs at once one report stays, and the other photos are made again
     here = files.folder_lock(root, "cutting out into") if "file" in place.protocol else nullcontext()
     with here, tempfile.TemporaryDirectory() as folder:
-        report = _Copied(Path(folder) / REPORT, place, f"{root}/{REPORT}")
-        there = _names(place, root)
-        to_do = [
-            task
-            for task in tasks
-            if not (report.is_done(task["output"], task["key"]) and task["output"] in there)
-        ]
-        ground = Path(options.background).read_bytes() if Path(options.background).is_file() else None
-        arguments = path.read_bytes(), ground, str(out), choice, options
-        report.expect([(task["output"], task["photo"]) for task in to_do], there.__contains__)
-        with report:
-            rows = _rows(to_do, workers, arguments) if to_do else ()
-            failed = report.add_all(rows, len(to_do), progress)
+        target = f"{root}/{REPORT}"
+        if place.exists(target):
+            place.get_file(target, f"{folder}/{REPORT}")
+        report = Report(Path(folder) / REPORT)
+
+        def rows(to_do: list[Task]) -> Iterator[Row]:
+            put(place, report.path, target)  # before there are pictures: it says that they are ours
+            uploaded = time.monotonic()
+            for row in _rows(to_do, workers, arguments):
+                yield row
+                if time.monotonic() - uploaded > SAVED:
+                    put(place, report.path, target)
+                    uploaded = time.monotonic()
+
+        try:
+            result = report.make(tasks, _names(place, root).__contains__, rows, progress)
+        finally:
+            if report.path.is_file():
+                put(place, report.path, target)
         if preview:
             _preview(place, root, Path(folder), report)
-    return Result(len(to_do) - len(failed), len(tasks) - len(to_do), len(failed), f"{out}/{REPORT}", failed)
+    return result._replace(report=target)
 
 
 def _fsspec():
-    """The module, if all of the extra is there."""
+    """The module, if the whole extra is installed."""
     try:
         import fsspec
         import ray.data  # noqa: F401  (needs pyarrow)
@@ -75,8 +82,8 @@ def _fsspec():
     return fsspec
 
 
-def _tasks(fsspec, inputs, out: str, options: Options, digest: str) -> list[dict[str, str]]:
-    """{photo: URL, output: path below `out`, key} of every photo; ValueError where names collide."""
+def _tasks(fsspec, inputs, out: str, options: Options, digest: str) -> list[Task]:
+    """A task for every photo: its URL, the output's name below `out`; ValueError where names collide."""
     photos = {}
     for item in sources.listed(inputs):
         photos |= _photos(fsspec, item, out)
@@ -84,10 +91,8 @@ def _tasks(fsspec, inputs, out: str, options: Options, digest: str) -> list[dict
     sources.check_names(pairs, out, TAKEN, options.layers)
     if overwritten := {f"{out}/{output}" for _, output in pairs} & {url for url, _ in pairs}:
         raise ValueError(f"{min(overwritten)} is a photo and would be overwritten: take another folder.")
-    return [
-        {"photo": url, "output": str(output), "key": key_of(digest, version)}
-        for (url, output), version in zip(pairs, photos.values(), strict=True)
-    ]
+    keys = (key_of(digest, version) for version in photos.values())
+    return [Task(url, str(output), key) for (url, output), key in zip(pairs, keys, strict=True)]
 
 
 def _photos(fsspec, item: str, out: str) -> dict[tuple[str, str], str]:
@@ -123,11 +128,21 @@ def _names(place, root: str) -> set[str]:
     return {path.removeprefix(f"{root}/") for path in place.find(root)} if place.exists(root) else set()
 
 
+def _preview(place, root: str, folder: Path, report: Report) -> None:
+    """Make the page and the sheets here, from the pictures that they show, and upload them."""
+    rows = report.rows(_names(place, root).__contains__)
+    for output in set().union(*on_sheets(rows)):
+        (folder / output).parent.mkdir(parents=True, exist_ok=True)
+        place.get_file(f"{root}/{output}", str(folder / output))
+    for path in write_preview(folder, rows):
+        put(place, path, f"{root}/{path.name}")
+
+
 # on the cluster --------------------------------------------------------------------------------------------
 
 
 class _Actor:
-    """Loads the model once; called with a photo it makes the files of that photo, and returns its row."""
+    """Loads the model once; called with a photo's URL, makes and uploads its files and returns its row."""
 
     def __init__(self, weights, ground: bytes | None, out: str, choice: segment.Choice, options: Options):
         import ray
@@ -139,7 +154,8 @@ class _Actor:
             (folder / "ground").write_bytes(ground)
             options = replace(options, background=str(folder / "ground"))
         self.out, self.made = out, folder / "made"
-        self.maker = Maker(self.made, segment.load_model(folder / "model.safetensors"), choice, options)
+        model = segment.load_model(folder / "model.safetensors")
+        self.pipeline = CutoutPipeline(self.made, model, choice, options)
 
     def __call__(self, item: dict[str, str]) -> dict:
         import fsspec
@@ -149,7 +165,7 @@ class _Actor:
         try:
             place, path = fsspec.core.url_to_fs(url)
             place.get_file(path, str(photo))
-            made = self.maker(Task(photo, Path(item["output"]), item["key"]))
+            made = self.pipeline(Task(photo, Path(item["output"]), item["key"]))
             self._upload(*fsspec.core.url_to_fs(self.out))
             row = replace(made, source=url, note=made.note.replace(str(photo), url))
         except Exception as error:  # of the network, of rights, of a full disk
@@ -158,7 +174,7 @@ class _Actor:
         return asdict(row)
 
     def _upload(self, place, root: str) -> None:
-        """Everything that was made, the picture last; nothing of it stays here."""
+        """Move all files that were made to `root`, the picture last."""
         made = [path for path in self.made.rglob("*") if path.is_file()]
         for path in sorted(made, key=lambda path: path.parent.suffix != ".layers"):
             put(place, path, f"{root}/{path.relative_to(self.made).as_posix()}")
@@ -166,16 +182,17 @@ class _Actor:
 
 
 def put(place, path: Path, target: str) -> None:
-    """Copy a local file to `target` whole: object stores do so by themselves, disks by a rename."""
-    if "file" not in place.protocol:
-        return place.put_file(str(path), target)
-    place.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
-    part = PurePosixPath(target).with_name(files.part_name(path))
-    place.put_file(str(path), str(part))
-    os.replace(part, target)
+    """Copy a local file to `target` atomically: object stores do so by themselves, disks by a rename."""
+    part = target
+    if "file" in place.protocol:
+        place.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
+        part = str(PurePosixPath(target).with_name(files.part_name(path)))
+    place.put_file(str(path), part)
+    if part != target:
+        os.replace(part, target)
 
 
-def _rows(tasks: list[dict], workers: int, arguments: tuple) -> Iterator[Row]:
+def _rows(tasks: list[Task], workers: int, arguments: tuple) -> Iterator[Row]:
     """The rows as they come. An actor that dies is started again, and its photo is tried again."""
     import ray
 
@@ -188,7 +205,8 @@ def _rows(tasks: list[dict], workers: int, arguments: tuple) -> Iterator[Row]:
     context.max_errored_blocks = -1  # photos whose actors keep dying stop no other
     weights, *others = arguments
     held = ray.put(weights)  # by the driver: an actor that is started again finds it
-    photos = ray.data.from_items(tasks, override_num_blocks=min(len(tasks), BLOCKS))
+    lost = {task.output: {"photo": task.photo, "output": task.output, "key": task.key} for task in tasks}
+    photos = ray.data.from_items([*lost.values()], override_num_blocks=min(len(tasks), BLOCKS))
     # max_task_retries has no other way in; Ray 2.64 is to name one (pyproject.toml ends below it)
     done = photos.map(
         _Actor,
@@ -198,7 +216,6 @@ def _rows(tasks: list[dict], workers: int, arguments: tuple) -> Iterator[Row]:
         compute=ray.data.ActorPoolStrategy(size=workers),
         ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES},
     )
-    lost = {task["output"]: task for task in tasks}
     try:
         for item in done.iter_rows():
             del lost[item["output"]]
@@ -210,44 +227,3 @@ def _rows(tasks: list[dict], workers: int, arguments: tuple) -> Iterator[Row]:
         row = Row(task["output"], task["photo"], key=task["key"])
         row.fail(f"{task['photo']}: its actor died {RETRIES + 1} times: out of memory?")
         yield row
-
-
-# report and preview ----------------------------------------------------------------------------------------
-
-
-class _Copied(Report):
-    """A report that is copied beside the pictures when its context begins and ends, and now and then."""
-
-    def __init__(self, path: Path, place, target: str):
-        self._place, self._target, self._copied = place, target, time.monotonic()
-        if place.exists(target):
-            place.get_file(target, str(path))
-        super().__init__(path)
-
-    def add(self, row: Row) -> None:
-        super().add(row)
-        if time.monotonic() - self._copied > SAVED:
-            self._copy()
-
-    def __enter__(self):
-        super().__enter__()
-        self._copy()  # before there are pictures: it says that they are ours
-        return self
-
-    def __exit__(self, *error):
-        super().__exit__(*error)
-        self._copy()
-
-    def _copy(self) -> None:
-        put(self._place, self.path, self._target)
-        self._copied = time.monotonic()
-
-
-def _preview(place, root: str, folder: Path, report: Report) -> None:
-    """The page and the sheets, made here of the pictures that they show."""
-    rows = report.rows(_names(place, root).__contains__)
-    for output in set().union(*previews.on_sheets(rows)):
-        (folder / output).parent.mkdir(parents=True, exist_ok=True)
-        place.get_file(f"{root}/{output}", str(folder / output))
-    for path in previews.write(folder, rows):
-        put(place, path, f"{root}/{path.name}")

@@ -1,4 +1,4 @@
-"""One photo's files: the picture and, if asked for, a PNG a class. Three steps, so that they can overlap."""
+"""The files of one photo: the picture and, with layers, a PNG a class. Three steps that batches overlap."""
 
 import functools
 import json
@@ -23,32 +23,32 @@ LARGE = 20_000_000  # pixels: of photos that have more, one is in memory at once
 
 
 class Task(NamedTuple):
-    """A photo, the picture to make of it, and a digest of everything that the picture depends on.
+    """A photo, the output to make of it, and its cache key.
 
-    A `mask` made elsewhere takes the model's place; `like` is the photo whose matte this one takes over.
+    A `mask` made elsewhere replaces the model's; `reference` is the photo whose matte this one takes over.
     """
 
     photo: Path
     output: Path  # relative to the batch's folder
     key: str = ""
     mask: Path | None = None
-    like: Path | None = None
+    reference: Path | None = None
 
 
 @dataclass
 class Job:
-    """A task on its way: what the steps leave for each other, and the row that they fill in."""
+    """A task in progress: what the steps hand to each other, and the row that they fill in."""
 
     task: Task
     row: Row
     photo: photos.Photo | None = None
     mask: np.ndarray | None = None
     result: Cutout | None = None
-    waits: bool = False  # to be decoded: large, and others are at work
+    waits: bool = False  # large: decoded only when the step `cut` has it
 
 
 def _step(work):
-    """A step of a job: timed, left out where an earlier one failed; what it raises is noted on the row."""
+    """A step of a job: timed, skipped where an earlier one failed; errors are noted on the row."""
 
     @functools.wraps(work)
     def step(self, job: Job) -> Job:
@@ -58,9 +58,9 @@ def _step(work):
                 work(self, job)
         except photos.PhotoError as error:
             job.row.fail(str(error))
-        except files.DiskError:  # no fault of the photo, and none of the others would fare better
+        except files.DiskError:  # the other photos would fail as well
             raise
-        except Exception as error:  # whatever it is, it must not stop the other photos
+        except Exception as error:  # it must not stop the other photos
             kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
             advice = ": out of memory? Try fewer workers." if out_of_memory(error) else ""
             job.row.fail(f"{job.task.photo}: {kind}{error}{advice}")
@@ -70,18 +70,19 @@ def _step(work):
     return step
 
 
-class Maker:
-    """Makes the files of photos below the folder `out`: read, cut, write. Calling it does all three."""
+class CutoutPipeline:
+    """Reads photos, cuts them out and writes their files below the folder `out`."""
 
     def __init__(self, out: Path, model, choice: Choice | None, options: Options):
         self.out, self.model, self.choice, self.options = out, model, choice, options
-        self._master: tuple[Path, Cutout] | None = None  # the last cut-out that renditions followed
+        self._master: tuple[Path | None, Cutout | None] = None, None  # the last reference's cut-out
 
     def __call__(self, task: Task) -> Row:
+        """All three steps."""
         return self.write(self.cut(self.read(task)))
 
     def read(self, task: Task) -> Job:
-        """The photo and its mask, decoded, unless it is LARGE."""
+        """Decode the photo and its mask, unless it is LARGE."""
         return self._read(Job(task, Row(str(task.output), str(task.photo), key=task.key)))
 
     @_step
@@ -95,33 +96,31 @@ class Maker:
             job.mask = photos.read_mask(job.task.mask, self.options.max_pixels)
 
     def cut(self, job: Job) -> Job:
-        """The cut-out: by the model, by the mask, or by the matte of another rendition of the shot.
+        """Cut out by the model, by the mask, or by the matte of the reference.
 
-        A LARGE photo goes through all three steps here: while neighbours overlap, it would be one of several.
+        A LARGE photo goes through all three steps here, so that only one is in memory at a time.
         """
         return self._write(self._cut_out(self._read(job))) if job.waits else self._cut_out(job)
 
     @_step
     def _cut_out(self, job: Job) -> None:
-        job.result = self._cut(job.photo, job.mask, job.task.like)
+        job.result = self._cut(job.photo, job.mask, job.task.reference)
 
-    def _cut(self, photo: photos.Photo, mask: np.ndarray | None, like: Path | None) -> Cutout:
+    def _cut(self, photo: photos.Photo, mask: np.ndarray | None, reference: Path | None) -> Cutout:
         edge, grow = self.options.edge, self.options.grow
         scored = self.model if self.options.layers else None
-        if like:  # its edge is found, and grown, already
-            master = self._cut_once(like, mask)
+        if reference:
+            if self._master[0] != reference:
+                first = photos.read(reference, self.options.max_pixels)
+                self._master = reference, self._cut(first, mask, None)
+            master = self._master[1]  # its edge is final, so nothing is refined or grown again
             return replace(from_mask(photo, master.rgba[..., 3], model=scored), quality=master.quality)
         if mask is not None:
             return from_mask(photo, mask, edge, grow, model=scored)
         return cut(photo, self.model, self.choice, edge or "hard", grow)
 
-    def _cut_once(self, path: Path, mask: np.ndarray | None) -> Cutout:
-        if self._master is None or self._master[0] != path:
-            self._master = path, self._cut(photos.read(path, self.options.max_pixels), mask, None)
-        return self._master[1]
-
     def write(self, job: Job) -> Row:
-        """The files and the photo's row. The picture comes last: where it stands, its layers are whole."""
+        """Write the files and return the row. The picture comes last: where it exists, its layers do."""
         return (self._write(job) if job.photo else job).row
 
     @_step
@@ -155,7 +154,7 @@ class Maker:
 def _write_layers(
     folder: Path, result: Cutout, place: compose.Frame, classes, values: list[int], photo: photos.Photo
 ) -> None:
-    """A PNG for each class present, in the picture's frame, then manifest.json; an earlier run's go.
+    """Write a PNG for each class present, in the picture's frame, and manifest.json; remove an earlier run's.
 
     The manifest's frame and boxes are in the photo's pixels.
     """

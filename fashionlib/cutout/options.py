@@ -38,3 +38,7 @@ class Options:
         for name in ("size", "max_pixels"):
             if (pixels := getattr(self, name)) is not None and pixels < 1:
                 raise ValueError(f"{name}={pixels} is not a number of pixels.")
+
+    def choice(self, classes) -> segment.Choice:
+        """Label values to keep, for a model with these `classes`."""
+        return segment.wanted(classes, self.subject, self.keep, self.drop)

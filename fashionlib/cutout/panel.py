@@ -1,7 +1,7 @@
-"""What notebook 06 shows: a cut-out step by step, single garments, edges; and a panel to choose by hand.
+"""Pictures for notebook 06: a cut-out step by step, single garments, edges; and its interactive panel.
 
-The panel's picture is an ordinary output that the controls replace, not a widget: where nobody can click
-(papermill, a page on the web) the first choice still stands there as a picture.
+The panel's picture is an ordinary output that the controls replace, not a widget. So the first choice is
+still shown where nobody can click (papermill, a page on the web).
 """
 
 import tempfile
@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from fashionlib import models
 from fashionlib.core import paths
-from fashionlib.core.classes import BACKGROUND
+from fashionlib.core.classes import BACKGROUND, garment_values
 from fashionlib.cutout import compose, cut, edges, photos, segment
 from fashionlib.cutout.sources import outputs
 from fashionlib.data import prepared
@@ -33,7 +33,7 @@ def chosen_photos(data: str, given: str | None, count: int) -> list[Path]:
     if count < 1:
         raise ValueError(f"count={count}: at least 1 photo.")
     if given:
-        path = str(Path(given).absolute())  # an error names the folder that relative paths begin in
+        path = str(Path(given).absolute())  # so that an error names the folder of relative paths
         return [photo for photo, _ in outputs(path, paths.runs_folder(data) / "cutouts", "png")][:count]
     folder = paths.data_folder(data)
     outside = sorted(paths.raw_folder(data).glob("test/*.jpg"))
@@ -49,33 +49,38 @@ def labelled(data: str, photo: str) -> tuple[np.ndarray, np.ndarray]:
 def richest(data: str, kept: list[int], among: int = 100) -> str:
     """Of the first `among` photos of the test split the one with the most of the classes `kept` (values)."""
     folder = paths.data_folder(data)
-    return max(
-        prepared.ids(folder, "test")[:among],
-        key=lambda name: len(set(np.unique(prepared.label_map(folder, name))) & set(kept)),
-    )
+    names = prepared.ids(folder, "test")[:among]
+    return max(names, key=lambda name: len(np.intersect1d(prepared.label_map(folder, name), kept)))
+
+
+def _cut_by(rgb: np.ndarray, p: np.ndarray, edge: str) -> tuple[np.ndarray, np.ndarray]:
+    """Alpha uint8 (H, W) from the probability `p`, and the cut-out RGBA over a checkerboard."""
+    alpha, _ = edges.alpha_of(rgb, p, edge)
+    return alpha, checkerboard(edges.estimate_foreground(rgb, alpha))
 
 
 def steps(rgb: np.ndarray, model, choice: segment.Choice, edge: str = "hard") -> dict[str, np.ndarray]:
     """The four steps from a photo uint8 (H, W, 3) to its cut-out: title -> picture uint8 (H, W, 3).
 
-    In the probabilities each class has its colour, the stronger the more probable it is. The kept classes are
-    the probability that a pixel stays, before `segment.tidy`; the tidied mask shows what that changed.
+    In the probabilities each class has its colour, the stronger the more probable. The kept classes are the
+    probability that a pixel stays, before `segment.remove_specks`; the tidied mask shows what that changed.
     """
     size = rgb.shape[:2]
-    scores, _ = segment.scored(rgb, model)
+    scores, _ = segment.class_probabilities(rgb, model)
     colours = colour_map(np.arange(len(scores)))
     colours[0] = 255  # background: white
     mixed = np.einsum("chw,ck->hwk", scores, colours.astype(np.float32)).round().astype(np.uint8)
-    stays, p = segment.resized(segment.stays(scores, choice), size), segment.kept(scores, choice, size)
-    alpha, _ = edges.alpha_of(rgb, p, edge)
+    raw = segment.resized(segment.raw_keep_probability(scores, choice), size)
+    p = segment.keep_probability(scores, choice, size)
+    alpha, picture = _cut_by(rgb, p, edge)
     tidied = _grey(p >= 0.5)
-    tidied[(stays >= 0.5) & (p < 0.5)], tidied[(stays < 0.5) & (p >= 0.5)] = REMOVED, FILLED
+    tidied[(raw >= 0.5) & (p < 0.5)], tidied[(raw < 0.5) & (p >= 0.5)] = REMOVED, FILLED
     return {
         "1 probabilities": cv2.resize(mixed, size[::-1]),
-        "2 kept classes": _grey(stays),
+        "2 kept classes": _grey(raw),
         "3 tidied mask": tidied,
         "4 alpha": _grey(alpha / 255),
-        "cut-out": checkerboard(edges.coloured(rgb, alpha)),
+        "cut-out": picture,
     }
 
 
@@ -83,18 +88,17 @@ def seen(rgb: np.ndarray, model, count: int = 4) -> list[str]:
     """Names of the largest garments, at most `count`, that the model sees in a photo uint8 (H, W, 3)."""
     classes = model.metadata["classes"]
     areas = np.bincount(models.predict(model, rgb).ravel(), minlength=len(classes))
-    garments = [value for value in segment.wanted(classes).kept if areas[value]]
-    return [classes[value] for value in sorted(garments, key=lambda value: -areas[value])[:count]]
+    largest = sorted(garment_values(classes), key=lambda value: -areas[value])[:count]
+    return [classes[value] for value in largest if areas[value]]
 
 
 def garments(rgb: np.ndarray, model, names: list[str], edge: str = "hard") -> list[np.ndarray]:
-    """A picture uint8 (H, W, 3) for each garment of `names`: it alone, or the words that none is seen."""
-    scores, _ = segment.scored(rgb, model)
+    """A picture uint8 (H, W, 3) of each garment of `names` alone; "sees none" where the model sees none."""
+    scores, _ = segment.class_probabilities(rgb, model)
     made = []
     for name in names:
-        p = segment.kept(scores, segment.wanted(model.metadata["classes"], keep=[name]), rgb.shape[:2])
-        alpha, _ = edges.alpha_of(rgb, p, edge)
-        picture = checkerboard(edges.coloured(rgb, alpha))
+        choice = segment.wanted(model.metadata["classes"], keep=[name])
+        alpha, picture = _cut_by(rgb, segment.keep_probability(scores, choice, rgb.shape[:2]), edge)
         made.append(picture if alpha.any() else _written(picture, "sees none"))
     return made
 
@@ -105,12 +109,12 @@ def edge_details(rgb: np.ndarray, truth: np.ndarray, model, choice: segment.Choi
     `rgb` is uint8 (H, W, 3), `truth` bool (H, W). The pictures: the photo, the true cut-out, one for each of
     `edges.EDGES`.
     """
-    p = segment.kept(segment.scored(rgb, model)[0], choice, truth.shape)
+    p = segment.keep_probability(segment.class_probabilities(rgb, model)[0], choice, truth.shape)
     alphas = {edge: edges.alpha_of(rgb, p, edge)[0] for edge in edges.EDGES}
     box = edge_window(list(alphas.values()), truth, max(16, min(truth.shape) // 6))
     cuts = {"truth": truth * np.uint8(255), **alphas}
-    shown = {title: checkerboard(edges.coloured(rgb, alpha)[box], 8) for title, alpha in cuts.items()}
-    return {"photo": rgb[box], **shown}
+    shown = {name: edges.estimate_foreground(rgb, alpha)[box] for name, alpha in cuts.items()}
+    return {"photo": rgb[box], **{name: checkerboard(rgba, 8) for name, rgba in shown.items()}}
 
 
 def edge_window(alphas: list[np.ndarray], truth: np.ndarray, side: int) -> tuple[slice, slice]:
@@ -163,26 +167,26 @@ def panel(
     """Show the controls and, below them, the picture of the current choice.
 
     `sources` are paths of photos, `choices` loaded models by name. `keep` (classes or groups; None: all of
-    `subject`), `edge` and `background` (one of GROUNDS) are what is chosen at first. An upload becomes one
-    more photo. Returns the controls (ipywidgets) by name.
+    `subject`), `edge` and `background` (one of GROUNDS) are the first choice. An upload becomes one more
+    photo. Returns the controls (ipywidgets) by name.
     """
     import ipywidgets as widgets  # here: only notebooks have a use for them
     from IPython.display import display
 
-    first = next(iter(choices.values())).metadata["classes"]
-    names = [name for name in first if all(name in model.metadata["classes"] for model in choices.values())]
+    first, *others = (model.metadata["classes"] for model in choices.values())
+    names = [name for name in first if name != BACKGROUND and all(name in other for other in others)]
     wanted = [first[value] for value in segment.wanted(first, subject, keep).kept] if keep else ()
-    uploads = tempfile.TemporaryDirectory(prefix="fashionlib-")  # goes with the notebook's kernel
+    files = [(Path(path).name, path) for path in sources]
     controls = {
-        "photo": widgets.Dropdown(options=[(Path(path).name, path) for path in sources], description="photo"),
+        "photo": widgets.Dropdown(options=files, description="photo"),
         "model": widgets.Dropdown(options=list(choices.items()), description="model"),
-        "keep": widgets.SelectMultiple(options=[name for name in names if name != BACKGROUND], value=wanted,
-                                       rows=8, description="keep"),
         "edge": widgets.ToggleButtons(options=edges.EDGES, value=edge, description="edge"),
         "background": widgets.Dropdown(options=GROUNDS, value=background, description="background"),
-    }  # fmt: skip
+        "keep": widgets.SelectMultiple(options=names, value=wanted, rows=8, description="keep"),
+    }
     upload = widgets.FileUpload(accept="image/*", description="your photo")
     said = widgets.HTML()
+    folder = tempfile.TemporaryDirectory(prefix="fashionlib-")  # removed with the notebook's kernel
 
     def chosen() -> Image.Image:
         made, said.value = picture(subject=subject, **{name: one.value for name, one in controls.items()})
@@ -190,13 +194,13 @@ def panel(
 
     def uploaded(change) -> None:
         for file in change["new"]:
-            path = Path(uploads.name) / Path(file["name"]).name
+            path = Path(folder.name) / Path(file["name"]).name
             path.write_bytes(file["content"])
             controls["photo"].options = [*controls["photo"].options, (path.name, path)]
             controls["photo"].value = path
 
-    left = [upload, *(controls[name] for name in ("photo", "model", "edge", "background")), said]
-    display(widgets.HBox([widgets.VBox(left), controls["keep"]]))
+    *left, right = controls.values()
+    display(widgets.HBox([widgets.VBox([upload, *left, said]), right]))
     shown = display(chosen(), display_id=True)
     for control in controls.values():
         control.observe(lambda _: shown.update(chosen()), names="value")
@@ -204,11 +208,12 @@ def panel(
     return controls | {"upload": upload, "said": said}
 
 
-def picture(model, photo, keep=(), edge: str = "soft", background: str = "none",
-            subject: str = "apparel") -> tuple[Image.Image, str]:  # fmt: skip
-    """The photo at the path `photo` beside its cut-out, and a sentence on size and on what went amiss.
+def picture(
+    model, photo, keep=(), edge: str = "soft", background: str = "none", subject: str = "apparel"
+) -> tuple[Image.Image, str]:
+    """The photo at the path `photo` beside its cut-out, and a sentence on its size and on any problem.
 
-    The ground is a checkerboard if `background` is none. A file that is no photo gives an empty picture.
+    The background "none" is a checkerboard. A file that is no photo gives an empty picture.
     """
     try:
         rgb = photos.read(photo).rgb

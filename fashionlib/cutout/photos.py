@@ -1,9 +1,8 @@
-"""Photos as they come: any file that Pillow reads becomes upright 8-bit RGB, and goes back whole.
+"""Reading and writing photos: any file that Pillow reads becomes upright 8-bit RGB.
 
-What is kept: the EXIF turn is applied to the pixels and its tag dropped, so that every viewer shows the
-same; an RGB colour profile, the other EXIF tags, XMP and dots per inch travel on. What is converted: CMYK and
-greyscale with a profile of their own are brought to sRGB, 16-bit values rounded to 8 bits, palettes looked
-up.
+The EXIF orientation is applied to the pixels and its tag dropped, so that every viewer shows the same. An RGB
+colour profile, the other EXIF tags, XMP and dots per inch are kept for the output. CMYK and greyscale with a
+profile of their own are converted to sRGB, 16-bit values rounded to 8 bits, palettes looked up.
 """
 
 import io
@@ -29,15 +28,15 @@ _opening = threading.Lock()  # Pillow's pixel limit is one variable of its modul
 
 
 class PhotoError(ValueError):
-    """A file that is no photo we can read; the message is one sentence that names it."""
+    """A file that can't be read as a photo; the message is one sentence that names it."""
 
 
 @dataclass(frozen=True)
 class Photo:
     """An upright photo: `rgb` uint8 (H, W, 3), `alpha` uint8 (H, W) if the file was transparent somewhere.
 
-    `icc` is an RGB colour profile that `rgb` is meant in, `exif` and `xmp` what the file says about itself
-    without the turn, `dpi` its dots per inch (across, down). `frames` of the file are pictures, not one.
+    `icc` is the RGB colour profile of `rgb`, `exif` (without the orientation) and `xmp` the file's metadata,
+    `dpi` its dots per inch (across, down), `frames` the number of pictures in it.
     """
 
     rgb: np.ndarray
@@ -50,9 +49,9 @@ class Photo:
 
 
 def read(path, max_pixels: int = MAX_PIXELS, convert=None) -> Photo:
-    """The photo in the file `path`. Raises PhotoError, with one sentence, for whatever is not a photo.
+    """The photo in the file `path`, by ``convert(image)`` of the Pillow image (None: `from_pil`).
 
-    `convert` is what makes it of a Pillow image; None: `from_pil`.
+    Raises PhotoError, with one sentence, for a file that is no photo.
     """
     path = Path(path)
     try:
@@ -127,7 +126,7 @@ def from_pil(image: Image.Image) -> Photo:
 
 
 def _frames(image: Image.Image) -> int:
-    """How many pictures a file holds. What a camera adds to its JPEG (previews, depth) is none of them."""
+    """Number of pictures in a file, without what a camera adds to its JPEG (previews, depth)."""
     try:
         return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     except (OSError, SyntaxError, ValueError, EOFError):  # torn behind the first, which may be whole
@@ -166,7 +165,7 @@ def as_photo(image) -> Photo:
 def read_mask(path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """A mask in the file `path` as uint8 (H, W), 255 where opaque: its alpha if it has one, else its grey.
 
-    So both a corrected matte and a corrected cut-out are masks; one of 0 and 1 is taken for 0 and 255. Raises
+    So both a corrected matte and a corrected cut-out are masks; values 0 and 1 are read as 0 and 255. Raises
     PhotoError as `read` does, and for a mask that is not empty and nowhere as opaque as a half.
     """
     return read(path, max_pixels, _mask)
@@ -186,7 +185,7 @@ def _mask(image: Image.Image) -> np.ndarray:
 def write(path, pixels: np.ndarray, format: str, photo: Photo | None = None, strip: bool = False) -> None:
     """Write uint8 pixels (H, W), (H, W, 3) or (H, W, 4) to `path`, whole or not at all.
 
-    `photo` is where its colour profile and, unless `strip`, all that it says about itself are taken from.
+    The colour profile and, unless `strip`, the other metadata of `photo` are written with them.
     """
     kind, options = FORMATS[format]
     if photo and photo.icc:
@@ -198,7 +197,7 @@ def write(path, pixels: np.ndarray, format: str, photo: Photo | None = None, str
 
 
 def _said(photo: Photo, width: int, height: int, format: str) -> dict:
-    """What Pillow is to write beside pixels of this size; EXIF's own idea of the size is set right."""
+    """Pillow's options for the metadata of `photo`; the size in EXIF is corrected to this one."""
     said = {"dpi": photo.dpi} if photo.dpi else {}
     if photo.exif:
         exif = Image.Exif()

@@ -1,8 +1,9 @@
-"""How good a cut-out probably is, for those who can look at a few of a thousand photos.
+"""Predicted quality of a cut-out, so that people can look at the few doubtful ones of a thousand.
 
-What the class probabilities tell (`features`) becomes a predicted IoU with the true cut-out by weights that
-`calibrate` fits on a validation split and keeps in the checkpoint. A model without is judged by `DEFAULT`,
-uncalibrated: its own expectation, as good as its probabilities are honest, less what a second person costs.
+A logistic model turns `features` of the class probabilities into the expected IoU with the true cut-out. Its
+weights are fitted on a validation split (tools.cutout_model.calibrate) and stored in the checkpoint. Without
+them `DEFAULT` applies, uncalibrated: the IoU that the probabilities themselves expect, less a penalty for a
+second person.
 """
 
 from typing import NamedTuple
@@ -16,41 +17,32 @@ from fashionlib.core.classes import PERSON, garment_values
 SIDE = 256  # pixels of the longer side at which features are taken: a few milliseconds a photo
 BAND = 1 / 64  # of the shorter side: how far to either side of the border the edge's confidence is taken
 RIVAL = 1 / 4  # of the largest: a smaller piece of a person is no second person
-FEATURES = ("expected", "edge", "inside", "pieces", "conflict", "frame", "people", "area")
-DEFAULT = {  # weights of the features and limits beyond which one is a reason to look
-    "weights": {"bias": 0.0, "expected": 1.0, "people": -1.0},
-    "limits": {
-        "expected": 1.7,
-        "edge": 0.4,
-        "inside": 0.9,
-        "pieces": 8,
-        "conflict": 0.4,
-        "frame": 0.05,
-        "people": 0,
-        "area": -3.5,
-    },
+_LIMITS = {  # feature: its limit, beyond which a cut-out needs a look, and the reason in words
+    "expected": (1.7, "the model expects little overlap"),
+    "edge": (0.4, "unsure at the edge"),
+    "inside": (0.9, "unsure inside"),
+    "pieces": (8, "many pieces"),
+    "conflict": (0.4, "classes in conflict"),
+    "frame": (0.05, "touches the frame"),
+    "people": (0, "more than one person"),
+    "area": (-3.5, "small"),
 }
+FEATURES = tuple(_LIMITS)
 LOW = ("expected", "edge", "inside", "area")  # features of which little is bad; of the others, much
-_REASONS = {
-    "expected": "the model expects little overlap",
-    "edge": "unsure at the edge",
-    "inside": "unsure inside",
-    "pieces": "many pieces",
-    "conflict": "classes in conflict",
-    "frame": "touches the frame",
-    "people": "more than one person",
-    "area": "small",
+DEFAULT = {
+    "weights": {"bias": 0.0, "expected": 1.0, "people": -1.0},
+    "limits": {name: limit for name, (limit, _) in _LIMITS.items()},
 }
 
 
 class Quality(NamedTuple):
-    """`score` is the predicted IoU with the true cut-out, 0 to 1; `reasons` say what speaks against it."""
+    """`score`: predicted IoU with the true cut-out, 0 to 1; `reasons`: what speaks against it, in words."""
 
     score: float
     reasons: tuple[str, ...] = ()
 
 
-GIVEN = Quality(1.0)  # of a mask that somebody made: not ours to judge
+GIVEN = Quality(1.0)  # of a mask made elsewhere: not judged
 NOTHING = Quality(0.0, ("nothing found",))
 
 
@@ -61,23 +53,22 @@ def of(scores: np.ndarray, p: np.ndarray, classes, calibration: dict | None = No
         scores: class probabilities float32 (C, h, w).
         p: probability float32 (H, W) that a pixel stays, of any size of the same shape.
         classes: C names.
-        calibration: what `calibrate.fit` returned; None: `DEFAULT`.
+        calibration: fitted weights and limits, from the checkpoint's metadata; None: `DEFAULT`.
     """
     if not (p >= 0.5).any():
         return NOTHING
     found, how = features(scores, p, classes), calibration or DEFAULT
     weights, limits = how["weights"], DEFAULT["limits"] | how["limits"]
     score = expit(weights.get("bias", 0.0) + sum(weights.get(name, 0.0) * found[name] for name in FEATURES))
-    doubtful = [
-        name
-        for name in FEATURES
-        if (found[name] < limits[name] if name in LOW else found[name] > limits[name])
-    ]
-    return Quality(float(score), tuple(_REASONS[name] for name in doubtful))
+
+    def beyond(name: str) -> bool:
+        return found[name] < limits[name] if name in LOW else found[name] > limits[name]
+
+    return Quality(float(score), tuple(_LIMITS[name][1] for name in FEATURES if beyond(name)))
 
 
 def features(scores: np.ndarray, p: np.ndarray, classes) -> dict[str, float]:
-    """The numbers that quality is predicted from; something is to be kept in `p` (see `of`).
+    """Features of a cut-out that is not empty (see `of`):
 
     expected   log-odds of the IoU that the probabilities themselves expect: E |A and B| / E |A or B|
     edge       mean confidence |2p - 1| within BAND of the border
@@ -108,7 +99,7 @@ def features(scores: np.ndarray, p: np.ndarray, classes) -> dict[str, float]:
 
 
 def _border(mask: np.ndarray) -> np.ndarray:
-    """What lies within BAND of the border of `mask`; all of it where it has none."""
+    """Pixels within BAND of the border of `mask`; the mask itself where it has no border."""
     r = max(1, round(BAND * min(mask.shape)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
     band = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, disc) > 0
@@ -124,7 +115,7 @@ def _conflict(scores: np.ndarray, mask: np.ndarray, classes) -> float:
 
 
 def _people(scores: np.ndarray, classes) -> int:
-    """How many people there seem to be, to a model that knows hair and skin (else 1).
+    """Estimated number of people, by a model that knows hair and skin (else 1).
 
     They are connected pieces of person with no less than RIVAL of the largest. People who touch count by
     their heads: pieces of hair and skin, by the hair they hold (a face joins the hair on both its sides).
@@ -138,7 +129,7 @@ def _people(scores: np.ndarray, classes) -> int:
 
 
 def _counts(mask: np.ndarray, of: np.ndarray | None = None) -> np.ndarray:
-    """Pixels of each connected piece of `mask`; those that are in `of` too, where it is given."""
+    """Pixels of each connected component of `mask`, only those also in `of` where it is given."""
     n, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     counted = mask if of is None else mask & of
     return np.bincount(pieces[counted], minlength=n)[1:]

@@ -1,27 +1,50 @@
-"""report.csv: what became of each photo of a batch, kept line by line so that a killed run is remembered."""
+"""report.csv, appended row by row so that a killed run can resume; preview.html and the contact sheets."""
 
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from tqdm.auto import tqdm
 
 from fashionlib.core import files
-from fashionlib.cutout import preview
+from fashionlib.cutout import compose, photos
 from fashionlib.cutout.sources import readable
 
-REPORT = "report.csv"
-TAKEN = (REPORT, preview.PAGE, preview.SHEET, preview.WORST)  # names that no cut-out may have
+REPORT, PAGE, SHEET, WORST = "report.csv", "preview.html", "preview.png", "worst.png"
+TAKEN = (REPORT, PAGE, SHEET, WORST)  # names that no cut-out may have
+SHOWN = 48  # cut-outs on a sheet
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{count} cut-outs</title>
+<style>
+body {{ font: 14px sans-serif; margin: 1rem }}
+main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(220px, 1fr)); gap: 1rem }}
+figure {{ margin: 0 }}
+img {{ width: 100%; height: 300px; object-fit: contain;
+      background: repeating-conic-gradient(#ccc 0 25%, #fff 0 50%) 0 0 / 16px 16px }}
+figcaption {{ overflow-wrap: anywhere }}
+</style>
+<h1>{count} cut-outs, those most in need of a look first</h1>
+{failed}<main>
+{figures}
+</main></html>
+"""
+_FIGURE = """<figure><a href="{link}"><img loading="lazy" src="{link}" alt=""></a>
+<figcaption>{name}<br>predicted quality {quality}{why}</figcaption></figure>"""
 
 
 @dataclass
 class Row:
-    """A photo's line. `quality`: the predicted IoU; `reasons`: what speaks against it; `votes`: regions in
-    which rival garments were made one; `kept`: share of its pixels with alpha >= 128; `key`: what the picture
-    depends on.
+    """Row of a photo.
+
+    `quality`: predicted IoU; `reasons`: what speaks against it; `votes`: regions in which a conflict of
+    garments was resolved; `kept`: share of pixels with alpha >= 128; `key`: the picture's cache key.
     """
 
     output: str
@@ -38,18 +61,18 @@ class Row:
     key: str = ""
 
     def fail(self, sentence: str) -> None:
-        """Say that there is no picture, and why."""
+        """Mark the photo as failed, with the reason."""
         self.status, self.note = "failed", sentence
 
 
 class Result(NamedTuple):
-    """How many photos were cut out now, skipped as done before, and failed; `report` is report.csv's path."""
+    """Numbers of photos cut out now, skipped as up to date, and failed; `report` is report.csv's path."""
 
     done: int
     skipped: int
     failed: int
     report: Path | str
-    reasons: tuple[str, ...] = ()  # a sentence for each that failed
+    reasons: tuple[str, ...] = ()  # a sentence for each failure
 
     @property
     def exit_code(self) -> int:
@@ -61,11 +84,11 @@ _COLUMNS = [field.name for field in fields(Row)]
 
 
 class Report:
-    """The rows of an output folder, those of earlier runs too; a context while rows are added.
+    """The rows of an output folder, those of earlier runs too; a context manager while rows are added.
 
-    Each added row is on disk at once. Leaving the context writes the file anew, whole, failures first and
-    then what is most in need of a look. The rows say which files are ours: before one is written it is there.
-    Raises ValueError if there is a report.csv that is not ours.
+    Each added row is on disk at once. Leaving the context rewrites the file: failures first, then by rising
+    predicted quality. The rows say which files are ours: each is there before its picture is written.
+    Raises ValueError for a report.csv that is not ours.
     """
 
     def __init__(self, path: Path):
@@ -73,17 +96,15 @@ class Report:
         self._rows = {row["output"]: row for row in self._read()}
         self._file = None
 
-    def is_done(self, output, key: str) -> bool:
-        """Whether `output` was made before, from the same photo by the same model with the same options."""
-        row = self._rows.get(str(output), {})
-        return row.get("status") == "done" and row.get("key") == key
+    def make(self, tasks: list, there: Callable[[str], bool], rows_of: Callable, progress: bool) -> Result:
+        """Make what is missing or out of date of `tasks`, which have `photo`, `output` and `key`.
 
-    def expect(self, tasks: Iterable[tuple[str, str]], there: Callable[[str], bool]) -> None:
-        """Add a row for each (output, source) that is to be made: failed, until it is.
-
-        Raises ValueError if an output is `there` that this report does not know: somebody else's file.
+        ``rows_of(to_do)`` makes the pictures and yields their rows, in any order. Until then each has a row
+        that says so. Raises ValueError for a file that is `there` but not in this report: somebody else's.
         """
-        for output, source in tasks:
+        to_do = [task for task in tasks if not (self._is_done(task) and there(str(task.output)))]
+        for task in to_do:
+            output, source = str(task.output), str(task.photo)
             if output not in self._rows and there(output):
                 raise ValueError(
                     f"{self.path.parent / output} is not in {self.path.name}, so not of ours:"
@@ -91,25 +112,28 @@ class Report:
                 )
             waiting = Row(output, source, "failed", note=f"{source}: stopped before its turn.")
             self._rows.setdefault(output, _texts(waiting))
+        failed = []
+        with self, tqdm(total=len(to_do), unit=" photos", mininterval=1, disable=not progress) as bar:
+            for row in rows_of(to_do) if to_do else ():
+                self.add(row)
+                bar.update()
+                failed += [readable(row.note)] * (row.status == "failed")
+        counts = len(to_do) - len(failed), len(tasks) - len(to_do), len(failed)
+        return Result(*counts, self.path, tuple(failed))
+
+    def _is_done(self, task) -> bool:
+        row = self._rows.get(str(task.output), {})
+        return row.get("status") == "done" and row.get("key") == task.key
 
     def add(self, row: Row) -> None:
-        """Remember `row`, in place of an earlier one of the same output."""
+        """Add `row`, or replace the earlier row of the same output."""
         self._rows[row.output] = _texts(row)
         with files.explain_disk_errors(self.path):
             csv.DictWriter(self._file, _COLUMNS, lineterminator="\n").writerow(self._rows[row.output])
             self._file.flush()
 
-    def add_all(self, rows: Iterable[Row], total: int, progress: bool = True) -> tuple[str, ...]:
-        """Add rows as they come, under a bar with photos/s and time left; returns why some failed."""
-        failed = []
-        with tqdm(rows, total=total, unit=" photos", mininterval=1, disable=not progress) as bar:
-            for row in bar:
-                self.add(row)
-                failed += [readable(row.note)] * (row.status == "failed")
-        return tuple(failed)
-
     def rows(self, there: Callable[[str], bool] = lambda _: True) -> list[dict[str, str]]:
-        """Failures, then from the lowest predicted quality to the highest whose picture is `there`."""
+        """Failures first, then the rows whose picture is `there`, by rising predicted quality."""
 
         def need(row: dict) -> tuple:
             return row["status"] != "failed", float(row["quality"]), row["output"]
@@ -118,12 +142,12 @@ class Report:
         return sorted(rows, key=need)
 
     def __enter__(self):
-        self._write_sorted()  # a last line that a kill tore is gone before the next is added
+        self._write_sorted()  # without a last line that a kill left incomplete
         self._file = self.path.open("a", newline="", encoding="utf-8")
         return self
 
     def __exit__(self, *_):
-        with suppress(OSError):  # of a full disk: what it could not take is told already
+        with suppress(OSError):  # of a full disk: reported already
             self._file.close()
         self._write_sorted()
 
@@ -136,7 +160,7 @@ class Report:
                 reader = csv.DictReader(file)
                 if reader.fieldnames != _COLUMNS:
                     raise ValueError(f"{foreign}: choose another folder.")
-                rows = [row for row in reader if None not in row.values()]  # torn lines have too few
+                rows = [row for row in reader if None not in row.values()]  # None: an incomplete line
         except csv.Error as error:
             raise ValueError(f"{foreign} ({error}): choose another folder.") from None
         for row in rows:
@@ -160,3 +184,40 @@ def _is_number(text: str) -> bool:
         return float(text) >= 0
     except ValueError:
         return False
+
+
+def write_preview(folder: Path, rows: list[dict[str, str]]) -> list[Path]:
+    """Write preview.html, worst.png and preview.png into `folder`; returns their paths.
+
+    `rows` are the report's, worst first; those `on_sheets` have their picture in `folder`. The page links to
+    pictures by their relative names.
+    """
+    written = [files.write_text(folder / PAGE, _page(rows))]
+    for name, shown in zip((WORST, SHEET), on_sheets(rows), strict=True):
+        if shown:
+            photos.write(folder / name, compose.contact_sheet([folder / output for output in shown]), "png")
+            written.append(folder / name)
+    return written
+
+
+def on_sheets(rows: list[dict[str, str]]) -> tuple[list[str], list[str]]:
+    """Outputs on the two sheets: the worst, and the first by name."""
+    done = [row["output"] for row in rows if row["status"] == "done"]
+    return done[:SHOWN], sorted(done)[:SHOWN]
+
+
+def _page(rows: list[dict[str, str]]) -> str:
+    """The page's HTML: needs no file but the pictures, and runs no script."""
+    done = [row for row in rows if row["status"] == "done"]
+    failed = [f"<li>{escape(row['note'])}\n" for row in rows if row["status"] == "failed"]
+    figures = (
+        _FIGURE.format(
+            link=quote(Path(row["output"]).as_posix()),
+            name=escape(row["output"]),
+            quality=row["quality"],
+            why="".join(f"<br>{escape(row[said])}" for said in ("reasons", "note") if row[said]),
+        )
+        for row in done
+    )
+    heading = f"<h2>Failed: {len(failed)}</h2><ul>\n{''.join(failed)}</ul>\n" if failed else ""
+    return _PAGE.format(count=len(done), figures="\n".join(figures), failed=heading)

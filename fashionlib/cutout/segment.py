@@ -1,4 +1,4 @@
-"""Which pixels belong to what is kept: from a photo to one map of probabilities."""
+"""Segmentation for cut-outs: from a photo to the probability that each pixel stays."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,20 +10,20 @@ import torch
 from fashionlib import models
 from fashionlib.core import paths
 from fashionlib.core.classes import BACKGROUND, GROUPS, PERSON, check_name
-from fashionlib.cutout import vote
+from fashionlib.cutout import conflicts
 
 DEFAULT_MODEL = paths.ASSETS / "cutout.safetensors"
 SUBJECTS = ("apparel", "person")
 WORK_PIXELS = 1_000_000  # a model sees about 512 x 768: more pixels cost memory and tell it nothing
-SPECK = 1e-4  # of the photo's area: islands and holes below it are removed (45 pixels of CCP's 550 x 825)
+SPECK = 1e-4  # of the photo's area: smaller islands and holes are removed (45 pixels of CCP's 550 x 825)
 FAINT = 0.05  # probability up to which a pixel is no part of an island, or of a hole
 
 
 class Choice(NamedTuple):
-    """Label values: a pixel of the subject is one of `among`, and stays where the strongest is `kept`."""
+    """Label values of the `subject`, and those `kept`: a pixel stays where its strongest class is kept."""
 
     kept: list[int]
-    among: list[int]
+    subject: list[int]
 
 
 def load_model(path=None):
@@ -35,7 +35,7 @@ def load_model(path=None):
 
 
 def checkpoint(path=None) -> Path:
-    """The file that `load_model` reads; FileNotFoundError where there is none."""
+    """Path of the checkpoint that `load_model` reads. Raises FileNotFoundError where there is none."""
     path = Path(path or DEFAULT_MODEL)
     if not path.is_file():
         how = (
@@ -48,7 +48,7 @@ def checkpoint(path=None) -> Path:
 
 
 def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> Choice:
-    """What stays, for a model with these `classes` (names, position = label value).
+    """Label values to keep, for a model with these `classes` (names, position = label value).
 
     `subject` says what stays by default: the ``apparel``, or the whole ``person`` (apparel, hair and skin).
     `keep` replaces that choice and `drop` takes from it: a string of names separated by commas, or a list
@@ -73,7 +73,7 @@ def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> Choice:
 
 
 def _named(names, values: dict[str, int]) -> set[int]:
-    """Label values behind names. Full names hold commas, but so each part of one names its class as well."""
+    """Label values of names. Full names contain commas, so each of their parts names the class as well."""
     known = {part.strip(): {value} for name, value in values.items() for part in name.split(",")}
     known |= {
         group: members
@@ -97,34 +97,34 @@ def probabilities(rgb: np.ndarray, model) -> np.ndarray:
     return models.probabilities(model, small)
 
 
-def scored(rgb: np.ndarray, model) -> tuple[np.ndarray, int]:
-    """`probabilities` with rival garments made one (`vote`), and in how many regions that happened."""
-    return vote.resolved(probabilities(rgb, model), model.metadata["classes"])
+def class_probabilities(rgb: np.ndarray, model) -> tuple[np.ndarray, int]:
+    """`probabilities` with conflicts of garments resolved, and the number of regions in conflict."""
+    return conflicts.resolve_conflicts(probabilities(rgb, model), model.metadata["classes"])
 
 
-def kept(scores: np.ndarray, choice: Choice, size: tuple[int, int]) -> np.ndarray:
-    """Probability float32 (H, W) of `size` that a pixel is to stay; tidied.
+def keep_probability(scores: np.ndarray, choice: Choice, size: tuple[int, int]) -> np.ndarray:
+    """Probability float32 (H, W), of `size`, that a pixel stays, without specks.
 
-    It is that of the whole subject, where the strongest of its classes is one to keep. So a skirt that might
-    be a dress is cut out as the one or the other, as in the label map, and never lost between the two.
+    It is that of the whole subject where its strongest class is kept, else 0. So a skirt that might be a
+    dress is cut out as the one or the other, as in the label map, and never lost between the two.
     """
-    return resized(tidy(stays(scores, choice)), size)
+    return resized(remove_specks(raw_keep_probability(scores, choice)), size)
 
 
-def stays(scores: np.ndarray, choice: Choice) -> np.ndarray:
-    """`kept` before it is tidied and enlarged, float32 (h, w)."""
-    subject = scores[choice.among]
+def raw_keep_probability(scores: np.ndarray, choice: Choice) -> np.ndarray:
+    """`keep_probability` before specks are removed and it is resized, float32 (h, w)."""
+    subject = scores[choice.subject]
     p = subject.sum(axis=0)
-    if choice.kept != choice.among:
-        p *= np.isin(choice.among, choice.kept)[subject.argmax(axis=0)]
+    if choice.kept != choice.subject:
+        p *= np.isin(choice.subject, choice.kept)[subject.argmax(axis=0)]
     return p
 
 
-def tidy(p: np.ndarray) -> np.ndarray:
-    """Probabilities without specks.
+def remove_specks(p: np.ndarray) -> np.ndarray:
+    """Probabilities without small islands and holes.
 
-    An island is a connected piece with p > FAINT; it goes to 0 if fewer than SPECK of the photo's pixels
-    in it reach 1/2. A hole is an island of 1 - p and is filled to 1 by the same rule.
+    An island is a connected component with p > FAINT. It becomes 0 if fewer than SPECK of the photo's pixels
+    in it reach 1/2. A hole is an island of 1 - p and becomes 1 by the same rule.
     """
     return 1 - _without_islands(1 - _without_islands(p))
 
@@ -141,6 +141,6 @@ def resized(p: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def strongest(scores: np.ndarray, values: list[int], size: tuple[int, int]) -> np.ndarray:
-    """For each pixel of `size` the most probable of the classes `values`, as label values uint8 (H, W)."""
+    """The most probable of the classes `values` in each pixel of `size`: label values uint8 (H, W)."""
     winner = models.upsampled_argmax(torch.from_numpy(np.ascontiguousarray(scores[values])), tuple(size))
     return np.asarray(values, np.uint8)[winner]

@@ -1,4 +1,4 @@
-"""Which photos a batch cuts out, and which file each becomes: settled before anything is written."""
+"""Photos of a batch and the output of each, checked before anything is written."""
 
 import glob
 import os
@@ -15,7 +15,7 @@ def outputs(
 
     `inputs` are files, folders (photos in sub-folders too, hidden ones left out) and globs, one or a list.
     The tree below a folder, or below a glob's first wildcard, is kept; names that are no UTF-8 are escaped.
-    What may be or hold a photo in a folder, and can't be read, is among the photos: reading it fails.
+    Entries of a folder that can't be read but may be or hold a photo are included: reading them fails later.
 
     Raises FileNotFoundError for an input that does not exist and ValueError, naming the photos, where an
     input holds none, two would become the same file (also where only the case differs: some disks see no
@@ -29,17 +29,11 @@ def outputs(
         for (_, relative), photo in found.items()
     ]
     check_names(pairs, out, reserved, layers)
-    inputs_ = {photo for photo, _ in found}
-    for photo, relative in pairs:
-        if os.path.realpath(out / relative) in inputs_:  # by a link
-            raise ValueError(
-                f"{photo} would become {out / relative}, which is a photo of yours: take another folder."
-            )
     return pairs
 
 
 def masks(mask_in, pairs: list[tuple[Path, Path]]) -> dict[Path, Path]:
-    """Which mask, made elsewhere, belongs to which photo: {photo: mask}.
+    """Masks made elsewhere, by photo: {photo: mask}.
 
     `mask_in` is a file, the mask of the only photo; or a folder that holds masks under the outputs' names
     (any image format), as ``--mask`` writes them; photos without one there are left to the model.
@@ -69,7 +63,7 @@ def masks(mask_in, pairs: list[tuple[Path, Path]]) -> dict[Path, Path]:
 
 
 def readable(path) -> str:
-    """A path, or text with one in it, as any file takes it: bytes that are no UTF-8 escaped (``\\xe9``)."""
+    """A path, or text that contains one, as valid UTF-8: other bytes are escaped (``\\xe9``)."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -89,7 +83,7 @@ def listed(inputs) -> list[str]:
 
 
 def places(item: str) -> list[str]:
-    """Where an input lies: itself, or the files that it stands for as a glob."""
+    """Paths of an input: itself, or the matches of a glob."""
     return [item] if os.path.lexists(item) else glob.glob(item, recursive=True)
 
 
@@ -115,9 +109,9 @@ def _is_named(path: Path) -> bool:
 
 
 def _below(root: Path) -> list[Path]:
-    """The photos below the folder `root`, by their names, and what hides whether it is or holds one.
+    """The photos below the folder `root`, and entries that may hold one but can't be read.
 
-    That is a link to a folder (it may lead back), a link that leads nowhere, a folder that can't be listed.
+    Those are links to folders (they may lead back), broken links, and folders that can't be listed.
     """
 
     def unlisted(error: OSError) -> None:

@@ -190,7 +190,7 @@ def bootstrap_miou(
         n: number of redraws.
         level: share of redraws inside the interval.
 
-    A class that a redraw happens to lack is absent from that redraw's mean; a redraw that lacks all, left out.
+    A class that a redraw happens to lack is absent from that redraw's mean; a redraw without any is left out.
     """
     count, _, num_classes = photos.shape
     weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=n)

@@ -49,8 +49,8 @@ def measured(model, folder: Path, split: str, subject: str) -> tuple[np.ndarray,
     rows = []
     for name in prepared.ids(folder, split):
         truth = prepared.label_map(folder, name, n_classes)
-        scores, _ = segment.scored(read(folder / "images" / f"{name}.jpg").rgb, model)
-        p = segment.kept(scores, choice, truth.shape)
+        scores, _ = segment.class_probabilities(read(folder / "images" / f"{name}.jpg").rgb, model)
+        p = segment.keep_probability(scores, choice, truth.shape)
         known = truth != IGNORE
         ours, true = (p >= 0.5) & known, np.isin(truth, choice.kept)
         if ours.any() and true.any():

@@ -18,8 +18,8 @@ ARCHIVE = paths.ASSETS / "sample.zip"
 def unpack(out: str | Path, archive: str | Path = ARCHIVE) -> Path:
     """Unpack the sample into the folder `out`, over an older sample; returns `out`.
 
-    Raises FileExistsError where `out` holds anything but a sample, and `files.FolderLocked` while another process
-    unpacks there.
+    Raises FileExistsError where `out` holds anything but a sample, and `files.FolderLocked` while another
+    process unpacks there.
     """
     doing, kind = "unpacking the sample into", "a drawn sample"
     with (

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from fashionlib.core.classes import CATEGORIES, GROUPS, MAIN, label_values
+from fashionlib.cutout.edges import bounding_box
 
 PAIRS = {CATEGORIES.index(name) for name in ("glove", "leg warmer", "tights, stockings", "sock", "shoe")}
 CLOTHES = {CATEGORIES.index(n) for group in ("upperbody", "lowerbody", "wholebody") for n in GROUPS[group]}
@@ -43,7 +44,7 @@ def find(label: np.ndarray, photo: str, class_ids: dict[int, int]) -> list[Piece
         if value in class_ids:
             mask = whole(label, value, class_ids[value])
             if mask is not None and not (class_ids[value] in CLOTHES and _hidden(label, mask, class_ids)):
-                found.append(Piece(photo, class_ids[value], value, _box(mask)))
+                found.append(Piece(photo, class_ids[value], value, bounding_box(mask)))
     return found
 
 
@@ -61,7 +62,7 @@ def whole(label: np.ndarray, value: int, class_id: int) -> np.ndarray | None:
     filled = cv2.drawContours(np.zeros(mask.shape, np.uint8), outlines, -1, 1, cv2.FILLED) > 0
     hulls = [cv2.convexHull(outline) for outline in outlines]
     hull = cv2.drawContours(np.zeros(mask.shape, np.uint8), hulls, -1, 1, cv2.FILLED)
-    top, left, bottom, right = _box(kept)
+    top, left, bottom, right = bounding_box(kept)
     good = (
         kept.sum() >= TORN * mask.sum()
         and max(bottom - top, right - left) >= SMALLEST[1]
@@ -101,8 +102,3 @@ def _extended(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
     colours = np.zeros((nearest.max() + 1, 3), np.uint8)
     colours[nearest[mask]] = rgb[mask]
     return colours[nearest]
-
-
-def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    y, x = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
-    return int(y[0]), int(x[0]), int(y[-1]) + 1, int(x[-1]) + 1

@@ -62,9 +62,9 @@ def _starts(composite: Composite, model):
     coarse = cv2.resize(composite.alpha, cells, interpolation=cv2.INTER_AREA)
     yield "truth", cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     if model is not None:
-        scored, _ = segment.scored(composite.photo, model)
+        scored, _ = segment.class_probabilities(composite.photo, model)
         choice = segment.wanted(model.metadata["classes"])
-        p = segment.kept(scored, choice, composite.alpha.shape)
+        p = segment.keep_probability(scored, choice, composite.alpha.shape)
         ours, true = p >= 0.5, composite.alpha >= 0.5
         if (ours & true).sum() >= FOUND * (ours | true).sum():
             yield "model", p
@@ -81,7 +81,7 @@ def errors_of(composite: Composite, p: np.ndarray) -> dict[str, dict[str, float]
     found = {}
     for edge in edges.EDGES:
         alpha, _ = edges.alpha_of(photo, p, edge)
-        cutouts = {edge: edges.coloured(photo, alpha)}
+        cutouts = {edge: edges.estimate_foreground(photo, alpha)}
         cutouts |= {RAW: np.dstack([photo, alpha])} if edge == "matting" else {}
         for name, rgba in cutouts.items():
             found[name] = {

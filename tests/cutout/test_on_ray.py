@@ -13,6 +13,7 @@ from PIL import Image
 
 from fashionlib import models
 from fashionlib.cutout import batch, on_ray
+from fashionlib.cutout.one_photo import Task
 from fashionlib.cutout.options import Options
 
 ENVIRONMENT = {
@@ -44,21 +45,21 @@ def shop():
 def tasks(shop, *inputs):
     inputs = [f"{shop}/{name}" for name in inputs]
     found = on_ray._tasks(fsspec, inputs, f"{shop}/in/out", Options(), "model and options")
-    return {task["photo"]: task for task in found}
+    return {task.photo: task for task in found}
 
 
 def test_urls_keep_their_tree_and_their_keys(shop):
     found = tasks(shop, "in")
-    assert {url: task["output"] for url, task in found.items()} == {
+    assert {url: task.output for url, task in found.items()} == {
         "memory:///shop/in/a.jpg": "a.png",
         "memory:///shop/in/sub/b.png": "sub/b.png",
     }
     globbed, alone = tasks(shop, "in/*/*.png"), tasks(shop, "in/sub/b.png")
-    assert {task["output"] for task in globbed.values()} == {"sub/b.png"}
-    assert {task["output"] for task in alone.values()} == {"b.png"}
+    assert {task.output for task in globbed.values()} == {"sub/b.png"}
+    assert {task.output for task in alone.values()} == {"b.png"}
     fsspec.filesystem("memory").pipe_file("/shop/in/a.jpg", b"another photo")
     again = tasks(shop, "in")
-    changed = [url for url in found if found[url]["key"] != again[url]["key"]]
+    changed = [url for url in found if found[url].key != again[url].key]
     assert "memory:///shop/in/a.jpg" in changed
 
 
@@ -148,7 +149,7 @@ def test_actors_that_die_lose_no_photo_but_one_that_always_kills(cluster, tmp_pa
     monkeypatch.setattr(on_ray, "_Actor", Dying)
     monkeypatch.setattr(on_ray, "RETRIES", 1)
     names = ["a", "weak", "b", "deadly", "c"]
-    jobs = [{"photo": name, "output": f"{name}.png", "key": ""} for name in names]
+    jobs = [Task(name, f"{name}.png") for name in names]
     rows = list(on_ray._rows(jobs, 1, (b"weights", str(tmp_path))))
     assert {row.source: row.status for row in rows} == dict.fromkeys(names, "done") | {"deadly": "failed"}
     assert [row.note for row in rows if row.note] == ["deadly: its actor died 2 times: out of memory?"]

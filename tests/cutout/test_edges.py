@@ -45,7 +45,7 @@ def measured():
         for edge in edges.EDGES:
             alpha, note = edges.alpha_of(photo, p, edge)
             assert note == ""
-            cutouts = {edge: edges.coloured(photo, alpha)}
+            cutouts = {edge: edges.estimate_foreground(photo, alpha)}
             if edge == "matting":
                 cutouts["matting, colours as they were"] = np.dstack([photo, alpha])
             for name, rgba in cutouts.items():
@@ -68,24 +68,6 @@ def test_each_finer_edge_is_nearer_to_the_truth_on_white_and_on_black(measured):
 def test_decontaminated_colours_are_nearer_to_the_truth(measured):
     raw, clean = measured["matting, colours as they were"], measured["matting"]
     assert (clean[1:] < 0.7 * raw[1:]).all(), measured
-
-
-def redness(rgba) -> np.ndarray:
-    on_white = compose.over(rgba, (255, 255, 255)).astype(int)
-    return on_white[..., 0] - on_white[..., 1]
-
-
-def test_a_red_wall_leaves_no_red_rim_on_a_white_shirt():
-    """*soft* calls some mixed pixels opaque, and those keep their red: its others are clean."""
-    photo, truth, _, p = composite()
-    rim = rim_of(truth, 2)
-    for edge, left in [("matting", 0.35), ("soft", 0.6)]:
-        alpha, _ = edges.alpha_of(photo, p, edge)
-        seen = rim if edge == "matting" else rim & (alpha < 255)
-        assert (
-            redness(edges.coloured(photo, alpha))[seen].mean()
-            < left * redness(np.dstack([photo, alpha]))[seen].mean()
-        )
 
 
 def test_a_given_mask_is_kept_as_soft_as_it_is_or_given_a_new_edge():
@@ -126,3 +108,75 @@ def test_only_the_rectangle_of_the_edge_is_solved():
     assert where[box].shape == (20 + 2 * edges.OVERLAP, 20 + 2 * edges.OVERLAP)
     assert where[box][inner].shape == (20, 20) and where[box][inner].all()
     assert not list(edges._tiles(np.zeros((300, 200), bool)))
+
+
+@pytest.mark.parametrize("edge", edges.EDGES)
+def test_inside_the_photo_is_untouched_on_white_and_on_black(edge):
+    photo, _, _, p = composite(0)
+    alpha, _ = edges.alpha_of(photo, p, edge)
+    rgba = edges.estimate_foreground(photo, alpha)
+    for ground in (0, 255):
+        assert np.array_equal(compose.over(rgba, (ground,) * 3)[alpha == 255], photo[alpha == 255])
+        assert (compose.over(rgba, (ground,) * 3)[alpha == 0] == ground).all()
+    assert (alpha == 255).mean() > 0.2 and not rgba[alpha == 0].any()
+
+
+def test_soft_alpha_ends_with_its_band_and_stays_opaque_inside():
+    p = np.full((200, 200), 0.2, np.float32)
+    p[50:150, 50:150] = 0.8  # never sure, nowhere
+    alpha, _ = edges.alpha_of(np.full((200, 200, 3), 128, np.uint8), p, "soft")
+    reach = 4  # 200 / 64, rounded up
+    assert (alpha[50 + reach : 150 - reach, 50 + reach : 150 - reach] == 255).all()
+    outside = np.ones((200, 200), bool)
+    outside[50 - reach : 150 + reach, 50 - reach : 150 + reach] = False
+    assert (alpha[outside] == 0).all()
+
+
+def test_tiles_leave_no_seam(monkeypatch):
+    photo, _, _, p = composite(1)
+    whole = edges.alpha_of(photo, p, "matting")[0]
+    monkeypatch.setattr(edges, "TILE", 64)
+    tiled = edges.alpha_of(photo, p, "matting")[0]
+    assert np.abs(whole.astype(int) - tiled).mean() < 1
+    boxes = list(edges._tiles(np.ones((150, 100), bool)))
+    covered = np.zeros((150, 100), int)
+    for box, inner in boxes:
+        covered[box][inner] += 1
+    assert (covered == 1).all()
+
+
+def test_matting_falls_back_in_words(monkeypatch):
+    photo, _, _, p = composite(0)
+    soft = edges.alpha_of(photo, p, "soft")[0]
+    monkeypatch.setattr(edges, "SECONDS", -1)
+    alpha, note = edges.alpha_of(photo, p, "matting")
+    assert np.array_equal(alpha, soft)
+    assert note == "matting stopped after -1 s: the edge is soft in 1 of 1 tiles"
+
+    def unsolved(*_):
+        raise ValueError("Conjugate gradient descent did not converge within 500 iterations")
+
+    monkeypatch.setattr(edges, "SECONDS", 100)
+    monkeypatch.setattr(edges, "_closed_form", unsolved)
+    alpha, note = edges.alpha_of(photo, p, "matting")
+    assert np.array_equal(alpha, soft) and "did not converge in 1 of 1 tiles" in note
+
+
+def test_grow_and_shrink():
+    alpha = np.zeros((20, 20), np.uint8)
+    alpha[8:12, 8:12] = 255
+    assert (edges.dilate(alpha, 2)[8:12, 6:14] == 255).all() and edges.dilate(alpha, 2)[5].max() == 0
+    assert (edges.dilate(alpha, -1) > 0).sum() == 4
+    assert edges.dilate(alpha, 0) is alpha
+    assert (edges.dilate(alpha, 10**9) == 255).all() and not edges.dilate(alpha, -(10**9)).any()
+    assert not edges.dilate(np.zeros_like(alpha), 10**9).any()
+
+
+@pytest.mark.parametrize("pixels", [20, -20])
+def test_growing_far_is_growing_by_a_disc(pixels):
+    alpha = cv2.GaussianBlur(cv2.circle(np.zeros((200, 160), np.uint8), (80, 100), 40, 255, -1), (0, 0), 2)
+    across = np.hypot(*(np.indices(alpha.shape) - np.reshape([100, 80], (2, 1, 1)))) - pixels
+    far = edges.dilate(alpha, pixels)
+    assert (far[across < 33] == 255).all() and not far[across > 48].any()
+    assert np.abs(np.count_nonzero(far >= 128) / (np.pi * (40 + pixels) ** 2) - 1) < 0.1
+    assert len(np.unique(far)) > 5  # still soft

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fashionlib.core.classes import CLASSES
-from fashionlib.cutout import segment, vote
+from fashionlib.cutout import conflicts, segment
 
 DRESS, SKIRT, PANTS = (CLASSES.index(name) for name in ("dress", "skirt", "pants"))
 TOP = CLASSES.index("top, t-shirt, sweatshirt")
@@ -27,18 +27,18 @@ def test_half_a_dress_is_a_dress():
     before = scores({DRESS: 0.4, TOP: 0.5}, {DRESS: 0.8, SKIRT: 0.1})
     before[SKIRT, 40:50, 10:30], before[DRESS, 40:50, 10:30] = 0.5, 0.4  # the hem looks like a skirt
     original = before.copy()
-    after, count = vote.resolved(before, CLASSES)
+    after, count = conflicts.resolve_conflicts(before, CLASSES)
     assert count == 1 and labels(before) == {DRESS, SKIRT, TOP} and labels(after) == {DRESS}
     assert np.array_equal(before, original)  # left as it was
     np.testing.assert_allclose(after.sum(axis=0), before.sum(axis=0), atol=1e-6)
     choice = segment.wanted(CLASSES)
-    assert np.array_equal(*(segment.kept(p, choice, (60, 40)) >= 0.5 for p in (before, after)))
+    assert np.array_equal(*(segment.keep_probability(p, choice, (60, 40)) >= 0.5 for p in (before, after)))
 
 
 def test_top_and_skirt_take_a_patch_of_dress():
     before = scores({TOP: 0.8, DRESS: 0.1}, {SKIRT: 0.7, DRESS: 0.2})
     before[:, 25:30, 10:30] = scores({DRESS: 0.6, TOP: 0.3}, {})[:, 25:30, 10:30]
-    after, count = vote.resolved(before, CLASSES)
+    after, count = conflicts.resolve_conflicts(before, CLASSES)
     assert count == 1 and labels(after) == {TOP, SKIRT}
     assert (after[TOP, 25:30, 10:30] > 0.85).all()
 
@@ -51,14 +51,16 @@ def test_what_is_no_conflict_stays():
         ({TOP: 0.9}, {PANTS: 0.6, SKIRT: 0.3}),
     ]:
         p = scores(upper, lower)
-        after, count = vote.resolved(p, CLASSES)
+        after, count = conflicts.resolve_conflicts(p, CLASSES)
         assert count == 0 and after is p
-    assert vote.resolved(scores({TOP: 0.9}, {SKIRT: 0.9})[:SKIRT], CLASSES[:SKIRT])[1] == 0  # knows no dress
+    assert (
+        conflicts.resolve_conflicts(scores({TOP: 0.9}, {SKIRT: 0.9})[:SKIRT], CLASSES[:SKIRT])[1] == 0
+    )  # knows no dress
 
 
 def test_two_people_are_two_regions():
     left = scores({TOP: 0.5, DRESS: 0.4}, {DRESS: 0.5, SKIRT: 0.4})
     left[:, 40:50] = scores({}, {SKIRT: 0.5, DRESS: 0.45})[:, 40:50]
     right = scores({TOP: 0.9}, {SKIRT: 0.9})
-    after, count = vote.resolved(np.concatenate([left, right], axis=2), CLASSES)
+    after, count = conflicts.resolve_conflicts(np.concatenate([left, right], axis=2), CLASSES)
     assert count == 1 and labels(after[..., 40:]) == {TOP, SKIRT}
