@@ -1,4 +1,4 @@
-"""SETR-PUP at 512 x 512, full scale, activation checkpointing, bf16, SGD with momentum: parameters, gradients,
+"""SETR-PUP at 512 x 512, full scale, activation checkpointing, bf16, SGD with momentum: parameters,
 momentum and the tensors that autograd keeps at the worst moment of a step, recomputed layers included.
 Micro-batches of 1, 2 and 4 are measured; a larger one is extrapolated, since what a photo adds is constant
 (asserted to 2 %). Gradients of accumulated micro-batches equal the large batch's with drop-path 0 and fixed
