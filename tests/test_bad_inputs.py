@@ -76,7 +76,7 @@ def test_the_command_line_says_no_more_than_the_sentence(name, command, tmp_path
     assert "Traceback" not in result.output and not result.stdout
 
 
-WRITERS = ["convert ccp", "convert fashionpedia", "convert folder", "prepare", "flatlay", "extend"]
+WRITERS = ["convert ccp", "convert fashionpedia", "convert folder", "prepare", "flatlay", "pseudo-labels"]
 
 
 def refused(tmp_path, *words) -> str:

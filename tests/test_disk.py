@@ -60,7 +60,7 @@ def export(root, workspace):
 
 def pack(root, workspace):
     epochs = sorted((root / "trained").rglob("epoch_*.safetensors"))
-    words = ["pack", *epochs, workspace / "out" / "packed.safetensors"]
+    words = ["average", *epochs, workspace / "out" / "packed.safetensors"]
     workshop([str(word) for word in words])
 
 

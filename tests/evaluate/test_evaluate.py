@@ -280,7 +280,7 @@ def two_sizes(prepared_home, tmp_path):
 @pytest.mark.parametrize("which", [0, 2])
 def test_batches_score_as_photos_one_by_one_do(trained, two_sizes, monkeypatch, which):
     """In fp32. The Segmenter looks through windows, DeepLab at the whole photo."""
-    monkeypatch.setattr(sys.modules["fashionlib.models.inference"], "precision", lambda *_: "fp32")
+    monkeypatch.setattr(sys.modules["fashionlib.models.inference"], "resolve_precision", lambda *_: "fp32")
     model = models.load(trained[which])
     pairs = [two_sizes.load(photo) for photo in two_sizes.ids]
     expected = [metrics.confusion_matrix(models.predict(model, image), label, 28) for image, label in pairs]

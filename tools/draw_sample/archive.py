@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from fashionlib.core import files
+from fashionlib.core import files, outputs
 from fashionlib.data import prepared, raw, rle
 from fashionlib.data.prepare import prepare
 from fashionlib.data.sources import sample
@@ -26,7 +26,7 @@ def pack(drawn: str | Path, out: str | Path = sample.ARCHIVE, progress: bool = T
     Raises AssertionError if shrinking the others changes the split, or the classes that a label map shows.
     """
     drawn = Path(drawn)
-    files.claim_file(out, "a sample", [drawn], zipfile.is_zipfile)
+    outputs.claim_file(out, "a sample", [drawn], zipfile.is_zipfile)
     with tempfile.TemporaryDirectory() as scratch, files.atomic_write(out) as part:
         before = _prepared(drawn, Path(scratch) / "before", progress)
         _write(part, _members(drawn, Path(scratch), keep=before["test"].keys()))

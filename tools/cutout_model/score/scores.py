@@ -56,6 +56,6 @@ def per_class(rows: list[dict], classes) -> pd.DataFrame:
 
 
 def _counts(rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
-    """The confusion matrix (C, C) of all photos, and `metrics.areas` (P, 3, C) of each."""
+    """The confusion matrix (C, C) of all photos, and `metrics.class_counts` (P, 3, C) of each."""
     matrices = [row["confusion"] for row in rows]
-    return np.sum(matrices, axis=0), np.array([metrics.areas(matrix) for matrix in matrices])
+    return np.sum(matrices, axis=0), np.array([metrics.class_counts(matrix) for matrix in matrices])
