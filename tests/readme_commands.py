@@ -87,6 +87,7 @@ def inputs(folder: Path) -> None:
     """What the commands read and a reader has: photos/, mine/, and every other photo that README names."""
     drawn = sorted(paths.raw_folder("sample").glob("test/*.jpg"))[:3]
     (folder / "notebooks").symlink_to(paths.NOTEBOOKS)
+    (folder / "runs").symlink_to(paths.home() / "runs")
     (folder / "results").mkdir()
     (folder / "photos").mkdir()
     for photo in drawn:
