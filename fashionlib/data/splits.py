@@ -15,6 +15,14 @@ def stratify_by_default(data: str) -> bool:
     return data not in PAPER_DATA
 
 
+def check_fractions(fractions: Collection[float]) -> None:
+    """Raise ValueError unless `fractions` are three shares with sum 1."""
+    if len(fractions) != len(SPLITS) or min(fractions) < 0 or not abs(sum(fractions) - 1) <= 1e-6:
+        raise ValueError(
+            f"fractions={tuple(fractions)} must be the shares of train, val and test, with sum 1."
+        )
+
+
 def split(
     ids: Iterable[str],
     fractions: tuple[float, float, float] = (0.7, 0.2, 0.1),
@@ -28,10 +36,7 @@ def split(
 
     Raises ValueError for fractions that don't sum to 1 and for too few photos to fill every split asked for.
     """
-    if len(fractions) != len(SPLITS) or min(fractions) < 0 or not abs(sum(fractions) - 1) <= 1e-6:
-        raise ValueError(
-            f"fractions={tuple(fractions)} must be the shares of train, val and test, with sum 1."
-        )
+    check_fractions(fractions)
     drawn = sorted(set(ids), key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())
     if labels is None:
         bounds = [0, *np.round(np.cumsum(fractions) * len(drawn)).astype(int)]
