@@ -204,13 +204,13 @@ cli.main(["reproduce", "--data", "d", "--plan", "plan.yaml"])
 """
 WAITS = """
 import socket, threading
-told = socket.create_connection(("127.0.0.1", {port})).makefile("w")  # the end of it is that of this process
-print("begun", file=told, flush=True)
+told = socket.create_connection(("127.0.0.1", {port}))  # the end of it is that of this process
 try:
+    told.sendall(b"begun\\n")  # within: a stop may come at once
     threading.Event().wait(60)
-    print("went on", file=told, flush=True)
+    told.sendall(b"went on\\n")
 except KeyboardInterrupt:
-    print("saved", file=told, flush=True)
+    told.sendall(b"saved\\n")
     raise
 """
 
