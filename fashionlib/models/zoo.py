@@ -41,6 +41,10 @@ class ModelSpec:
     dinov2: str | None = None
     paper_batch: int | None = None
 
+    def encoder_at(self, scale: str) -> str:
+        """The encoder's name: ``mini-B`` for the small relative of a ``ViT-B``."""
+        return self.encoder if scale == "full" else f"mini-{self.encoder.removeprefix('ViT-')}"
+
     @property
     def ade20k_url(self) -> str | None:
         """MMSegmentation's ADE20K checkpoint, None where none is published for this row.
@@ -50,6 +54,7 @@ class ModelSpec:
         return self.ade20k and _WEIGHTS + re.sub(r"/(.+)(_\d{8}_.+)", r"/\1/\1\2", self.ade20k)
 
 
+# The scale `mini` has the paper's order of sizes: width x layers is 128 x 4 (T), 128 x 5 (S), 160 x 5 (B), 160 x 6 (L).
 def _mini_vit(dims: int, layers: int, **more) -> dict:
     return dict(embed_dims=dims, num_layers=layers, num_heads=dims // 32, patch_size=8, **more)
 
@@ -63,24 +68,30 @@ def _mini_linear(dims: int, layers: int) -> dict:
     return dict(backbone=_mini_vit(dims, layers), decode_head=dict(in_channels=dims, channels=dims))
 
 
-def _mini_setr(dims: int, decode: dict = {}, auxiliary: dict = {}) -> dict:  # noqa: B006  (never changed)
-    """Four outputs and every auxiliary head, a quarter of the channels."""
+def _mini_setr(dims: int, layers: int, decode: dict = {}, auxiliary: dict = {}) -> dict:  # noqa: B006  (never changed)
+    """Outputs of the last four layers and every auxiliary head, a quarter of the channels."""
     head = dict(in_channels=dims, channels=64)
     return dict(
-        backbone=_mini_vit(dims, 6, out_indices=(2, 3, 4, 5)),
+        backbone=_mini_vit(dims, layers, out_indices=_last_four(layers)),
         decode_head=head | decode, auxiliary_head=head | auxiliary,
     )  # fmt: skip
 
 
-def _mini_pup(dims: int) -> dict:
-    return _mini_setr(dims, dict(num_convs=3), dict(num_convs=1))  # 2 x 2 x 2 undoes the mini's patch 8
+def _last_four(layers: int) -> tuple[int, ...]:
+    return tuple(range(layers - 4, layers))
 
 
-def _mini_mla(dims: int) -> dict:
+def _mini_pup(dims: int, layers: int) -> dict:
+    return _mini_setr(
+        dims, layers, dict(num_convs=3), dict(num_convs=1)
+    )  # 2 x 2 x 2 undoes the mini's patch 8
+
+
+def _mini_mla(dims: int, layers: int) -> dict:
     return dict(
-        backbone=_mini_vit(dims, 6, out_indices=(2, 3, 4, 5)),
+        backbone=_mini_vit(dims, layers, out_indices=_last_four(layers)),
         neck=dict(in_channels=[dims] * 4, out_channels=64),
-        decode_head=dict(in_channels=(64,) * 4, channels=128, mla_channels=32),
+        decode_head=dict(in_channels=(64,) * 4, channels=192, mla_channels=48),
         auxiliary_head=dict(in_channels=64, channels=64),
     )
 
@@ -107,20 +118,20 @@ _ROWS = (
     ),
     ModelSpec(
         "segmenter_vit_b", "Segmenter", "ViT-B", "mask transformer", _SEG.format("b_mask"),
-        mini=_mini_segmenter(192, 6), paper_batch=4, dinov2="vit_b",
+        mini=_mini_segmenter(160, 5), paper_batch=4, dinov2="vit_b",
         ade20k="segmenter/segmenter_vit-b_mask_8x1_512x512_160k_ade20k_20220105_151706-bc533b08.pth",
     ),
     ModelSpec(
-        "setr_mla", "SETR", "ViT-L", "MLA", _MLA, mini=_mini_mla(160), paper_batch=2, dinov2="vit_l",
+        "setr_mla", "SETR", "ViT-L", "MLA", _MLA, mini=_mini_mla(160, 6), paper_batch=2, dinov2="vit_l",
         ade20k="setr/setr_mla_512x512_160k_b8_ade20k_20210619_191118-c6d21df0.pth",
     ),
     ModelSpec(
-        "setr_pup", "SETR", "ViT-L", "PUP", _PUP, mini=_mini_pup(160), paper_batch=2, dinov2="vit_l",
+        "setr_pup", "SETR", "ViT-L", "PUP", _PUP, mini=_mini_pup(160, 6), paper_batch=2, dinov2="vit_l",
         ade20k="setr/setr_pup_512x512_160k_b16_ade20k_20210619_191343-7e0ce826.pth",
     ),
     # decoders that the paper describes, and its future work
     ModelSpec(
-        "setr_naive", "SETR", "ViT-L", "naive", _NAIVE, mini=_mini_setr(160), dinov2="vit_l",
+        "setr_naive", "SETR", "ViT-L", "naive", _NAIVE, mini=_mini_setr(160, 6), dinov2="vit_l",
         ade20k="setr/setr_naive_512x512_160k_b16_ade20k_20210619_191258-061f24f5.pth",
     ),
     ModelSpec(
@@ -129,40 +140,40 @@ _ROWS = (
     ),
     ModelSpec(
         "segmenter_vit_b_linear", "Segmenter", "ViT-B", "linear", _SEG.format("s_fcn"),
-        mini=_mini_linear(192, 6), change=_wide(768), dinov2="vit_b",
+        mini=_mini_linear(160, 5), change=_wide(768), dinov2="vit_b",
     ),
     ModelSpec(
         "segmenter_vit_l", "Segmenter", "ViT-L", "mask transformer",
         "segmenter/segmenter_vit-l_mask_8xb1-160k_ade20k-512x512.py",
-        mini=_mini_segmenter(256, 6), dinov2="vit_l",
+        mini=_mini_segmenter(160, 6), dinov2="vit_l",
         ade20k="segmenter/segmenter_vit-l_mask_8x1_512x512_160k_ade20k_20220105_162750-7ef345be.pth",
     ),
     # one pretrained encoder under every decoder of the paper
     ModelSpec(
         "segmenter_vit_s", "Segmenter", "ViT-S", "mask transformer", _SEG.format("s_mask"),
-        mini=_mini_segmenter(128, 6), change=_S_SEGMENTER, **_AT_518,
+        mini=_mini_segmenter(128, 5), change=_S_SEGMENTER, **_AT_518,
     ),
     ModelSpec(
         "segmenter_vit_s_linear", "Segmenter", "ViT-S", "linear", _SEG.format("s_fcn"),
-        mini=_mini_linear(128, 6), change=_S_SEGMENTER, **_AT_518,
+        mini=_mini_linear(128, 5), change=_S_SEGMENTER, **_AT_518,
     ),
     ModelSpec(
-        "setr_vit_s_naive", "SETR", "ViT-S", "naive", _NAIVE, mini=_mini_setr(128), change=_S_SETR,
+        "setr_vit_s_naive", "SETR", "ViT-S", "naive", _NAIVE, mini=_mini_setr(128, 5), change=_S_SETR,
         **_AT_518,
     ),
     ModelSpec(
-        "setr_vit_s_pup", "SETR", "ViT-S", "PUP", _PUP, mini=_mini_pup(128), change=_S_SETR,
+        "setr_vit_s_pup", "SETR", "ViT-S", "PUP", _PUP, mini=_mini_pup(128, 5), change=_S_SETR,
         **_AT_518,
     ),
     ModelSpec(
-        "setr_vit_s_mla", "SETR", "ViT-S", "MLA", _MLA, mini=_mini_mla(128),
+        "setr_vit_s_mla", "SETR", "ViT-S", "MLA", _MLA, mini=_mini_mla(128, 5),
         change=dict(backbone=_VIT_S, neck=dict(in_channels=[384] * 4)), **_AT_518,
     ),
     # ours: the shipped cut-out model's architecture
     ModelSpec(
         "detail_vit_s", "Detail", "ViT-S", "detail", _SEG.format("s_fcn"),
         mini=dict(
-            backbone=_mini_vit(128, 6, out_indices=(2, 3, 4, 5), detail=(16, 32)),
+            backbone=_mini_vit(128, 5, out_indices=_last_four(5), detail=(16, 32)),
             decode_head=dict(in_channels=(*[128] * 4, 16, 32), channels=32, widths=(64, 48)),
         ),
         change=dict(

@@ -9,6 +9,7 @@ import mmengine
 import mmseg
 import torch
 
+from fashionlib import models
 from fashionlib.core import parameters, paths
 from fashionlib.train.recipe import CALLER, Recipe
 
@@ -32,6 +33,11 @@ def device_name() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return f"{(names or [platform.processor()])[0]}, {torch.get_num_threads()} threads"
+
+
+def precision(recipe: Recipe) -> str:
+    """What the recipe's precision means on this machine: ``auto`` is bf16 where the processor has it."""
+    return models.resolve_precision("cuda" if torch.cuda.is_available() else "cpu", recipe.precision)
 
 
 def command(recipe: Recipe) -> str:

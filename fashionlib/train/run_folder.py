@@ -29,7 +29,7 @@ def claim(folder: Path, recipe: Recipe, info: dict, overwrite: bool) -> None:
         classes=info["classes"],
         fingerprint=info["fingerprint"],
         origin=recipe.origin,
-        versions=provenance.versions(),
+        versions=provenance.versions() | dict(precision=provenance.precision(recipe)),
         command=provenance.command(recipe),
     )
     if path.exists():
