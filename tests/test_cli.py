@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from fashionlib.cli import main
 from fashionlib.core import paths
+from fashionlib.data import sources
 from fashionlib.data.sources import folder
-from fashionlib.data.sources import sample as source
 from fashionlib.report import publish
 from fashionlib.reproduce import plan
 from fashionlib.reproduce import run as reproduce
@@ -62,7 +62,7 @@ def test_a_foreseen_error_is_one_sentence_and_exit_code_1(tmp_path):
 
 def test_sample_unpacks_and_prepares(raw_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("FASHION_HOME", str(tmp_path))
-    monkeypatch.setattr(source, "unpack", lambda out: raw_folder(20, folder=out))
+    monkeypatch.setattr(sources, "unpack_sample", lambda out: raw_folder(20, folder=out))
     result = call("sample")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "raw/sample/train.csv").is_file() and (tmp_path / "data/sample/dataset.json").is_file()

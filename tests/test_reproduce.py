@@ -198,7 +198,7 @@ from fashionlib.core import paths
 from fashionlib.reproduce import plan, run as reproduce
 paths.NOTEBOOKS = paths.home()
 reproduce.library = lambda: ""
-reproduce.make_raw = lambda *_: None
+reproduce.require_raw = lambda *_: None
 reproduce.steps = lambda *_: [plan.Step("toy", "01_toy", {}, (), ())]
 cli.main(["reproduce", "--data", "d", "--plan", "plan.yaml"])
 """
@@ -277,7 +277,7 @@ def test_a_notebook_that_does_not_stop_is_killed(toy, tmp_path, monkeypatch):
 def test_raw_data_that_we_cannot_make_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("FASHION_HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="No raw data in"):
-        reproduce.make_raw("imaterialist")
+        reproduce.require_raw("imaterialist")
 
 
 # ---------------------------------------------------------------- the notebooks as programs

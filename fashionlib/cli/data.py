@@ -12,10 +12,10 @@ def sample() -> None:
     """Unpack the sample, drawings of dressed figures, into raw/sample and prepare it in data/sample."""
     from fashionlib.core import paths
     from fashionlib.data.prepare import prepare
-    from fashionlib.data.sources import sample
+    from fashionlib.data.sources import unpack_sample
     from fashionlib.data.splits import stratify_by_default
 
-    raw = sample.unpack(paths.raw_folder("sample"))
+    raw = unpack_sample(paths.raw_folder("sample"))
     _say_prepared(prepare(raw, paths.data_folder("sample"), stratify=stratify_by_default("sample")))
 
 

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fashionlib.core import download
 from fashionlib.core.files import folder_lock, sha256
 from fashionlib.core.processes import out_of_memory
+from fashionlib.data.sources import download
 
 SCALE = ":scale"  # after a tensor's name: its int8 scales
 

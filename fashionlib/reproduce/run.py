@@ -25,10 +25,10 @@ import nbformat
 import psutil
 from tqdm import tqdm
 
-from fashionlib import notebook
 from fashionlib.core import paths
 from fashionlib.core.classes import check_name
 from fashionlib.core.files import write_text
+from fashionlib.data.sources import require_raw
 from fashionlib.reproduce.plan import FILES, Step, steps
 
 QUIET = 30  # seconds between lines about a running notebook where there is no terminal
@@ -80,7 +80,7 @@ def reproduce(
     """
     last = check_name(until, FILES, "notebook") if until else max(FILES)
     todo = [step for step in steps(data, plan) if step.notebook <= last]
-    make_raw(data, raw)
+    require_raw(data, raw)
     done = []
     with tqdm(total=len(todo), unit="step", disable=not sys.stderr.isatty()) as bar:
         for number, step in enumerate(todo, 1):
@@ -96,19 +96,6 @@ def reproduce(
                 tqdm.write(f"{label}: done in {time.monotonic() - begun:.0f} s")
             bar.update()
     return done
-
-
-def make_raw(data: str, source: str | Path | None = None) -> Path:
-    """``raw/<data>``, unpacked (sample) or converted (ccp, from `source`) where it is missing.
-
-    Raises FileNotFoundError naming what to do where we can't make it.
-    """
-    folder = paths.raw_folder(data)
-    if data == "ccp" and source and not (folder / "train.csv").is_file():
-        from fashionlib.data.sources import ccp
-
-        return ccp.convert(source, folder)
-    return notebook.require_raw(data)
 
 
 def is_up_to_date(step: Step, data: str) -> bool:

@@ -9,7 +9,8 @@ import mmengine
 import mmseg
 import torch
 
-from fashionlib.core import parameters, paths
+from fashionlib.core import paths
+from fashionlib.core.run_files import parameter_defaults
 from fashionlib.train.recipe import CALLER, Recipe
 
 
@@ -36,7 +37,7 @@ def device_name() -> str:
 
 def command(recipe: Recipe) -> str:
     """The papermill command that repeats this run; `settings` holds what is no parameter of notebook 03."""
-    known = parameters.defaults("03_train") if paths.NOTEBOOKS.is_dir() else {}  # installed without notebooks
+    known = parameter_defaults("03_train") if paths.NOTEBOOKS.is_dir() else {}  # installed without notebooks
     always = ("model", "data", "preset", "scale", "init")
     given = {name: recipe.to_dict()[name] for name, where in recipe.origin.items() if where == CALLER}
     given = {name: value for name, value in given.items() if name not in always}

@@ -222,22 +222,22 @@ DESCRIPTIONS = cases(
 PHOTOS = (
     cases(
         read,
-        ("missing", without(row(), "train/b.jpg"), r"row 3 .*the photo .*train/b\.jpg does not exist"),
-        ("empty", photo(""), r"row 3 .*the photo .*b\.jpg can't be opened \(cannot identify"),
-        ("text", photo("no photo"), r"row 3 .*the photo .*b\.jpg can't be opened"),
-        ("web-page", photo("<html>Sign in</html>"), r"row 3 .*the photo .*b\.jpg can't be opened"),
-        ("head-only", photo(picture()[:60]), r"row 3 .*the photo .*b\.jpg can't be opened"),
-        ("folder", photo(None), r"row 3 .*the photo .*b\.jpg can't be opened \(.* is a folder and must"),
-        ("pipe", pipe(row(), "train/b.jpg"), r"row 3 .*the photo .*b\.jpg can't be opened \(.* is a pipe, a"),
+        ("missing", without(row(), "train/b.jpg"), r"row 3 .*The photo .*train/b\.jpg is missing"),
+        ("empty", photo(""), r"row 3 .*The photo .*b\.jpg can't be read \(cannot identify"),
+        ("text", photo("no photo"), r"row 3 .*The photo .*b\.jpg can't be read"),
+        ("web-page", photo("<html>Sign in</html>"), r"row 3 .*The photo .*b\.jpg can't be read"),
+        ("head-only", photo(picture()[:60]), r"row 3 .*The photo .*b\.jpg can't be read"),
+        ("folder", photo(None), r"row 3 .*The photo .*b\.jpg can't be read \(.* is a folder and must"),
+        ("pipe", pipe(row(), "train/b.jpg"), r"row 3 .*The photo .*b\.jpg can't be read \(.* is a pipe, a"),
         (
             "gigapixel-jpeg",
             photo(huge_jpeg()),
-            r"row 3 .*b\.jpg can't be opened \(Image size \(4290250000 pixels\)",
+            r"row 3 .*b\.jpg can't be read \(Image size \(4290250000 pixels\)",
         ),
         (
             "gigapixel-png",
             photo(huge_png()),
-            r"row 3 .*b\.jpg can't be opened \(Image size \(3600000000 pixels\)",
+            r"row 3 .*b\.jpg can't be read \(Image size \(3600000000 pixels\)",
         ),
         prefix="photo-",
     )
@@ -252,7 +252,7 @@ PHOTOS = (
         (
             "missing",
             without(row(), "train/b.jpg"),
-            r"1 of 2 photos .*row 3 \('b'\): .*does not exist.*Repair them, or",
+            r"1 of 2 photos .*row 3 \('b'\): .*is missing.*Repair them, or",
         ),
         prefix="prepare-photo-",
     )

@@ -368,17 +368,16 @@ def member(name: str, mode: int = 0) -> zipfile.ZipInfo:
     return info
 
 
-def archive(*members, compression=zipfile.ZIP_STORED) -> bytes:
+def archive(*members) -> bytes:
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", compression) as content:
-        warnings.simplefilter("ignore")  # of names that are there twice
+    with zipfile.ZipFile(buffer, "w") as content:
         for name, text in (("train/a.jpg", "photo"), *members):
             content.writestr(name, text)
     return buffer.getvalue()
 
 
-def zipped(*members, **options):
-    return file("t.zip", archive(*members, **options))
+def zipped(*members):
+    return file("t.zip", archive(*members))
 
 
 def flagged() -> bytes:
@@ -393,31 +392,22 @@ def unpack(source: Path, out: Path) -> None:
     download.unpack(source / "t.zip", "train", out / "train", progress=False)
 
 
-OUT = r"t\.zip holds '.*', which leads out of the folder: don't use it"
+ODD = r"t\.zip holds '.*', which leads out of the folder or is no file: don't use it"
+BROKEN = r"t\.zip is damaged .*: delete it and fetch it again"
 ARCHIVES = cases(
     unpack,
-    ("no-zip", file("t.zip", "<html>Sign in</html>"), r"t\.zip is damaged .*: delete it and fetch it again"),
+    ("no-zip", file("t.zip", "<html>Sign in</html>"), BROKEN),
     ("damaged", file("t.zip", archive().replace(b"photo", b"fotos")), r"t\.zip is damaged \(Bad CRC-32"),
-    ("cut-short", file("t.zip", archive()[:-30]), r"t\.zip is damaged"),
+    ("cut-short", file("t.zip", archive()[:-30]), BROKEN),
     ("another", file("t.zip", archive().replace(b"train", b"tests")), r"t\.zip holds no folder 'train'"),
-    ("climbs-out", zipped(("train/../../x", "")), OUT),
-    ("absolute", zipped(("/etc/x", "")), OUT),
-    ("drive", zipped(("C:/x", "")), OUT),
-    ("backslash", zipped(("train\\..\\x", "")), OUT),
-    (
-        "link",
-        zipped((member("train/x", 0o120777), "/etc/passwd")),
-        r"t\.zip holds 'train/x', a link or device and no file: don't use it",
-    ),
-    ("device", zipped((member("train/x", 0o020666), "")), r"t\.zip holds 'train/x', a link or device"),
-    ("twice", zipped(("train/a.jpg", "other")), r"t\.zip holds 'train/a\.jpg' twice: it is not the expected"),
-    ("file-as-folder", zipped(("train/a.jpg/b", "")), r"t\.zip holds 'train/a\.jpg' twice"),
-    ("encrypted", file("t.zip", flagged()), r"t\.zip holds 'train/a\.jpg', encrypted"),
-    (
-        "bomb",
-        zipped(("train/b.jpg", bytes(5_000_000)), compression=zipfile.ZIP_DEFLATED),
-        r"t\.zip would unpack to 5,000,005 bytes, over 100 times its size",
-    ),
+    ("climbs-out", zipped(("train/../../x", "")), ODD),
+    ("absolute", zipped(("/etc/x", "")), ODD),
+    ("drive", zipped(("C:/x", "")), ODD),
+    ("backslash", zipped(("train\\..\\x", "")), ODD),
+    ("link", zipped((member("train/x", 0o120777), "/etc/passwd")), ODD),
+    ("device", zipped((member("train/x", 0o020666), "")), ODD),
+    ("file-as-folder", zipped(("train/a.jpg/b", "")), BROKEN),
+    ("encrypted", file("t.zip", flagged()), r"t\.zip is damaged \(File .*train/a\.jpg.* is encrypted"),
     prefix="archive-",
 )
 SOURCES: list[Case] = COCO + CCP + OWN + ARCHIVES

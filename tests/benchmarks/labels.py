@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco
 
-from fashionlib.data import label_maps, rle
-from fashionlib.data.label_maps import Photo
+from fashionlib.data import prepared, rle
+from fashionlib.data.prepared import Photo
 from tests.benchmarks.frame import Line, faster, seconds
 from tools.draw_sample.plan import plan
 from tools.draw_sample.scenes import draw
@@ -153,11 +153,11 @@ def _preparing(folder: Path, pictures, photos) -> Iterator[Line]:
     def prepare(max_side: int | None = MAX_SIDE) -> None:
         for path in (*folder.glob("images/*"), *folder.glob("labels/*")):
             path.unlink()
-        assert not any(label_maps.write(photo, folder, folder, max_side, "area").problem for photo in photos)
+        assert not any(prepared.write(photo, folder, folder, max_side, "area").problem for photo in photos)
 
     def decode_whole() -> None:
         with patch.object(
-            label_maps, "shrink", lambda image, size: image.convert("RGB").resize(size, _LANCZOS)
+            prepared, "shrink", lambda image, size: image.convert("RGB").resize(size, _LANCZOS)
         ):
             prepare()
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from fashionlib import train
 from fashionlib.core.paths import PROJECT
-from fashionlib.data import label_maps, prepare, raw, rle
+from fashionlib.data import prepare, prepared, raw, rle
 from fashionlib.data.dataset import FashionDataset
 from fashionlib.data.sources import ccp
 from tests.benchmarks.frame import Line, faster, race, seconds
@@ -84,7 +84,7 @@ def _floor(data: Path) -> str:
     labels = [(data / "labels" / f"{i}.png").read_bytes() for i in ids]
     jpeg, inflate, _ = race(
         lambda: [cv2.imdecode(photo, cv2.IMREAD_COLOR) for photo in photos],
-        lambda: [label_maps.decode(label) for label in labels],
+        lambda: [prepared.decode(label) for label in labels],
     )
     return (
         f"of ours decoding the JPEG takes {seconds(jpeg / len(ids))} (no library at hand "
@@ -129,7 +129,7 @@ def _enlarged(data: Path, folder: Path, height: int) -> Path:
             with Image.open(path) as photo:
                 size = round(photo.width * height / photo.height), height
                 picture = np.asarray(photo.resize(size, Image.Resampling.LANCZOS))
-            labels = label_maps.decode((data / "labels" / f"{path.stem}.png").read_bytes())
+            labels = prepared.decode((data / "labels" / f"{path.stem}.png").read_bytes())
             labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
             values = set(np.unique(labels).tolist()) - {0}
             rows += [_row(out, path.stem, picture, labels == value, value - 1) for value in values]

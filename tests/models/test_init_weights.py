@@ -23,8 +23,9 @@ from safetensors.torch import save_file
 from soak import WATCHDOG
 
 from fashionlib import models
-from fashionlib.core import download, paths
+from fashionlib.core import paths
 from fashionlib.core.files import sha256
+from fashionlib.data.sources import download
 from fashionlib.models import dinov2, init_weights, weight_files
 from fashionlib.models.fast import attention
 
