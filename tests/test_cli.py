@@ -7,13 +7,13 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from fashionlib import reproduce
 from fashionlib.cli import main
 from fashionlib.core import paths
 from fashionlib.data.sources import folder
 from fashionlib.data.sources import sample as source
 from fashionlib.report import publish
 from fashionlib.reproduce import plan
-from fashionlib.reproduce import run as reproduce
 
 
 def call(*words):

@@ -139,8 +139,8 @@ def reproduce(
     **options,
 ) -> None:
     """Run the six notebooks in order, 03 once a model, skipping what is up to date."""
+    from fashionlib.reproduce import StepFailed, reproduce
     from fashionlib.reproduce import plan as plans
-    from fashionlib.reproduce.run import StepFailed, reproduce
 
     overrides = {name: _literal(value) for name, value in parameters} | ({"preset": preset} if preset else {})
     read = plans.read(data, plan, [name for name in models.split(",") if name], overrides)
