@@ -11,6 +11,7 @@ from bad_inputs.of_stages import STAGES
 from click.testing import CliRunner
 
 from fashionlib import cli
+from fashionlib.cli import errors
 from fashionlib.data import prepare, prepared, raw
 from fashionlib.data.transforms import LoadCrop, Span
 from tools.cutout_model.__main__ import main as workshop
@@ -31,7 +32,7 @@ def test_a_bad_input_is_one_sentence_and_leaves_nothing_half_done(case, tmp_path
     before = {path for path in source.rglob("*")}
     with pytest.raises(Exception) as caught:  # noqa: B017  (any, and the next line says which)
         case.door(source, out)
-    said = cli._sentence(caught.value)
+    said = errors.sentence(caught.value)
     assert said == str(caught.value), repr(caught.value)
     assert re.search(case.sentence, said), said
     assert "\n" not in said and len(said.replace(str(tmp_path), "")) < 700

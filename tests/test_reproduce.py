@@ -14,11 +14,11 @@ import readme_commands
 from nbformat import v4
 from soak import WATCHDOG
 
+from fashionlib import reproduce
 from fashionlib.core import paths
 from fashionlib.data.prepare import prepare
 from fashionlib.data.splits import stratify_by_default
 from fashionlib.reproduce import plan
-from fashionlib.reproduce import run as reproduce
 from tools import draw_sample
 
 RUN = "segmenter_vit_t-mini-none-4photos"
@@ -193,9 +193,9 @@ CLI = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what nohup or & had ignored
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-from fashionlib import cli
+from fashionlib import cli, reproduce
 from fashionlib.core import paths
-from fashionlib.reproduce import plan, run as reproduce
+from fashionlib.reproduce import plan
 paths.NOTEBOOKS = paths.home()
 reproduce.library = lambda: ""
 reproduce.require_raw = lambda *_: None
