@@ -25,7 +25,7 @@ from tiny import recipe
 
 from fashionlib import models, train
 from fashionlib.cli import main
-from fashionlib.cutout.about import about
+from fashionlib.cutout.segment import about
 from fashionlib.export import export
 from fashionlib.models import init_weights, weight_files
 from fashionlib.train import resume as state

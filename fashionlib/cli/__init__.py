@@ -253,8 +253,8 @@ def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> 
     """
     from fashionlib.core.files import FolderLocked
     from fashionlib.cutout import batch
-    from fashionlib.cutout.about import about as facts
-    from fashionlib.cutout.sources import readable
+    from fashionlib.cutout.segment import about as facts
+    from fashionlib.cutout.tasks import readable
 
     try:
         if about:
