@@ -25,7 +25,7 @@ from mmseg.structures import SegDataSample
 from torch._inductor.utils import fresh_cache
 
 from fashionlib import models
-from fashionlib.models.fast import attention
+from fashionlib.models import fast
 from tests.benchmarks.frame import Line, faster, leaner, race, seconds
 from tests.benchmarks.saved_tensors import SavedTensors
 
@@ -91,7 +91,7 @@ def without_bf16_or_recomputing(
         f"{what}: fp32", ("stock fp32", run(stock, "fp32")), ("ours fp32", run(ours, "fp32")),
         ">= 1.5", FP32, rounds=rounds,
     )  # fmt: skip
-    attention.install(ours, "sdpa")
+    fast.install(ours, fused=True)
     yield leaner(
         f"{what}: saved activations, fused attention without recomputing", ("stock fp32", kept),
         ("ours bf16", saved(ours, *photos, "bf16")),
@@ -115,20 +115,20 @@ def inference(name: str) -> Iterator[Line]:
 
 
 def in_rows(name: str, size: tuple[int, int]) -> Line:
-    """Queries `attention.ROWS` at a time against all at once, as the shipped cut-out model is run."""
+    """Queries `fast.ROWS` at a time against all at once, as the shipped cut-out model is run."""
     model = models.build(name)
     model.eval()
     x = torch.randn(1, 3, *size)
 
     def at_once() -> torch.Tensor:
-        with patch.object(attention, "ROWS", 10**6):
+        with patch.object(fast, "ROWS", 10**6):
             return infer(model, x, "bf16")
 
     whole, tokens = at_once(), size[0] * size[1] // models.patch_size(name) ** 2
     assert (infer(model, x, "bf16") - whole).abs().max() <= 1e-2 * whole.abs().max()
     return faster(
         f"inference, {name}, {tokens} tokens", ("bf16, queries at once", at_once),
-        (f"in rows of {attention.ROWS}", lambda: infer(model, x, "bf16")),
+        (f"in rows of {fast.ROWS}", lambda: infer(model, x, "bf16")),
     )  # fmt: skip
 
 
@@ -195,9 +195,9 @@ def assert_same_answers(stock, ours, x: torch.Tensor) -> None:
         model.eval()
     theirs = infer(stock, x, "fp32")
     scale = theirs.abs().max()
-    for core in ("math", "sdpa", "auto"):
-        attention.install(ours, core)
-        assert (infer(ours, x, "fp32") - theirs).abs().max() <= 1e-5 * scale, core
+    for fused in (False, True, None):
+        fast.install(ours, fused)
+        assert (infer(ours, x, "fp32") - theirs).abs().max() <= 1e-5 * scale, fused
     for model in (stock, ours):
         model.train()
 
