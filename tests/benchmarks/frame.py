@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fashionlib.core.paths import PROJECT
+
+CCP = PROJECT.parent / "shared" / "data" / "clothing-co-parsing"  # Clothing Co-Parsing, where it is
 Side = tuple[str, Callable[[], object]]  # words, and what is timed
 
 
