@@ -150,7 +150,7 @@ PREPARED_PHOTOS = [MISSING, ("cut-short", picture(quality=95)[:-12], r"b\.jpg is
 MANY = [("200000-rows-one-bad", 200_000, "")]
 ROW_3, PHOTO = r"train\.csv, row 3 \(photo .*\): ", changed(row(), "train/b.jpg")
 NO_NAME = ROW_3 + r"ImageId {} is no plain file name: it could lead out of train/"
-BAD_PHOTOS = r"1 of 2 photos .* are bad.*row 3 \('b'\): The photo .*{}.*Repair them, or"
+BAD_PHOTOS = r"1 of 2 photos .* are bad.*row 3 \('b'\): [Tt]he photo .*{}.*Repair them, or"
 RAW: list[Case] = [
     *cases("csv", read, changed(folder(), raw.CSV), r"train\.csv{}", TABLES),
     *cases("csv", read, one_bad_line_in, r"row 200001 \(photo 'b'\): .* odd number of", MANY),

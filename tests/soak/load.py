@@ -86,8 +86,8 @@ def _cut(root: Path, workspace: Path) -> None:
     Report.add = noted
     if engine == "ray":
         threading.Thread(target=_kill_half_way, args=(workspace / "out", photos), daemon=True).start()
-    result = batch.run(root / "photos", workspace / "out", root / "model.safetensors", workers=workers,
-                       engine=engine, progress=False)  # fmt: skip
+    places = root / "photos", workspace / "out", root / "model.safetensors"
+    result = batch.run(*places, workers=workers, engine=engine, progress=False)
     (workspace / "memory.json").write_text(json.dumps(memory))
     raise SystemExit(result.exit_code)
 
