@@ -28,7 +28,7 @@ coverage: $(READY) $(SAMPLE)  ## the test suite, and that it runs at least 90 % 
 
 # Merging is `rle.label_map`, and which instances get which label value and how they reach the disk.
 MUTATED := $(foreach part,data.rle.* evaluate.metrics.* data.splits.* core.classes.* data.prepare.x__choose* \
-    data.label_maps.x_write* data.label_maps.x_size_of* data.label_maps.x__palette_image*,'fashionlib.$(part)')
+    data.prepared.x_write* data.prepared.x_size_of* data.prepared.x__palette_image*,'fashionlib.$(part)')
 
 # A venv of its own on top of the other: mutmut brings packages that nothing else here needs.
 mutation: $(READY)  ## mutants of codec, metrics, split and merging, against their tests (up to half an hour)

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from fashionlib.core import parameters, paths
+from fashionlib.core import paths
 from fashionlib.core.classes import check_name
-from fashionlib.data import prepared, raw
-from fashionlib.data.sources import sample
+from fashionlib.core.run_files import declared_parameters, statements
+from fashionlib.data import prepared
+from fashionlib.data.sources import require_raw  # noqa: F401  (the notebooks call it from here)
 
 warnings.filterwarnings("ignore", module=r"mmseg\.")  # advice to those who write MMSegmentation configs
 
@@ -39,9 +40,9 @@ def check_parameters(scope: dict, **allowed: Collection) -> None:
     """
     if shell := scope.get("get_ipython"):
         short_errors(shell())
-    declared = {name: what for cell in scope["In"] for name, what in parameters.declared(cell).items()}
+    declared = {name: what for cell in scope["In"] for name, what in declared_parameters(cell).items()}
     injected = [cell for cell in scope["In"] if cell.startswith(_INJECTED)]
-    assignments = [node for cell in injected for node in parameters.statements(cell)]
+    assignments = [node for cell in injected for node in statements(cell)]
     for target in (target for node in assignments for target in getattr(node, "targets", ())):
         check_name(target.id, declared, "parameter")
     for name, (kind, default) in declared.items():
@@ -73,14 +74,6 @@ def short_errors(shell) -> None:
         return short or full
 
     shell.set_custom_exc((Exception, KeyboardInterrupt), show)
-
-
-def require_raw(data: str) -> Path:
-    """The folder ``raw/<data>``; the sample is unpacked, others FileNotFoundError with the command."""
-    folder = paths.raw_folder(data)
-    if data == "sample" and not (folder / raw.CSV).is_file():
-        return sample.unpack(folder)
-    return raw.require(folder)
 
 
 def require_prepared(data: str) -> Path:

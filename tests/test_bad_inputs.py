@@ -1,16 +1,16 @@
 """Data that others made, at every door it comes in by: one sentence that says which and what, and no more."""
 
 import re
-from collections import Counter
 
 import pytest
-from bad_inputs import change, file, of_raw, picture
+from bad_inputs import of_raw, picture, write
 from bad_inputs.of_raw import RAW
 from bad_inputs.of_sources import SOURCES
 from bad_inputs.of_stages import STAGES
 from click.testing import CliRunner
 
 from fashionlib import cli
+from fashionlib.cli import errors
 from fashionlib.data import prepare, prepared, raw
 from fashionlib.data.transforms import LoadCrop, Span
 from tools.cutout_model.__main__ import main as workshop
@@ -18,20 +18,20 @@ from tools.cutout_model.__main__ import main as workshop
 CASES = [*RAW, *SOURCES, *STAGES]
 
 
-def test_sixty_distinct_inputs():
-    assert len(CASES) >= 60
-    assert not [name for name, times in Counter(case.id for case in CASES).items() if times > 1]
+def test_over_two_hundred_distinct_inputs():
+    assert len({repr(case.files) for case in CASES}) > 200
+    assert len({case.id for case in CASES}) == len(CASES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
 def test_a_bad_input_is_one_sentence_and_leaves_nothing_half_done(case, tmp_path):
     source, out = tmp_path / "source", tmp_path / "out"
     source.mkdir()
-    case.build(source)
+    write(case.files, source)
     before = {path for path in source.rglob("*")}
     with pytest.raises(Exception) as caught:  # noqa: B017  (any, and the next line says which)
         case.door(source, out)
-    said = cli._sentence(caught.value)
+    said = errors.sentence(caught.value)
     assert said == str(caught.value), repr(caught.value)
     assert re.search(case.sentence, said), said
     assert "\n" not in said and len(said.replace(str(tmp_path), "")) < 700
@@ -67,7 +67,7 @@ def test_the_command_line_says_no_more_than_the_sentence(name, command, tmp_path
     (case,) = (case for case in CASES if case.id == name)
     source, out = tmp_path / "source", tmp_path / "out"
     source.mkdir()
-    case.build(source)
+    write(case.files, source)
     words = [word.format(source=source, out=out) for word in command.split()]
     result = invoke(*words)
     assert isinstance(result.exception, SystemExit) and result.exit_code == (2 if words[0] == "cutout" else 1)
@@ -90,9 +90,9 @@ def refused(tmp_path, *words) -> str:
 
 @pytest.mark.parametrize("command", WRITERS)
 def test_a_folder_that_is_not_ours_is_left_alone(command, tmp_path):
-    of_raw.folder()(tmp_path / "source")
-    for name in ("train/holiday.jpg", "test/a.jpg", "images/b.jpg", "notes/.x.12.part"):
-        file(f"out/{name}", "mine")(tmp_path)
+    write(of_raw.folder(), tmp_path / "source")
+    mine = ("train/holiday.jpg", "test/a.jpg", "images/b.jpg", "notes/.x.12.part")
+    write(dict.fromkeys(mine, "mine"), tmp_path / "out")
     said = refused(tmp_path, *command.split(), tmp_path / "source", tmp_path / "out")
     assert re.search("out holds 'images' and nothing that shows .* of ours: choose another folder", said)
 
@@ -109,15 +109,14 @@ NESTED = {
 @pytest.mark.parametrize("how", NESTED)
 def test_input_and_output_lie_apart(command, how, tmp_path):
     folder = tmp_path / "folder"
-    of_raw.folder()(folder)
-    (folder / raw.CSV).unlink()
+    write(of_raw.folder() | {raw.CSV: None}, folder)
     (tmp_path / "link").symlink_to(folder / "train")
     said = refused(tmp_path, *command.split(), *(folder / name for name in NESTED[how]))
     assert "are the same, or one lies in the other: choose another place for the output" in said
 
 
 def test_photos_that_lead_into_the_output_stay(tmp_path):
-    of_raw.folder("b,1 2,3,4,0,", "b,1 2,3,4,1,")(tmp_path / "raw")
+    write(of_raw.folder(of_raw.table("b,1 2,3,4,0,", "b,1 2,3,4,1,")), tmp_path / "raw")
     words = "--fractions", 1, 0, 0, "--workers", 1
     prepare.prepare(tmp_path / "raw", tmp_path / "out", fractions=(1, 0, 0), workers=1, progress=False)
     photo = tmp_path / "raw" / "train" / "a.jpg"
@@ -128,10 +127,8 @@ def test_photos_that_lead_into_the_output_stay(tmp_path):
 
 
 def test_a_bad_mask_fails_its_photo_alone(tmp_path):
-    for name in "ab":
-        file(f"photos/{name}.jpg", picture())(tmp_path)
-    file("masks/a.png", "no mask")(tmp_path)
-    file("masks/b.png", picture("PNG", mode="L"))(tmp_path)
+    write(dict.fromkeys(("photos/a.jpg", "photos/b.jpg"), picture()), tmp_path)
+    write({"masks/a.png": "no mask", "masks/b.png": picture("PNG", mode="L")}, tmp_path)
     words = ["cutout", tmp_path / "photos", "--mask-in", tmp_path / "masks", "--out", tmp_path / "out"]
     result = invoke(*words)
     assert result.exit_code == 1 and "1 cut out, 0 up to date, 1 failed" in result.stdout
@@ -140,23 +137,24 @@ def test_a_bad_mask_fails_its_photo_alone(tmp_path):
     assert [path.name for path in sorted((tmp_path / "out").glob("*.png"))] == ["b.png"]
 
 
-GOOD = of_raw.folder("b,1 2,3,4,19,7", ends="\n")
+ROW = "b,1 2,3,4,19,7"
+GOOD = of_raw.folder(of_raw.table(ROW))
 ACCEPTED = {  # what is unusual and still says what it says
-    "byte-order-mark": of_raw.folder("b,1 2,3,4,19,7", header="\ufeff" + of_raw.HEADER),
-    "crlf": of_raw.folder("b,1 2,3,4,19,7", ends="\r\n"),
-    "blank-lines": of_raw.folder("", "b,1 2,3,4,19,7", "", ""),
-    "descriptions-byte-order-mark": change(GOOD, raw.DESCRIPTIONS, b"\xef\xbb\xbf{}"),
-    "overlapping-runs": of_raw.folder("b,1 2 2 1 1 1,3,4,19,7"),
-    "sides-with-fractions-of-0": of_raw.folder("b,1 2,3.0,4.0,19,7"),
-    "garbage-after-the-jpeg": change(GOOD, "train/b.jpg", picture() + b"<?php" + bytes(1000)),
-    "cmyk-jpeg": change(GOOD, "train/b.jpg", picture(mode="CMYK")),
+    "byte-order-mark": {raw.CSV: of_raw.table(ROW, header="\ufeff" + of_raw.HEADER)},
+    "crlf": {raw.CSV: of_raw.table(ROW, ends="\r\n")},
+    "blank-lines": {raw.CSV: of_raw.table("", ROW, "", "")},
+    "descriptions-byte-order-mark": {raw.DESCRIPTIONS: b"\xef\xbb\xbf{}"},
+    "overlapping-runs": {raw.CSV: of_raw.table("b,1 2 2 1 1 1,3,4,19,7")},
+    "sides-with-fractions-of-0": {raw.CSV: of_raw.table("b,1 2,3.0,4.0,19,7")},
+    "garbage-after-the-jpeg": {"train/b.jpg": picture() + b"<?php" + bytes(1000)},
+    "cmyk-jpeg": {"train/b.jpg": picture(mode="CMYK")},
 }
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_what_is_unusual_and_harmless_is_prepared_as_ever(name, tmp_path):
     source, out = tmp_path / "raw", tmp_path / "out"
-    ACCEPTED[name](source)
+    write(GOOD | ACCEPTED[name], source)
     made = prepare.prepare(source, out, fractions=(1, 0, 0), max_bad=0, workers=1, progress=False)
     counts = made["counts"]
     assert (counts["photos"], counts["instances"]) == (2, 2)

@@ -24,6 +24,7 @@ from soak.inputs import DATA
 from soak.stages import Stage
 
 from fashionlib import cli
+from fashionlib.cli import errors
 from fashionlib.core import files, processes
 from fashionlib.data import audit
 from fashionlib.train.run import _explain_memory as explain_memory
@@ -35,7 +36,7 @@ def said(work, *arguments) -> None:
     try:
         work(*arguments)
     except Exception as error:
-        sentence = cli._sentence(error)
+        sentence = errors.sentence(error)
         if sentence is None:
             raise
         print(f"Error: {sentence}", file=sys.stderr)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fashionlib.core.paths import PROJECT
-from fashionlib.data import label_maps, raw, rle
+from fashionlib.data import prepared, raw, rle
 from fashionlib.data.sources import fashionpedia
 
 GUIDED = {"codec": 20_000, "csv": 2_000}  # executions: a quarter of a minute each; the soak takes 5 minutes
@@ -45,7 +45,7 @@ def test_guided_by_coverage(target):
 FAULTS = {  # target -> a fault of the library that its kept inputs have to show
     "codec": (rle, "encode", lambda mask: "1 1"),
     "csv": (raw, "_row_problems", lambda table, class_ids: {}),
-    "png": (label_maps, "_chunks", lambda content: {}.__getitem__(content)),
+    "png": (prepared, "_chunks", lambda content: {}.__getitem__(content)),
     "polygons": (fashionpedia, "_counts", lambda code, height, width: code["no such key"]),
 }
 

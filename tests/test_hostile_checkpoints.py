@@ -25,7 +25,7 @@ from tiny import recipe
 
 from fashionlib import models, train
 from fashionlib.cli import main
-from fashionlib.cutout.about import about
+from fashionlib.cutout.segment import about
 from fashionlib.export import export
 from fashionlib.models import init_weights, weight_files
 from fashionlib.train import resume as state
@@ -503,7 +503,7 @@ def test_a_recipe_carries_the_trust_to_the_loader(tmp_path):
 def test_the_command_line_hands_trust_to_every_run(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "fashionlib.reproduce.run.reproduce", lambda data, plan, **_: seen.append(plan["03_train"])
+        "fashionlib.reproduce.reproduce", lambda data, plan, **_: seen.append(plan["03_train"])
     )
     for flags in ([], ["--trust-checkpoint"]):
         done = CliRunner().invoke(main, ["reproduce", "--data", "sample", "--models", "unet", *flags])

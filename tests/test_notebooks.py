@@ -131,9 +131,9 @@ def test_parameters_are_typed_commented_and_checked(path):
     assert len(tagged) == 1
     assert re.match(r"notebook.check_parameters\(\s*globals\(\)", code(path)[tagged[0] + 1].source)
     found = papermill.inspect_notebook(str(path))
-    assert {name: ast.literal_eval(what["default"]) for name, what in found.items()} == plan.defaults(
-        path.stem
-    )
+    assert {
+        name: ast.literal_eval(what["default"]) for name, what in found.items()
+    } == plan.parameter_defaults(path.stem)
     for parameter in found.values():
         assert parameter["inferred_type_name"] in ("str", "int", "float", "bool", "list", "dict")
         assert parameter["help"], parameter

@@ -65,14 +65,14 @@ def test_papermill_commands_name_parameters_of_the_notebook():
     runs = [words for words in commands("papermill") if words[0].startswith("notebooks/")]
     assert len(runs) >= 3
     for notebook, *rest in runs:
-        known = plan.defaults(notebook.removeprefix("notebooks/").removesuffix(".ipynb"))
+        known = plan.parameter_defaults(notebook.removeprefix("notebooks/").removesuffix(".ipynb"))
         assert {rest[i + 1] for i, word in enumerate(rest) if word == "-p"} <= set(known)
 
 
 def test_parameters_in_the_text_are_the_notebooks():
     from fashionlib.reproduce import plan
 
-    assert {words[0] for words in commands("-p")} <= set(plan.defaults("03_train"))
+    assert {words[0] for words in commands("-p")} <= set(plan.parameter_defaults("03_train"))
 
 
 def test_model_table_lists_every_model_preset_and_init():

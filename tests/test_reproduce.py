@@ -14,11 +14,11 @@ import readme_commands
 from nbformat import v4
 from soak import WATCHDOG
 
+from fashionlib import reproduce
 from fashionlib.core import paths
 from fashionlib.data.prepare import prepare
 from fashionlib.data.splits import stratify_by_default
 from fashionlib.reproduce import plan
-from fashionlib.reproduce import run as reproduce
 from tools import draw_sample
 
 RUN = "segmenter_vit_t-mini-none-4photos"
@@ -193,12 +193,12 @@ CLI = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what nohup or & had ignored
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-from fashionlib import cli
+from fashionlib import cli, reproduce
 from fashionlib.core import paths
-from fashionlib.reproduce import plan, run as reproduce
+from fashionlib.reproduce import plan
 paths.NOTEBOOKS = paths.home()
 reproduce.library = lambda: ""
-reproduce.make_raw = lambda *_: None
+reproduce.require_raw = lambda *_: None
 reproduce.steps = lambda *_: [plan.Step("toy", "01_toy", {}, (), ())]
 cli.main(["reproduce", "--data", "d", "--plan", "plan.yaml"])
 """
@@ -277,7 +277,7 @@ def test_a_notebook_that_does_not_stop_is_killed(toy, tmp_path, monkeypatch):
 def test_raw_data_that_we_cannot_make_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("FASHION_HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="No raw data in"):
-        reproduce.make_raw("imaterialist")
+        reproduce.require_raw("imaterialist")
 
 
 # ---------------------------------------------------------------- the notebooks as programs

@@ -27,7 +27,7 @@ from fashionlib.core import files, processes
 from fashionlib.core.classes import CLASS_SETS
 from fashionlib.cutout import batch
 from fashionlib.data import prepare, raw
-from fashionlib.data.sources import download, sample
+from fashionlib.data.sources import download, unpack_sample
 from fashionlib.train import resume, run_folder, runner
 
 # ------------------------------------------------------------------ at random moments
@@ -145,10 +145,10 @@ def test_a_sample_unpacked_over_an_older_one_killed_before_every_change(tmp_path
                 {"old"},
                 {"new"},
             )
-        sample.unpack(folder / "raw", new)
+        unpack_sample(folder / "raw", new)
 
     new = packed("new")
-    sample.unpack(tmp_path / "home" / "raw", packed("old"))
+    unpack_sample(tmp_path / "home" / "raw", packed("old"))
     assert at_every_change(work, tmp_path, texts, tmp_path / "home") > 15
     work(tmp_path / "home")
     assert len(texts(tmp_path / "home")) == 4 and {*texts(tmp_path / "home").values()} == {"new"}

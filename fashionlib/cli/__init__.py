@@ -3,73 +3,18 @@
 Modules are imported inside the commands, so that help and mistakes answer at once.
 """
 
-import os
-import sys
+import ast
+from importlib import import_module
 from pathlib import Path
 
 import click
 
+from fashionlib.cli.errors import Commands
+
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING = click.Path(path_type=Path, exists=True)
-_GO_ON = ("cutout", "download", "prepare", "reproduce")  # when stopped and run again
-
-
-class Commands(click.Group):
-    """A group of commands that end with one sentence and exit code 1 on an expected error."""
-
-    def main(self, *args, **options):
-        """Run, and exit with 1 if the output could not be written."""
-        if sys.stdout is None:
-            click.echo("Error: The output can't be written: it is closed.", err=True)
-            raise SystemExit(1)
-        try:
-            return super().main(*args, **options)
-        finally:
-            if lost := _output_lost(sys.exc_info()[1]):
-                click.echo(f"Error: {lost}", err=True)
-                raise SystemExit(1)
-
-    def invoke(self, ctx: click.Context):
-        """Run a command; an expected error, or Ctrl-C, becomes a ClickException with its sentence."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            again = "again to go on" if ctx.invoked_subcommand in _GO_ON else "to start again"
-            raise click.ClickException(f"Stopped. Run the same command {again}.") from None
-        except Exception as error:
-            sentence = None if os.environ.get("FASHION_DEBUG") else _output_lost(error) or _sentence(error)
-            if sentence is None:
-                raise
-            raise click.ClickException(sentence) from None
-
-
-def _output_lost(error: BaseException | None) -> str:
-    """A sentence if what was printed was lost, as an `error` without a file name may mean; else empty."""
-    try:
-        if isinstance(error, OSError) and not error.filename:
-            sys.stdout.write("\n")  # what was lost is forgotten: would more be lost?
-        sys.stdout.flush()
-    except OSError as again:
-        with open(os.devnull, "w") as nowhere:  # else Python tries once more when it ends, and prints that
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        return f"The output can't be written: {again.strerror.lower()}."
-    return ""
-
-
-def _sentence(error: Exception) -> str | None:
-    """The message of an expected error; None for any other, such as click's own."""
-    from fashionlib.core import files, processes
-
-    if processes.out_of_memory(error):
-        text = str(error) or "no more to be had"
-        advice = "close other programs, or take fewer workers or smaller photos. The same command goes on."
-        return text if text.startswith("Out of memory") else f"Out of memory ({text}): {advice}"
-    if found := files.disk_error(error):
-        return str(found)
-    if isinstance(error, ValueError | OSError | processes.WorkerLost):
-        return str(error) or type(error).__name__
-    return None
+SHOWN = 5  # reasons of photos that failed; report.csv has all
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -82,4 +27,249 @@ def main() -> None:
     """
 
 
-from fashionlib.cli import cutouts, data, work  # noqa: E402, F401  (registers their commands)
+@main.command()
+def sample() -> None:
+    """Unpack the sample, drawings of dressed figures, into raw/sample and prepare it in data/sample."""
+    from fashionlib.core import paths
+    from fashionlib.data.prepare import prepare
+    from fashionlib.data.sources import unpack_sample
+    from fashionlib.data.splits import stratify_by_default
+
+    raw = unpack_sample(paths.raw_folder("sample"))
+    _say_prepared(prepare(raw, paths.data_folder("sample"), stratify=stratify_by_default("sample")))
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(["ccp", "fashionpedia", "folder"]))
+@click.argument("src", type=EXISTING)
+@click.argument("out", type=FOLDER)
+@click.option("--table", type=EXISTING, help="The class table of a folder.  [default: SRC/classes.csv]")
+def convert(kind: str, src: Path, out: Path, table: Path | None) -> None:
+    """Bring a data set into the raw layout (that of Kaggle's iMaterialist 2020).
+
+    ccp, Clothing Co-Parsing: SRC is the unpacked archive with photos/ and annotations/.
+
+    fashionpedia: SRC holds CVDF's JSON files and unpacked zips, or is one such JSON file.
+
+    folder, your own photos and painted masks: SRC holds photos/, masks/ and the class table classes.csv.
+    """
+    if table and kind != "folder":
+        raise click.UsageError("--table goes with folder alone.")
+    given = {"table": table} if table else {}
+    click.echo(f"Wrote {import_module(f'fashionlib.data.sources.{kind}').convert(src, out, **given)}.")
+
+
+@main.command()
+@click.argument("data")
+def download(data: str) -> None:
+    """Fetch ccp or fashionpedia from its official place, going on where a download stopped."""
+    from fashionlib.core import paths
+    from fashionlib.data.sources import download
+
+    source = download.download(data)
+    click.echo(f"Now: fashionlib convert {data} {source} {paths.raw_folder(data)}")
+
+
+@main.command()
+@click.argument("raw", type=FOLDER)
+@click.option("--out", type=FILE, help="Also write the page to this file.")
+def audit(raw: Path, out: Path | None) -> None:
+    """One page about a raw folder, to be read before any training."""
+    from fashionlib.data.audit import audit
+
+    click.echo(audit(raw, out))
+
+
+@main.command()
+@click.argument("raw", type=FOLDER)
+@click.argument("out", type=FOLDER)
+@click.option(
+    "--class-set", default="main", help="main (the paper's 28), person (+ hair, skin), all (+ parts)."
+)
+@click.option("--part-only", default="leave_out", help="Photos with parts only: leave_out, ignore or keep.")
+@click.option("--fractions", nargs=3, type=float, default=(0.7, 0.2, 0.1), help="Of train, val and test.")
+@click.option("--seed", default=0, help="Of the split.")
+@click.option(
+    "--stratify/--random", default=None, help="Rare classes in all splits?  [default: not the paper's]"
+)
+@click.option("--max-side", type=click.IntRange(1), help="Shrink photos whose longer side has more pixels.")
+@click.option("--max-bad", type=click.FloatRange(0, 1), default=0.01, help="Share of photos that may be bad.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; all cores if not given.")
+def prepare(raw: Path, out: Path, stratify: bool | None, **options) -> None:
+    """Write label maps and splits of the raw folder RAW to OUT, as MMSegmentation expects them."""
+    from fashionlib.data.prepare import prepare
+    from fashionlib.data.splits import stratify_by_default
+
+    stratify = stratify_by_default(out.resolve().name) if stratify is None else stratify
+    _say_prepared(prepare(raw, out, stratify=stratify, **options))
+
+
+def _say_prepared(summary: dict) -> None:
+    """The counts of a ``dataset.json`` in a few lines."""
+    counts, left_out = summary["counts"], summary["left_out"]
+    click.echo(
+        f"{summary['data']}: {counts['photos']} photos ({counts['train']} train, {counts['val']} val, "
+        f"{counts['test']} test), {len(summary['classes'])} classes, {counts['instances']} instances."
+    )
+    for reason, photos in left_out.items():
+        click.echo(f"Left out: {photos} photos ({reason.replace('_', ' ')}), listed in left_out.csv.")
+
+
+@main.command()
+@click.option(
+    "--data", required=True, help="sample, ccp, fashionpedia, imaterialist, or your folder in raw/."
+)
+@click.option("--models", default="", help="Only these of the plan, or these beside it: a,b,…")
+@click.option("--preset", help="For every run: paper, quick or finetune.")
+@click.option(
+    "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="Of 03_train."
+)
+@click.option("--plan", type=EXISTING, help="Runs and parameters.  [default: results/<data>/plan.yaml]")
+@click.option("--raw", type=EXISTING, help="The unpacked CCP archive, where raw/ccp is missing.")
+@click.option("--until", help="Stop after this notebook, for instance 02_prepare.")
+@click.option("--force", is_flag=True, help="Run also what is up to date.")
+@click.option("--trust-checkpoint", is_flag=True, help="Load -p init's file though it may run any code.")
+def reproduce(
+    data: str,
+    models: str,
+    preset: str | None,
+    parameters: tuple,
+    plan: Path | None,
+    trust_checkpoint: bool,
+    **options,
+) -> None:
+    """Run the six notebooks in order, 03 once a model, skipping what is up to date."""
+    from fashionlib.reproduce import StepFailed, reproduce
+    from fashionlib.reproduce import plan as plans
+
+    overrides = {name: _literal(value) for name, value in parameters} | ({"preset": preset} if preset else {})
+    read = plans.read(data, plan, [name for name in models.split(",") if name], overrides)
+    if trust_checkpoint:
+        for run in read[plans.TRAIN]:
+            run["settings"] = {**(run.get("settings") or {}), "trust_checkpoint": True}
+    try:
+        reproduce(data, read, **options)
+    except StepFailed as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
+def recipe() -> None:
+    """Write results/recipe.md: the paper's recipe, setting by setting, and whose each is."""
+    from fashionlib.core import paths
+    from fashionlib.core.files import write_text
+    from fashionlib.train.describe import recipe_page
+
+    click.echo(write_text(paths.PROJECT / "results" / "recipe.md", recipe_page()))
+
+
+@main.command()
+@click.argument("data")
+@click.option("--check", is_flag=True, help="Only compare with what is committed.")
+def publish(data: str, check: bool) -> None:
+    """Copy this machine's results and figures of DATA into the repository."""
+    from fashionlib.report import publish as publishing
+
+    if not check:
+        click.echo(f"Published {len(publishing.publish(data))} files of {data}.")
+        return
+    differences = publishing.compare(data)
+    click.echo(publishing.summary(data))
+    if differences:
+        raise click.ClickException("\n".join(["This is not what is committed:", *differences]))
+    click.echo(
+        f"As committed in results/{data}: same files, columns and rows, mIoU within {publishing.TOLERANCE}."
+    )
+
+
+@main.command()
+@click.argument("model", metavar="RUN_OR_CHECKPOINT", type=EXISTING)
+@click.argument("out", type=FILE)
+@click.option(
+    "--size",
+    nargs=2,
+    type=click.IntRange(1),
+    metavar="H W",
+    help="Of the photos.  [default: the checkpoint's]",
+)
+def export(model: Path, out: Path, size: tuple[int, int] | None) -> None:
+    """Write a checkpoint, or a run's picked epoch, as an ONNX graph: uint8 photos in, logits out.
+
+    Normalisation is part of the graph. Of a model tested with sliding windows it is one window.
+    """
+    from fashionlib.export import export
+
+    done = export(model, out, size)
+    click.echo(
+        f"Wrote {done.path} for photos of {done.size[0]} x {done.size[1]} (H x W). onnxruntime's logits"
+        f" differ from torch's by at most {done.difference:.2g}; they spread by {done.spread:.2g}."
+    )
+
+
+@main.command()
+def doctor() -> None:
+    """Versions, libraries, disk and GPU, and what to do about a bad one."""
+    from fashionlib import doctor
+
+    raise SystemExit(doctor.main())
+
+
+def _literal(text: str):
+    """A Python literal as papermill reads it (1e-4, True, None, [420, 280]); anything else is text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+@main.command()
+@click.argument("photos", nargs=-1)
+@click.option("--out", help="The folder for the pictures and report.csv.")
+@click.option("--model", type=EXISTING, help="A checkpoint: runs/…/epoch_9.safetensors.  [default: ours]")
+@click.option("--about", is_flag=True, help="Only say which model it is, its data and licences.")
+@click.option("--subject", default="apparel", help="What stays: apparel, or the whole person.")
+@click.option("--keep", help="Only these classes or groups: dress,shoe or upperbody.")
+@click.option("--drop", help="All but these.")
+@click.option("--mask-in", type=EXISTING, help="A mask made elsewhere, or a folder of them.")
+@click.option("--apply-to", multiple=True, help="Renditions of the same shot (once for each).")
+@click.option("--edge", help="hard, soft or matting.  [default: hard; a given mask's own]")
+@click.option("--grow", default=0, help="Pixels outwards; negative: inwards.")
+@click.option("--layers", is_flag=True, help="Also a picture for each class, and a manifest.")
+@click.option("--mask", is_flag=True, help="The alpha alone, as a grey picture.")
+@click.option("--background", default="none", help="none, white, #RRGGBB, blur, or a photo.")
+@click.option("--crop", is_flag=True, help="To the subject.")
+@click.option("--margin", default=0.0, help="Around the crop, as a share of the subject's longer side.")
+@click.option("--size", type=int, help="The longer side in pixels.  [default: the photo's]")
+@click.option("--format", default="png", help="png, webp or jpg.")
+@click.option("--strip", is_flag=True, help="Leave out EXIF, XMP and dots per inch.")
+@click.option("--preview", is_flag=True, help="Also preview.html, preview.png and worst.png.")
+@click.option("--workers", default=1, help="Processes; with Ray: actors.")
+@click.option("--engine", default="local", help="local, or ray: on a cluster, with fsspec URLs.")
+@click.option("--max-pixels", default=50_000_000, help="Refuse larger photos; these take 2 GB of memory.")
+def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> None:
+    """Remove the background of PHOTOS (files, folders, globs): RGBA pictures of their own size.
+
+    Ends with 0, with 1 if some photo failed, with 2 if what is asked for makes no sense.
+    """
+    from fashionlib.core.files import FolderLocked
+    from fashionlib.cutout import batch
+    from fashionlib.cutout.segment import about as facts
+    from fashionlib.cutout.tasks import readable
+
+    try:
+        if about:
+            return click.echo(facts(options["model"]))
+        if not photos or not out:
+            raise click.UsageError("PHOTOS and --out say what to cut out, and where to.")
+        result = batch.run(list(photos), out, **options)
+    except FolderLocked:  # by itself what is asked for makes sense
+        raise
+    except (ValueError, FileNotFoundError) as error:  # before anything was written
+        raise click.UsageError(str(error)) from None
+    for reason in result.reasons[:SHOWN]:
+        click.echo(f"Failed: {reason}", err=True)
+    if more := len(result.reasons[SHOWN:]):
+        click.echo(f"and {more} more: report.csv has them.", err=True)
+    report = readable(result.report)
+    click.echo(f"{result.done} cut out, {result.skipped} up to date, {result.failed} failed: {report}")
+    raise SystemExit(result.exit_code)

@@ -149,6 +149,11 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def fingerprint(path: str | Path) -> str:
+    """The first 16 hexadecimal digits of a file's SHA-256: enough to tell files of one project apart."""
+    return sha256(path)[:16]
+
+
 def sweep(folder: str | Path) -> None:
     """Remove what killed `atomic_write`s left in `folder` and below; nobody may be at work there."""
     for where, _, names in os.walk(folder):

@@ -1,9 +1,13 @@
-"""Text files of a run folder that several stages read; no torch is loaded for them."""
+"""What several stages read of a run without loading torch: its text files, and notebook 03's parameters."""
 
+import ast
+import json
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
+from fashionlib.core import paths
 from fashionlib.core.checked_files import numbers
 
 CARD = {"recipe": dict, "classes": list, "fingerprint": str}  # what every recipe.json holds
@@ -23,3 +27,32 @@ def read_history(folder: Path) -> pd.DataFrame:
             return pd.DataFrame(columns=HISTORY, dtype=float)
     rows = numbers(path, HISTORY, "remove it (the curve is lost, the weights are not)")
     return rows[rows.memory_mb.notna()]
+
+
+def declared_parameters(code: str) -> dict[str, tuple[str, object]]:
+    """Name -> (type, default) of the annotated literals in a cell's code; none in what is not plain Python.
+
+    ``epochs: int = None`` gives ``{"epochs": ("int", None)}``.
+    """
+    return {
+        node.target.id: (ast.unparse(node.annotation), ast.literal_eval(node.value))
+        for node in statements(code)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+
+
+def statements(code: str) -> list[ast.stmt]:
+    """The statements of a cell's code; none where it is not plain Python (``%magic``)."""
+    try:
+        return ast.parse(code).body
+    except SyntaxError:
+        return []
+
+
+@cache
+def parameter_defaults(notebook: str) -> dict[str, object]:
+    """Parameter -> default of a notebook such as ``03_train``, from its cell tagged ``parameters``."""
+    content = json.loads((paths.NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in content["cells"] if "parameters" in cell["metadata"].get("tags", ())]
+    found = [declared_parameters("".join(cell["source"])) for cell in cells]
+    return {name: default for each in found for name, (_, default) in each.items()}

@@ -11,7 +11,10 @@ exist already, from the same photo by the same model with the same options, are 
 """
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import cv2
@@ -19,11 +22,11 @@ import torch
 
 from fashionlib.core import files, outputs
 from fashionlib.core.classes import check_name
-from fashionlib.cutout import executors, segment, sources
-from fashionlib.cutout.cache_key import digest_of, key_of, version_of
-from fashionlib.cutout.one_photo import CutoutPipeline, Task
-from fashionlib.cutout.options import Options
+from fashionlib.core.processes import executor
+from fashionlib.cutout import segment, tasks
+from fashionlib.cutout.one_photo import CutoutPipeline
 from fashionlib.cutout.report import REPORT, TAKEN, Report, Result, Row, write_preview
+from fashionlib.cutout.tasks import Options, Task
 
 ENGINES = ("local", "ray")
 
@@ -76,31 +79,28 @@ def _run(
     inputs, out: Path, model, chosen: Options, mask_in, apply_to, workers: int, preview: bool, progress: bool
 ) -> Result:
     others = [path for path in (mask_in, chosen.background) if path and os.path.lexists(path)]
-    items = *sources.listed(inputs), *sources.listed(apply_to)
-    read = [place for item in items for place in sources.places(item)]
+    items = *tasks.listed(inputs), *tasks.listed(apply_to)
+    read = [place for item in items for place in tasks.places(item)]
     outputs.claim(out, "cut-outs", [*read, *others], _is_ours)
-    tasks = _tasks(inputs, out, chosen, mask_in, apply_to)
-    by_model = chosen.layers or not all(task.mask for task in tasks)
-    loaded = choice = None
-    if by_model:
-        loaded = model if isinstance(model, torch.nn.Module) else segment.load_model(model)
-        choice = chosen.choice(loaded.metadata["classes"])
-    digest = digest_of(loaded, chosen)
-    versions = ([version_of(path) for path in (task.photo, task.mask, task.reference)] for task in tasks)
-    tasks = [task._replace(key=key_of(digest, *each)) for task, each in zip(tasks, versions, strict=True)]
+    plain = _tasks(inputs, out, chosen, mask_in, apply_to)
+    needs_model = chosen.layers or not all(task.mask for task in plain)
+    if needs_model and not isinstance(model, torch.nn.Module):
+        loaded = segment.load_model(model)
+    else:
+        loaded = model if needs_model else None
+    pipeline, digest = CutoutPipeline(out, loaded, chosen), chosen.digest(loaded)
 
     def rows(to_do: list[Task]) -> Iterator[Row]:
         if workers > 1:
-            return _in_processes(to_do, workers, by_model, model, out, choice, chosen)
-        pipeline = CutoutPipeline(out, loaded, choice, chosen)
-        return executors.in_threads(to_do, pipeline.read, pipeline.cut, pipeline.write)
+            return _in_processes(to_do, workers, needs_model, model, out, chosen)
+        return in_threads(to_do, pipeline.read, pipeline.cut, pipeline.write)
 
     def there(output: str) -> bool:
         return os.path.lexists(out / output) and not (out / output).is_dir()
 
     with files.folder_lock(out, "cutting out into"):
         report = Report(out / REPORT)
-        result = report.make(tasks, there, rows, progress)
+        result = report.make([task.with_key(digest) for task in plain], there, rows, progress)
         if preview:
             write_preview(out, report.rows(lambda output: (out / output).is_file()))
         return result
@@ -115,32 +115,87 @@ def _tasks(inputs, out: Path, options: Options, mask_in, apply_to) -> list[Task]
     """The tasks of a batch, without their keys."""
 
     def pairs(photos) -> list[tuple[Path, Path]]:
-        return sources.outputs(photos, out, options.format, TAKEN, options.layers)
+        return tasks.outputs(photos, out, options.format, TAKEN, options.layers)
 
     found = pairs(inputs)
-    masks = sources.masks(mask_in, found) if mask_in else {}
-    tasks = [Task(photo, output, mask=masks.get(photo)) for photo, output in found]
-    renditions = sources.listed(apply_to)
+    masks = tasks.masks(mask_in, found) if mask_in else {}
+    made = [Task(photo, output, mask=masks.get(photo)) for photo, output in found]
+    renditions = tasks.listed(apply_to)
     if not renditions:
-        return tasks
-    if len(tasks) != 1:
-        raise ValueError(f"One photo's matte is applied to others, but there are {len(tasks)}: give one.")
-    (first,) = tasks
+        return made
+    if len(made) != 1:
+        raise ValueError(f"One photo's matte is applied to others, but there are {len(made)}: give one.")
+    (first,) = made
     others = pairs([first.photo, *renditions])[1:]
     return [first, *(Task(photo, output, mask=first.mask, reference=first.photo) for photo, output in others)]
 
 
-# several processes -----------------------------------------------------------------------------------------
+# several photos at once ----------------------------------------------------------------------------------
+
+
+def in_threads(items: Iterable, read: Callable, cut: Callable, write: Callable) -> Iterator:
+    """``write(cut(read(item)))`` for each item, in order: the steps of neighbours run at the same time.
+
+    While the caller's thread has `cut` (the model), the next photo is decoded and the last one encoded;
+    Pillow and OpenCV release the interpreter for that. So at most four photos are in memory.
+    """
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        yield from _ahead(writer, write, map(cut, _ahead(reader, read, items)))
+
+
+def _ahead(pool: Executor, work: Callable, items: Iterable) -> Iterator:
+    """``work(item)`` for each item, in order, where `pool` is one item ahead of who asks."""
+    waiting = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+    except KeyboardInterrupt:  # what is made already is still handed over, to be remembered
+        yield from (future.result() for future in waiting)
+        raise
+    yield from (future.result() for future in waiting)
+
+
+def in_processes(
+    tasks: Iterable, work: Callable, workers: int, start: Callable, arguments: tuple, lost: Callable
+) -> Iterator:
+    """``work(task)`` for each task as they come, in `workers` processes that ``start(*arguments)`` prepares.
+
+    While one process decodes or encodes, another has the model's arithmetic. Where a process dies (of too
+    little memory, by a fault in a decoder), the tasks that it may have died of are tried alone, each in a
+    process of its own; one that kills this one too becomes ``lost(task)``, and the others go on.
+    """
+    tasks, running = deque(tasks), {}
+    while tasks:
+        try:
+            with executor(workers, start, arguments) as pool:
+                while tasks or running:
+                    while tasks and len(running) <= workers:  # one more than work at once, so that none waits
+                        future = pool.submit(work, tasks[0])
+                        running[future] = tasks.popleft()  # not before it is accepted: a dead pool refuses
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        yield future.result()
+                        del running[future]
+            return
+        except BrokenProcessPool:
+            suspects, running = list(running.values()), {}
+        if len(suspects) == 1 and workers == 1:
+            yield lost(suspects[0])
+        else:
+            for task in suspects:
+                yield from in_processes([task], work, 1, start, arguments, lost)
+
 
 _pipeline = None  # of a worker process
 
 
-def _start(threads: int, by_model: bool, path, out: Path, *how) -> None:
+def _start(threads: int, needs_model: bool, path, out: Path, *how) -> None:
     global _pipeline
     os.environ["NUMBA_NUM_THREADS"] = str(threads)  # read when pymatting is first imported
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-    _pipeline = CutoutPipeline(out, segment.load_model(path) if by_model else None, *how)
+    _pipeline = CutoutPipeline(out, segment.load_model(path) if needs_model else None, *how)
 
 
 def _make(task: Task) -> Row:
@@ -155,4 +210,4 @@ def _lost(task: Task) -> Row:
 
 def _in_processes(tasks: list[Task], workers: int, *arguments) -> Iterator[Row]:
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    return executors.in_processes(tasks, _make, workers, _start, (threads, *arguments), _lost)
+    return in_processes(tasks, _make, workers, _start, (threads, *arguments), _lost)

@@ -18,11 +18,10 @@ from pathlib import Path, PurePosixPath
 import torch
 
 from fashionlib.core import files
-from fashionlib.cutout import segment, sources
-from fashionlib.cutout.cache_key import digest_of, key_of
-from fashionlib.cutout.one_photo import CutoutPipeline, Task
-from fashionlib.cutout.options import Options
+from fashionlib.cutout import segment, tasks
+from fashionlib.cutout.one_photo import CutoutPipeline
 from fashionlib.cutout.report import REPORT, TAKEN, Report, Result, Row, on_sheets, write_preview
+from fashionlib.cutout.tasks import Options, Task, key_of
 
 SAVED = 30.0  # seconds between two uploads of the report: what a lost driver forgets
 RETRIES = 3  # of photos whose actor died
@@ -38,11 +37,11 @@ def run(
         raise ValueError("The engine ray needs the model's path, not the model.")
     path = segment.checkpoint(model)
     loaded = segment.load_model(path)
-    choice = options.choice(loaded.metadata["classes"])
+    options.choice(loaded.metadata["classes"])  # unknown classes are refused before anything is written
     place, root = fsspec.core.url_to_fs(str(out))
-    tasks = _tasks(fsspec, inputs, place.unstrip_protocol(root), options, digest_of(loaded, options))
+    planned = _tasks(fsspec, inputs, place.unstrip_protocol(root), options, options.digest(loaded))
     ground = Path(options.background).read_bytes() if Path(options.background).is_file() else None
-    arguments = path.read_bytes(), ground, str(out), choice, options
+    arguments = path.read_bytes(), ground, str(out), options
     # an object store has no locks: of two runs at once one report stays, and the other photos are made again
     here = files.folder_lock(root, "cutting out into") if "file" in place.protocol else nullcontext()
     with here, tempfile.TemporaryDirectory() as folder:
@@ -61,7 +60,7 @@ def run(
                     uploaded = time.monotonic()
 
         try:
-            result = report.make(tasks, _names(place, root).__contains__, rows, progress)
+            result = report.make(planned, _names(place, root).__contains__, rows, progress)
         finally:
             if report.path.is_file():
                 put(place, report.path, target)
@@ -85,10 +84,10 @@ def _fsspec():
 def _tasks(fsspec, inputs, out: str, options: Options, digest: str) -> list[Task]:
     """A task for every photo: its URL, the output's name below `out`; ValueError where names collide."""
     photos = {}
-    for item in sources.listed(inputs):
+    for item in tasks.listed(inputs):
         photos |= _photos(fsspec, item, out)
     pairs = [(url, PurePosixPath(relative).with_suffix(f".{options.format}")) for url, relative in photos]
-    sources.check_names(pairs, out, TAKEN, options.layers)
+    tasks.check_names(pairs, out, TAKEN, options.layers)
     if overwritten := {f"{out}/{output}" for _, output in pairs} & {url for url, _ in pairs}:
         raise ValueError(f"{min(overwritten)} is a photo and would be overwritten: take another folder.")
     keys = (key_of(digest, version) for version in photos.values())
@@ -101,7 +100,7 @@ def _photos(fsspec, item: str, out: str) -> dict[tuple[str, str], str]:
     if place.isfile(base):
         return {(place.unstrip_protocol(base), PurePosixPath(base).name): _version(place.info(base))}
     if glob.has_magic(base):
-        found, base = place.glob(base, detail=True), str(sources.before_wildcard(PurePosixPath(base)))
+        found, base = place.glob(base, detail=True), str(tasks.before_wildcard(PurePosixPath(base)))
     elif place.isdir(base):
         found = place.find(base, detail=True)
     else:
@@ -110,10 +109,10 @@ def _photos(fsspec, item: str, out: str) -> dict[tuple[str, str], str]:
     for path, info in sorted(found.items()):
         url, below = place.unstrip_protocol(path), PurePosixPath(path).relative_to(base)
         hidden = any(part.startswith(".") for part in below.parts) or url.startswith(f"{out}/")
-        if info["type"] == "file" and below.suffix.lower() in sources.SUFFIXES and not hidden:
+        if info["type"] == "file" and below.suffix.lower() in tasks.SUFFIXES and not hidden:
             photos[url, str(below)] = _version(info)
     if not photos:
-        raise ValueError(f"{item} holds no photo ({', '.join(sorted(sources.SUFFIXES))}) outside {out}.")
+        raise ValueError(f"{item} holds no photo ({', '.join(sorted(tasks.SUFFIXES))}) outside {out}.")
     return photos
 
 
@@ -144,7 +143,7 @@ def _preview(place, root: str, folder: Path, report: Report) -> None:
 class _Actor:
     """Loads the model once; called with a photo's URL, makes and uploads its files and returns its row."""
 
-    def __init__(self, weights, ground: bytes | None, out: str, choice: segment.Choice, options: Options):
+    def __init__(self, weights, ground: bytes | None, out: str, options: Options):
         import ray
 
         self._own = tempfile.TemporaryDirectory()
@@ -155,7 +154,7 @@ class _Actor:
             options = replace(options, background=str(folder / "ground"))
         self.out, self.made = out, folder / "made"
         model = segment.load_model(folder / "model.safetensors")
-        self.pipeline = CutoutPipeline(self.made, model, choice, options)
+        self.pipeline = CutoutPipeline(self.made, model, options)
 
     def __call__(self, item: dict[str, str]) -> dict:
         import fsspec

@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 from fashionlib import models
 from fashionlib.core import paths
 from fashionlib.core.classes import BACKGROUND, garment_values
-from fashionlib.cutout import compose, cut, edges, photos, segment
-from fashionlib.cutout.sources import outputs
+from fashionlib.cutout import compose, edges, one_photo, photos, segment
+from fashionlib.cutout.tasks import outputs
 from fashionlib.data import prepared
 from fashionlib.report.style import checkerboard, colour_map
 
@@ -156,7 +156,7 @@ def against_truth(data: str, name: str, kept: list[int], models_: list, choices:
 
 def _scored(rgb: np.ndarray, truth: np.ndarray, model, choice: segment.Choice) -> tuple[np.ndarray, float]:
     """The model's cut-out RGBA and its IoU with `truth` bool (H, W)."""
-    rgba = cut.cut(photos.Photo(rgb), model, choice).rgba
+    rgba = one_photo.cut(photos.Photo(rgb), model, choice).rgba
     mask = rgba[..., 3] >= 128
     return rgba, (mask & truth).sum() / max(1, (mask | truth).sum())
 
@@ -222,7 +222,7 @@ def picture(
     height, width = rgb.shape[:2]
     rgb = compose.frame(rgb[..., 0], size=min(SIDE, max(height, width)))(rgb)
     choice = segment.wanted(model.metadata["classes"], subject, list(keep) or None)
-    made = cut.cut(photos.Photo(rgb), model, choice, edge)
+    made = one_photo.cut(photos.Photo(rgb), model, choice, edge)
     size = f"Shown and cut out at {rgb.shape[1]} x {rgb.shape[0]} of {width} x {height} pixels."
     over = compose.picture(made.rgba, rgb, compose.frame(made.rgba[..., 3]), background)
     both = np.hstack([rgb, checkerboard(over) if background == "none" else over])

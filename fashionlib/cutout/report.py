@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from fashionlib.core import files
 from fashionlib.cutout import compose, photos
-from fashionlib.cutout.sources import readable
+from fashionlib.cutout.tasks import readable
 
 REPORT, PAGE, SHEET, WORST = "report.csv", "preview.html", "preview.png", "worst.png"
 TAKEN = (REPORT, PAGE, SHEET, WORST)  # names that no cut-out may have

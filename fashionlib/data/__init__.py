@@ -3,13 +3,12 @@
 In the order in which the data meet them:
 
 sources/      other data sets -> ``raw/<data>`` in the layout of Kaggle's iMaterialist (Fashion) 2020
-raw           read and check ``raw/<data>``
+raw           ``raw/<data>``, read, checked and written
 rle           run-length code <-> mask, and codes -> label map
 audit         one page about a raw folder
 splits        photos -> train, val and test
-label_maps    one photo's label map, written and read
+prepared      the files of ``data/<data>``: photos, label maps, lists of ids, written and read
 prepare       raw -> ``data/<data>``
-prepared      read and check ``data/<data>``
 dataset       ``data/<data>`` as an MMSegmentation data set
 transforms    resize, crop, flip and colour of a training photo
 """

@@ -20,7 +20,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import Sampler
 
 from fashionlib.core import classes
-from fashionlib.data import label_maps, prepared
+from fashionlib.data import prepared
 
 
 @DATASETS.register_module()
@@ -78,7 +78,7 @@ class FashionDataset(BaseSegDataset):
         shown = np.zeros((len(self), 256), bool)
         for i in range(len(self)):
             path = Path(self.get_data_info(i)["seg_map_path"])
-            labels = label_maps.decode(path.read_bytes(), path)
+            labels = prepared.decode(path.read_bytes(), path)
             shown[i] = np.bincount(labels.ravel(), minlength=256) > 0
         return shown[:, : len(self.metainfo["classes"])]
 

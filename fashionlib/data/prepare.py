@@ -24,10 +24,9 @@ from tqdm import tqdm
 
 from fashionlib.core import checked_files, classes, files, outputs, processes
 from fashionlib.core.files import atomic_write
-from fashionlib.data import label_maps, prepared, rle
+from fashionlib.data import prepared, rle
 from fashionlib.data import raw as layout
-from fashionlib.data.label_maps import Photo, Written
-from fashionlib.data.prepared import INFO
+from fashionlib.data.prepared import INFO, Photo, Written
 from fashionlib.data.splits import SPLITS, split
 
 PART_ONLY = ("leave_out", "ignore", "keep")
@@ -106,7 +105,7 @@ def _prepare(
     for name in ("images", "labels", "splits"):
         (out / name).mkdir(exist_ok=True)
     how = {name: options[name] for name in ("max_side", "order")}
-    work = functools.partial(label_maps.write, raw=raw, out=out, **how)
+    work = functools.partial(prepared.write, raw=raw, out=out, **how)
     results = processes.in_parallel(work, photos, workers, progress, "prepare")
     written = {photo.id: result for photo, result in zip(photos, results, strict=True)}
     damaged = [(p.id, p.row, "bad", written[p.id].problem) for p in photos if written[p.id].problem]
@@ -237,7 +236,7 @@ def _split(raw: Path, photos: list[Photo], options: dict) -> dict[str, list[str]
 def _check_room(raw: Path, out: Path, photos: list[Photo], max_side: int | None) -> None:
     """Raise OSError if `out`'s disk has fewer free bytes than label maps and (unless linked) photos need."""
     disk = next(path for path in (out, *out.resolve().parents) if path.exists())
-    needed = sum(_LABEL_BYTES * np.prod(label_maps.size_of(photo, max_side)) for photo in photos)
+    needed = sum(_LABEL_BYTES * np.prod(prepared.size_of(photo, max_side)) for photo in photos)
     if max_side or disk.stat().st_dev != (raw / "train").stat().st_dev:
         needed += sum(layout.image_path(raw, photo.id).stat().st_size for photo in photos)
     free = shutil.disk_usage(disk).free

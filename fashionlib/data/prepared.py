@@ -1,20 +1,217 @@
-"""Folders that `fashionlib.data.prepare` wrote, for the stages that come after it: its text files, checked.
+"""Prepared data: the files of a folder that `fashionlib.data.prepare` writes, written and read.
 
-Photos lie in ``images/<id>.jpg``, label maps in ``labels/<id>.png``.
+Photos lie in ``images/<id>.jpg``, label maps in ``labels/<id>.png``, lists of ids in ``splits/<split>.txt``;
+``dataset.json`` describes them.
+
+Label maps are read by a PNG parser of our own. Pillow inflates a PNG row by row, which takes as long as
+decoding the JPEG beside it; ISA-L (`isal`) inflates a label map, long runs of few values, ten times as fast
+in one piece. With Pillow alone a training photo 1024 pixels high takes 6.6 ms instead of 5.2, and the
+loader's ratio falls to 2.3, below its target of 2.5.
 """
 
+import io
 import os
+import struct
 from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
+import cv2
 import numpy as np
+from isal import isal_zlib
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from fashionlib.core import checked_files, classes
-from fashionlib.data import label_maps, raw
+from fashionlib.core.files import atomic_write, link
+from fashionlib.data import rle
+from fashionlib.data.raw import RawError, image_path
 
 INFO = "dataset.json"
 AGAIN = "prepare the data again"
 _KEYS = {"data": str, "class_set": str, "classes": list, "fingerprint": str, "counts": dict}
+
+# EXIF's entry (tag 0x112, type 3, count 1) and its value for an upright photo, in both byte orders
+_ORIENTATIONS = {
+    b"\x12\x01\x03\x00\x01\x00\x00\x00": b"\x01\x00",
+    b"\x01\x12\x00\x03\x00\x00\x00\x01": b"\x00\x01",
+}
+_Z_RLE = 3  # zlib's strategy for runs, which label maps are made of: 3 to 9 times the default's speed
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_INDEXED = (8, 3, 0, 0, 0)  # bits, palette, and the only compression, filtering and order we read
+_CHUNKS = [b"IHDR", b"PLTE", b"IDAT", b"IEND"]  # the parts of a PNG that `fashionlib prepare` wrote
+_HEAD = struct.Struct(">IIBBBBB")
+_MODES = ("1", "L", "P")  # Pillow's names of one channel of 8 bits or less
+_DEFLATE = 1032  # the most bytes that a byte can inflate to
+
+
+class Photo(NamedTuple):
+    """What a worker needs of a photo; only the instances to paint."""
+
+    id: str
+    row: int  # of its first instance in the CSV
+    height: int
+    width: int
+    codes: tuple[str, ...]
+    values: tuple[int, ...]  # label values
+
+
+class Written(NamedTuple):
+    """What a worker says about a photo: `pixels` of each label value (256,) or the `problem`."""
+
+    pixels: np.ndarray | None = None
+    exif_turned: bool = False
+    problem: str = ""
+
+
+def write(photo: Photo, raw: Path, out: Path, max_side: int | None, order: str) -> Written:
+    """Write a photo and then its label map, whose presence means that both are there."""
+    source, target = image_path(raw, photo.id), out / "images" / f"{photo.id}.jpg"
+    label_path = out / "labels" / f"{photo.id}.png"
+    h, w = size = size_of(photo, max_side)
+    shrunk = size != (photo.height, photo.width)
+    done = label_path.exists()
+    try:
+        with Image.open(source) as image:
+            turned = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            if not done:
+                small = shrink(image, (w, h)) if shrunk else _whole(image)
+    except checked_files.DAMAGED as error:
+        return Written(problem=f"the photo {source} is damaged ({checked_files.reason(error)})")
+    if done:
+        label = Image.open(label_path)
+    else:
+        with atomic_write(target) as path:
+            if shrunk:
+                small.save(path, quality=95)
+            elif turned:
+                path.write_bytes(_unturned(source.read_bytes()))
+            else:
+                link(source, path)
+        class_ids = [value - 1 for value in photo.values]
+        label = _palette_image(rle.label_map(photo.codes, class_ids, photo.height, photo.width, size, order))
+        with atomic_write(label_path) as path:
+            label.save(path, compress_type=_Z_RLE)
+    return Written(np.array(label.histogram()), turned)
+
+
+def size_of(photo: Photo, max_side: int | None) -> tuple[int, int]:
+    """(height, width) that the photo gets: its own, or with `max_side` as the longer side."""
+    scale = min(1, (max_side or np.inf) / max(photo.height, photo.width))
+    return max(1, round(photo.height * scale)), max(1, round(photo.width * scale))
+
+
+def shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The photo at `size` (width, height).
+
+    A JPEG is decoded at the smallest of its own scales (1/2, 1/4, 1/8) that is not below `size`. This spares
+    most of the resampling and some of the decoding, and changes values by 0.4 of 255 on average: half of
+    what storing the answer as JPEG does.
+    """
+    scaled = image.draft(None, size)  # what of the decoded picture is the photo; None if it is no JPEG
+    box = scaled[1] if scaled else None
+    return image.convert("RGB").resize(size, Image.Resampling.LANCZOS, box)
+
+
+def _whole(image: Image.Image) -> None:
+    """Read a photo that stays as it is, at 1/8, only to find damage."""
+    image.draft(None, (1, 1))
+    image.load()
+
+
+def _unturned(jpeg: bytes) -> bytes:
+    """The file with EXIF's orientation set to 1; masks follow the pixels as stored, OpenCV turns photos."""
+    for entry, upright in _ORIENTATIONS.items():
+        head, found, tail = jpeg.partition(entry)
+        if found and len(head) < 1 << 16:  # EXIF lies at the file's beginning
+            return head + entry + upright + tail[2:]
+    return jpeg
+
+
+def _palette_image(label: np.ndarray) -> Image.Image:
+    """The label map as a palette image; all 256 entries, or Pillow would store fewer bits a pixel."""
+    palette = np.full((256, 3), 255, np.uint8)  # 255 (ignore) is white
+    palette[: len(classes.FULL_PALETTE)] = classes.FULL_PALETTE
+    image = Image.fromarray(cv2.transpose(label.T))  # column-major to row-major, far quicker than numpy
+    image.putpalette(palette.tobytes())
+    return image
+
+
+def decode(content: bytes, name: str | Path = "The label map") -> np.ndarray:
+    """The numbers that the PNG `content` stores, uint8 (H, W): palette indices, not colours.
+
+    A PNG of another kind than `fashionlib prepare` writes is left to Pillow.
+
+    Raises:
+        ValueError: `content` is damaged, or no image of one channel of 8 bits. The sentence begins with
+            `name`, the file's path.
+    """
+    try:
+        return _read(content)
+    except ValueError as error:
+        raise ValueError(f"{name} can't be decoded ({error}): prepare the data again.") from None
+
+
+def check_labels(labels: np.ndarray, n_classes: int, name: str | Path) -> np.ndarray:
+    """`labels`, uint8, if all are below `classes` or to be ignored; else a ValueError naming the file."""
+    if (labels + np.uint8(1)).max() > n_classes:  # 255, to be ignored, becomes 0
+        worst = int(labels[labels != classes.IGNORE].max())
+        raise ValueError(
+            f"{name} holds the label {worst}, but there are {n_classes} classes: prepare the data again."
+        )
+    return labels
+
+
+def _read(content: bytes) -> np.ndarray:
+    """As `decode`, whose sentence the ValueError's text is to be in the middle of."""
+    stored = _indexed(content)
+    if stored is not None:
+        return stored
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            mode, stored = image.mode, np.array(image)
+    except UnidentifiedImageError:
+        raise ValueError("it is no image") from None
+    except checked_files.DAMAGED as error:
+        raise ValueError(checked_files.reason(error)) from None
+    if mode not in _MODES:
+        raise ValueError(f"it is an image of the kind {mode!r}, and a label map has one channel of 8 bits")
+    return stored.astype(np.uint8)
+
+
+def _indexed(content: bytes) -> np.ndarray | None:
+    """The pixels of an 8-bit palette PNG with unfiltered rows; None for any other."""
+    chunks = _chunks(content)
+    head, data = chunks.get(b"IHDR", b""), chunks.get(b"IDAT", b"")
+    if list(chunks) != _CHUNKS or len(head) != _HEAD.size or (kind := _HEAD.unpack(head))[2:] != _INDEXED:
+        return None
+    width, height = kind[:2]
+    size = height * (width + 1)
+    if not 0 < width * height <= _DEFLATE * len(data):
+        raise ValueError(f"its head promises {width} x {height} pixels, more than its {len(data)} bytes hold")
+    try:
+        inflated = isal_zlib.decompress(data, bufsize=size)
+    except isal_zlib.error as error:
+        raise ValueError(f"its pixels can't be inflated: {checked_files.reason(error)}") from None
+    if len(inflated) != size:
+        raise ValueError(f"its head promises {width} x {height} pixels, but {len(inflated)} bytes follow")
+    rows = np.frombuffer(inflated, np.uint8).reshape(height, width + 1)
+    return None if rows[:, 0].any() else rows[:, 1:]  # each row begins with its filter's number
+
+
+def _chunks(content: bytes) -> dict[bytes, bytes]:
+    """Name -> data; chunks of one name are joined, as IDAT's are meant to be. {} for what is no PNG."""
+    found, at = {}, len(_SIGNATURE)
+    while content.startswith(_SIGNATURE) and at + 12 <= len(content):
+        size, name = struct.unpack_from(">I4s", content, at)
+        data, checksum = content[at + 8 : at + 8 + size], content[at + 8 + size : at + 12 + size]
+        if len(checksum) < 4:
+            raise ValueError("it is cut short")
+        if isal_zlib.crc32(name + data).to_bytes(4, "big") != checksum:
+            raise ValueError(f"the checksum of its part {name.decode('ascii', 'replace')!r} is wrong")
+        found[name] = found.get(name, b"") + data
+        at += 12 + size
+    return found
 
 
 def require(folder: str | Path) -> dict:
@@ -46,8 +243,8 @@ def ids(folder: str | Path, split: str) -> list[str]:
     found = checked_files.lines(path)
     for name in found:
         try:
-            raw.image_path(folder, name)
-        except raw.RawError as error:
+            image_path(folder, name)
+        except RawError as error:
             raise ValueError(f"{path}: {str(error).rstrip('.')}; {AGAIN}.") from None
     return found
 
@@ -68,4 +265,4 @@ def label_map(folder: str | Path, photo: str, n_classes: int = 255) -> np.ndarra
         content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path} can't be read ({checked_files.reason(error)}): {AGAIN}.") from None
-    return label_maps.check_labels(label_maps.decode(content, path), n_classes, path)
+    return check_labels(decode(content, path), n_classes, path)

@@ -1,4 +1,4 @@
-"""The one reader of raw data: the layout of Kaggle's iMaterialist (Fashion) 2020.
+"""Raw data, read, checked and written: the layout of Kaggle's iMaterialist (Fashion) 2020.
 
     raw/<data>/train.csv                 one row an instance; its columns are COLUMNS
     raw/<data>/label_descriptions.json   info, categories (id, name, supercategory, level), attributes
@@ -9,19 +9,23 @@
     raw/<data>/train_only.txt            ids of photos that may not be scored on: composites, labels that a
                                          model made (optional)
 
-`read` stops at the first bad thing; `check` collects bad rows and photos, for `prepare` to leave them out.
-2019's files are read too: there ImageId ends in ``.jpg``, ClassId is ``6_1_20`` (class, then attributes) and
-AttributesIds does not exist.
+`read` stops at the first bad row or photo; `check` collects them, and `prepare` leaves them out. The form of
+2019 is read too: there ImageId ends in ``.jpg``, ClassId is ``6_1_20`` (class, then attributes) and the
+column AttributesIds is missing.
 """
 
+import functools
 import json
+import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
+from tqdm import tqdm
 
-from fashionlib.core import checked_files, classes
+from fashionlib.core import checked_files, classes, outputs
 from fashionlib.core.files import atomic_write
 from fashionlib.data import rle
 
@@ -31,7 +35,51 @@ TAGS, OFFICIAL_VAL, TRAIN_ONLY = "tags.csv", "official_val.txt", "train_only.txt
 
 
 class RawError(ValueError):
-    """Raw data that can't be used; the message is one sentence that names file, row or value."""
+    """Unusable raw data; the message is one sentence that names file, row or value."""
+
+
+def fills_new_folder(doing: str) -> Callable[[Callable], Callable]:
+    """A decorator for a function ``(source, out, …)`` that fills the folder `out`: whole or not at all.
+
+    The function gets a temporary folder, which becomes `out` when it returns (`outputs.building`). Raises
+    RawError where `out` holds raw data already: raw data are never changed.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def into_new_folder(source, out: str | Path, *args, **options) -> Path:
+            refuse_complete(out)
+            with outputs.building(out, CSV, doing, "raw data", [source]) as part:
+                refuse_complete(out)  # what another process did meanwhile, or before it was killed
+                function(source, part, *args, **options)
+            return Path(out)
+
+        return into_new_folder
+
+    return decorate
+
+
+def refuse_complete(out: str | Path) -> None:
+    """Raise RawError where `out` has its ``train.csv``, which every source writes last."""
+    if (Path(out) / CSV).exists():
+        raise RawError(f"{out} already holds raw data: delete it or choose another folder.")
+
+
+def make_room(part: Path, photos: Iterable[Path]) -> None:
+    """Make ``train/`` and ``test/`` in `part`, the temporary folder of `fills_new_folder`.
+
+    Raises RawError where its disk has no room for copies of `photos` and their rows, or where a photo is no
+    file or has a name that a list of ids can't hold.
+    """
+    photos = [checked_files.check_file(photo, RawError) for photo in photos]
+    for photo in photos:
+        image_path(part, photo.stem)
+    for name in ("train", "test"):
+        (part / name).mkdir()
+    needed = sum(photo.stat().st_size for photo in photos) * 6 // 5  # rows seldom exceed a fifth of the photo
+    if needed > (free := shutil.disk_usage(part).free):
+        needs, has = (tqdm.format_sizeof(size, "B") for size in (needed, free))
+        raise RawError(f"{part.parent} needs {needs}, {has} are free: choose another disk.")
 
 
 def require(folder: str | Path) -> Path:
@@ -210,19 +258,30 @@ def _photo_problems(folder: Path, table: pd.DataFrame) -> dict[int, str]:
     for i, photo in table.drop_duplicates("ImageId").iterrows():
         path = image_path(folder, photo.ImageId)
         try:
-            with Image.open(checked_files.check_file(path)) as image:
-                width, height = image.size  # as stored: masks follow the file's pixels, whatever EXIF says
-        except FileNotFoundError:
-            found[i] = f"the photo {path} does not exist"
-        except checked_files.DAMAGED as error:
-            found[i] = f"the photo {path} can't be opened ({checked_files.reason(error)})"
-        else:
-            if (height, width) != (photo.Height, photo.Width):
-                found[i] = (
-                    f"Height x Width {photo.Height} x {photo.Width} differ from the photo {path}, "
-                    f"which is {height} x {width}"
-                )
+            height, width = photo_size(path)
+        except RawError as error:
+            found[i] = str(error)[:-1]
+            continue
+        if (height, width) != (photo.Height, photo.Width):
+            found[i] = (
+                f"Height x Width {photo.Height} x {photo.Width} differ from the photo {path}, "
+                f"which is {height} x {width}"
+            )
     return found
+
+
+def photo_size(photo: Path) -> tuple[int, int]:
+    """(height, width) of the pixels as stored, from the file's head; masks follow these, whatever EXIF says.
+
+    Raises RawError for a photo that is missing or can't be read.
+    """
+    try:
+        with Image.open(checked_files.check_file(photo)) as image:
+            return image.height, image.width
+    except FileNotFoundError:
+        raise RawError(f"The photo {photo} is missing.") from None
+    except checked_files.DAMAGED as error:
+        raise RawError(f"The photo {photo} can't be read ({checked_files.reason(error)}).") from None
 
 
 def check_max_bad(share: float) -> None:

@@ -28,7 +28,7 @@ from mmengine import fileio
 from mmseg.datasets.transforms import PackSegInputs, PhotoMetricDistortion
 from mmseg.registry import TRANSFORMS
 
-from fashionlib.data import label_maps
+from fashionlib.data import prepared
 
 _REDRAWS = 10  # MMSegmentation's number
 _SLACK = 16  # pixels that a window may be widened by on each side, and
@@ -159,13 +159,13 @@ class LoadCrop(BaseTransform):
         """The whole label map, uint8 (H, W), renumbered as LoadAnnotations does."""
         path = results["seg_map_path"]
         content = fileio.get(path, backend_args=self.backend_args)
-        labels = label_maps.decode(content, path)
+        labels = prepared.decode(content, path)
         table = np.array([255, *range(254), 255], np.uint8) if results["reduce_zero_label"] else _LEVELS
         renumbered = _LEVELS.copy()
         for old, new in (results.get("label_map") or {}).items():
             renumbered[old] = new
         labels = _look_up(labels, renumbered[table])
-        return label_maps.check_labels(labels, results["classes"], path) if "classes" in results else labels
+        return prepared.check_labels(labels, results["classes"], path) if "classes" in results else labels
 
     def draw_scale(self) -> tuple[int, int]:
         """RandomResize's draw: the (long, short) side to fit the photo into."""

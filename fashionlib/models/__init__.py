@@ -7,9 +7,8 @@ which a photo and its model meet them:
 ``zoo``           the table
 ``fast``          attention, heads and loss with MMSegmentation's answers, faster or in less memory
 ``detail``        the shipped cut-out model's encoder and head
-``weight_files``  weight files: downloaded, and read without running code
+``weight_files``  weight files: downloaded, read without running code, their metadata validated
 ``dinov2``        DINOv2 under the names of MMSegmentation's encoder
-``metadata``      a checkpoint's metadata, validated
 ``init_weights``  initial weights of a model
 ``build``         row -> config -> model with initial weights
 ``checkpoint``    save and load
@@ -20,16 +19,7 @@ which a photo and its model meet them:
 import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
 
 # isort: split
-from fashionlib.models.build import (
-    build,
-    config,
-    freeze,
-    layers,
-    metadata_for,
-    patch_size,
-    shipped_crop,
-    test_resize,
-)
+from fashionlib.models.build import build, config, freeze, layers, metadata_for, shipped_crop, test_resize
 from fashionlib.models.checkpoint import load, save
 from fashionlib.models.inference import (
     PRECISIONS,
@@ -42,9 +32,9 @@ from fashionlib.models.inference import (
     upsampled_argmax,
     upsampled_logits,
 )
-from fashionlib.models.metadata import read as read_metadata
 from fashionlib.models.two_stage import fitted_size
-from fashionlib.models.zoo import MODELS, PAPER, SCALES
+from fashionlib.models.weight_files import read_metadata
+from fashionlib.models.zoo import MODELS, PAPER, SCALES, patch_size
 
 __all__ = [
     "MODELS", "PAPER", "PRECISIONS", "SCALES", "autocast", "build", "config", "crops", "fitted_size",

@@ -1,9 +1,9 @@
-"""A row of the table -> MMSegmentation's config with our changes in it -> a model with initial weights."""
+"""A model with initial weights, from a row of the table by way of MMSegmentation's config."""
 
 import copy
 from collections.abc import Sequence
 
-from mmengine import Config, ConfigDict
+from mmengine import Config
 from mmengine.logging import MMLogger
 from mmengine.model.utils import revert_sync_batchnorm
 from mmseg.models import EncoderDecoder
@@ -13,30 +13,33 @@ from mmseg.utils import register_all_modules
 
 from fashionlib.core.classes import CLASSES, check_name
 from fashionlib.core.files import explain_disk_errors, temporary_folder
-from fashionlib.models import (
-    detail,  # noqa: F401  (registers DetailViT and DetailHead)
-    init_weights,
-)
-from fashionlib.models.fast import attention, heads, loss
+from fashionlib.models import detail, fast, init_weights  # noqa: F401  (registers DetailViT, DetailHead)
 from fashionlib.models.zoo import CONFIGS, MINI_CROP, MODELS, SCALES, ModelSpec
 
 
 def config(
     name: str, num_classes: int = 28, scale: str = "full", crop: tuple[int, int] | None = None
 ) -> Config:
-    """The row's MMSegmentation config, whole (model, pipelines, optimiser), with our changes in it.
+    """The row's MMSegmentation config (model, pipelines, optimiser) with our changes.
 
     `crop` (height, width in pixels; None: the row's) sets the encoder's position grid, the padding
-    of training batches and, for sliding-window inference, the window (its stride scaled alike).
-    Every request for outside weights in the shipped config is cleared.
+    of training batches and, for sliding-window inference, the window, with its stride in proportion.
+    No outside weights are asked for.
     """
     spec = MODELS[check_name(name, MODELS, "model")]
     check_name(scale, SCALES, "scale")
     cfg = _shipped(spec)
+    changes = [spec.change, spec.mini] if scale == "mini" else [spec.change]
+    for change in copy.deepcopy(changes):  # MMEngine takes `_delete_` out of what it merges
+        change.pop("auxiliary_head", None)
+        cfg.merge_from_dict({"model": change})
     model = cfg.model
-    for change in (spec.change, spec.mini if scale == "mini" else {}):
-        _merge(model, change)
-    for head in _heads(model):
+    auxiliary = model.get("auxiliary_head") or []
+    auxiliary = auxiliary if isinstance(auxiliary, list) else [auxiliary]
+    for head in auxiliary:
+        for change in changes:
+            head.update(change.get("auxiliary_head", {}))
+    for head in [model.decode_head, *auxiliary]:
         head.num_classes = num_classes
     model.pretrained = None
     model.backbone.pop("init_cfg", None)
@@ -56,26 +59,26 @@ def shipped_crop(name: str) -> tuple[int, int]:
     return tuple(_shipped(MODELS[check_name(name, MODELS, "model")]).crop_size)
 
 
-def patch_size(name: str, scale: str = "full") -> int | None:
-    """Side of the encoder's patches in pixels, None for the convolutional rows."""
-    spec = MODELS[check_name(name, MODELS, "model")]
-    return spec.mini["backbone"].get("patch_size") if spec.patch and scale == "mini" else spec.patch
-
-
 def layers(name: str, scale: str = "full") -> int:
     """Number of the encoder's transformer layers, 0 for the convolutional rows."""
     return config(name, scale=scale).model.backbone.num_layers if MODELS[name].patch else 0
 
 
 def freeze(model: EncoderDecoder, count: int) -> None:
-    """The embeddings and the first `count` transformer layers of the encoder get no gradients any more.
+    """Stop gradients of the embeddings and the first `count` transformer layers of the encoder.
 
-    Nothing below the first layer that learns is differentiated, so a step costs that much less.
+    Autograd does not go below the first layer that learns, which shortens a step.
     """
     frozen = ("patch_embed.", "cls_token", "pos_embed", *(f"layers.{i}." for i in range(count)))
     for name, parameter in model.backbone.named_parameters():
         if name.startswith(frozen):
             parameter.requires_grad_(False)
+
+
+def network(name: str, num_classes: int, scale: str, crop: tuple[int, int] | None) -> EncoderDecoder:
+    """MMSegmentation's network of a row, its weights as torch's layers come."""
+    register_all_modules(init_default_scope=True)
+    return MMSEG_MODELS.build(config(name, num_classes, scale, crop).model)
 
 
 def build(
@@ -89,38 +92,37 @@ def build(
         init: ``none``, ``ade20k``, ``dinov2`` or the path of a checkpoint (`fashionlib.models.init_weights`).
         activation_checkpointing: keep only the input of every transformer layer and compute the rest again in
             the backward pass: a fifth of the memory or less, the same answers, about a third more time.
-        sync_bn: keep the configs' SyncBN (several GPUs); otherwise it is plain BatchNorm with the
-            same parameters, which also runs on a CPU.
-        trust_checkpoint: load a path also where it may run code: as you would a program of its maker.
+        sync_bn: keep the configs' SyncBN (several GPUs); False: plain BatchNorm with the same parameters,
+            which also runs on a CPU.
+        trust_checkpoint: load the path even if it may run code. Only for a maker that you would trust with
+            a program.
 
     Returns:
-        the model; `model.init_report` says what was loaded and what was left out.
+        the model, with a `fashionlib.models.init_weights.LoadReport` as `model.init_report`.
 
     Raises:
         ValueError: unknown names, an init that this row does not have, or weights that do not fit.
     """
-    register_all_modules(init_default_scope=True)
-    cfg = config(name, num_classes, scale, crop)
-    model = MMSEG_MODELS.build(copy.deepcopy(cfg.model))
+    model = network(name, num_classes, scale, crop)
     MMLogger.get_current_instance().setLevel("WARNING")  # else a line for every tensor
-    model.init_weights()  # once and here: MMEngine's Runner asks again, and is then a no-op
+    model.init_weights()  # once and here: MMEngine's Runner calls it again, which then does nothing
     if not sync_bn:
         model = revert_sync_batchnorm(model)
     if activation_checkpointing:  # not in convolutional blocks: their batch norms would count a batch twice
         for module in model.modules():
             if isinstance(module, TransformerEncoderLayer):
                 module.with_cp = True
-    attention.install(model)
-    loss.install(heads.classify_first(model))
-    spec = MODELS[name]
-    model.init_report = init_weights.load_into(model, init, spec=spec, scale=scale, trust=trust_checkpoint)
+    fast.install(model)
+    model.init_report = init_weights.load_into(
+        model, init, spec=MODELS[name], scale=scale, trust=trust_checkpoint
+    )
     known = num_classes <= len(CLASSES)
     model.metadata = metadata_for(name, CLASSES[:num_classes], scale, crop) if known else {}
     return model
 
 
 def metadata_for(name: str, classes: Sequence[str], scale: str, crop: tuple[int, int] | None = None) -> dict:
-    """Metadata that every checkpoint carries: model, classes, preprocessing and kind of inference."""
+    """Metadata of every checkpoint: model, classes, preprocessing and kind of inference."""
     cfg = config(name, len(classes), scale, crop)
     pre = cfg.model.data_preprocessor
     return dict(
@@ -136,7 +138,7 @@ def metadata_for(name: str, classes: Sequence[str], scale: str, crop: tuple[int,
 
 
 def test_resize(cfg: Config, scale: str, crop: tuple[int, int] | None = None) -> tuple[int, int]:
-    """(long, short) side in pixels that a photo is fitted into for testing, aspect ratio kept.
+    """(long, short) side in pixels into which a test photo is fitted with its aspect ratio kept.
 
     MMSegmentation's own (2048, 512) for a 512-pixel crop, in proportion for other crops.
     """
@@ -148,27 +150,6 @@ def test_resize(cfg: Config, scale: str, crop: tuple[int, int] | None = None) ->
 
 
 def _shipped(spec: ModelSpec) -> Config:
-    """The row's config as MMSegmentation ships it, which MMEngine reads by way of a temporary file."""
+    """The row's config as MMSegmentation ships it; MMEngine reads it through a temporary file."""
     with explain_disk_errors(temporary_folder()):
         return Config.fromfile(CONFIGS / spec.config)
-
-
-def _heads(model: ConfigDict) -> list[ConfigDict]:
-    auxiliary = model.get("auxiliary_head") or []
-    return [model.decode_head, *(auxiliary if isinstance(auxiliary, list) else [auxiliary])]
-
-
-def _merge(model: ConfigDict, change: dict) -> None:
-    """Merge `change` into a model config; what is said of ``auxiliary_head`` goes to each of them.
-
-    ``_delete_=True`` replaces what is there instead, as in MMEngine's configs.
-    """
-    for key, value in change.items():
-        if value.get("_delete_"):
-            model[key] = {name: item for name, item in value.items() if name != "_delete_"}
-            continue
-        if key == "auxiliary_head":
-            for head in _heads(model)[1:]:
-                head.update(value)
-        else:
-            model[key].update(value)

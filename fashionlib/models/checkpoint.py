@@ -1,4 +1,4 @@
-"""Our checkpoints: safetensors files of weights and the metadata that rebuilds and feeds their model."""
+"""Checkpoints: safetensors files of weights, with the metadata that rebuild their model and feed it."""
 
 import json
 from pathlib import Path
@@ -7,16 +7,15 @@ import torch
 from mmengine import ConfigDict
 from mmengine.model.utils import revert_sync_batchnorm
 from mmseg.models import EncoderDecoder
-from mmseg.registry import MODELS as MMSEG_MODELS
-from mmseg.utils import register_all_modules
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from fashionlib.core.files import write_tensors
-from fashionlib.models.build import config
-from fashionlib.models.fast import attention, heads
-from fashionlib.models.metadata import KEY, read
-from fashionlib.models.weight_files import check_finite, unpacked
+from fashionlib.models import fast
+from fashionlib.models.build import network
+from fashionlib.models.weight_files import KEY, check_finite, read_metadata, unpacked
+
+_ARCHITECTURE = ("model", "scale", "classes", "crop")  # metadata that determine the network
 
 
 def save(model: EncoderDecoder, path: str | Path, metadata: dict) -> Path:
@@ -29,33 +28,28 @@ def load(path: str | Path, reuse: EncoderDecoder | None = None) -> EncoderDecode
     """The model of a checkpoint of ours in eval mode; `model.metadata` is what `save` was given.
 
     `reuse`, a model of an earlier call, gets the weights and is returned if it has the same architecture:
-    the epochs of a run need one network. Raises what `metadata.read` raises, and ValueError for weights
+    the epochs of a run need one network. Raises what `read_metadata` raises, and ValueError for weights
     that do not fit.
     """
-    metadata = read(path)
-    same = reuse is not None and _architecture(reuse.metadata) == _architecture(metadata)
+    metadata = read_metadata(path)
+    same = reuse is not None and all(reuse.metadata[key] == metadata[key] for key in _ARCHITECTURE)
     model = reuse if same else _network(metadata)
     _fill(model, path, metadata)
     model.test_cfg = ConfigDict(metadata["test_cfg"])
     model.metadata = metadata
-    attention.install(heads.classify_first(model))
+    fast.install(model)
     model.eval()  # returns None in some mmseg modules, so not chained
     return model
-
-
-def _architecture(metadata: dict) -> list:
-    return [metadata[key] for key in ("model", "scale", "classes", "crop")]
 
 
 def _network(metadata: dict) -> EncoderDecoder:
     """The network of a checkpoint on the CPU, its weights as torch's layers come.
 
-    Channels are last in memory, as they are in a photo: a tenth to a fifth quicker where it convolves, but
-    for DeepLabV3+, whose depthwise convolutions take longer so.
+    Channels last in memory make convolutions a tenth to a fifth quicker, except DeepLabV3+'s depthwise ones,
+    which they slow down.
     """
-    register_all_modules(init_default_scope=True)
-    cfg = config(metadata["model"], len(metadata["classes"]), metadata["scale"], tuple(metadata["crop"]))
-    model = revert_sync_batchnorm(MMSEG_MODELS.build(cfg.model))
+    name, scale, classes, crop = (metadata[key] for key in _ARCHITECTURE)
+    model = revert_sync_batchnorm(network(name, len(classes), scale, tuple(crop)))
     depthwise = any(getattr(module, "groups", 1) > 1 for module in model.modules())
     return model if depthwise else model.to(memory_format=torch.channels_last)
 

@@ -15,7 +15,7 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from fashionlib.models.fast.loss import cross_entropy_upsampled
+from fashionlib.models.fast import cross_entropy_upsampled
 
 _NORM = dict(type="BN")
 

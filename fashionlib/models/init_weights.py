@@ -20,8 +20,14 @@ from torch import Tensor, nn, strided
 
 from fashionlib.core import paths
 from fashionlib.models import dinov2
-from fashionlib.models.metadata import read
-from fashionlib.models.weight_files import WeightsError, check_finite, fetch, is_safetensors, safe_load
+from fashionlib.models.weight_files import (
+    WeightsError,
+    check_finite,
+    fetch,
+    is_safetensors,
+    read_metadata,
+    safe_load,
+)
 from fashionlib.models.zoo import MODELS, ModelSpec
 
 Tensors = dict[str, Tensor]
@@ -106,7 +112,7 @@ def _checkpoint(path: Path, trust: bool = False) -> tuple[Tensors, LoadReport, G
     if not all(map(_is_weight, state.items())):
         raise WeightsError(f"{path} holds more than named tensors: use an epoch file, or a state dict alone.")
     check_finite(path, state)
-    metadata = read(path, foreign=True) if is_safetensors(path) else {}
+    metadata = read_metadata(path, foreign=True) if is_safetensors(path) else {}
     if before := metadata.get("init_report"):
         report.licence = before.get("licence", "")
         report.note = f"It started from {before.get('source')}. {before.get('note', '')}".strip()

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 
 from fashionlib.core.classes import garment_values
-from fashionlib.models.build import patch_size
+from fashionlib.models.zoo import patch_size
 
 SPECK = 0.002  # fraction of the photo's area: smaller separate components do not widen the box
 

@@ -1,5 +1,10 @@
-"""Weight files: fetched whole or not at all, and never allowed to run code."""
+"""Weight files: downloaded, read without running code, and our checkpoints' metadata, validated.
 
+A file may say anything, so metadata are checked before anything is built from them; their fields are those of
+``assets/metadata.schema.json``.
+"""
+
+import json
 import logging
 import re
 import warnings
@@ -7,21 +12,25 @@ import zipfile
 from pathlib import Path
 
 import torch
+from jsonschema import Draft4Validator, validators
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fashionlib.core import download
+from fashionlib.core import paths
 from fashionlib.core.files import folder_lock, sha256
 from fashionlib.core.processes import out_of_memory
+from fashionlib.data.sources import download
+from fashionlib.models.zoo import MODELS
 
 SCALE = ":scale"  # after a tensor's name: its int8 scales
 
 
 class _Unread:
-    """Stands for what MMEngine's checkpoints hold beside tensors and plain values; it knows and does nothing.
+    """Blank in place of what MMEngine's checkpoints hold beside tensors and plain values.
 
-    Nothing of ours reads a message hub or numpy values in metadata, and the real ones are no plain data:
-    a HistoryBuffer's state replaces statistics in the whole process, numpy takes bytes for anything.
+    We read no message hub and no numpy values of metadata, and the real classes are not safe to fill: a
+    HistoryBuffer's state replaces statistics in the whole process, and numpy interprets bytes as anything.
     """
 
     def __init__(self, *_) -> None:
@@ -31,8 +40,8 @@ class _Unread:
         pass
 
 
-# All that a pickle may name beside torch's own tensors and containers. The functions among them, `getattr`
-# the most dangerous, are never called; numpy's module got its underscore with numpy 2.
+# All that a pickle may name beside torch's own tensors and containers. Each name stands for a blank, so the
+# functions among them, `getattr` the most dangerous, are never called. numpy 2 renamed core to _core.
 _NAMES = (
     "builtins.getattr",
     "mmengine.logging.history_buffer.HistoryBuffer",
@@ -42,7 +51,7 @@ _NAMES = (
 )
 SAFE_GLOBALS = tuple((_Unread, name) for name in _NAMES)
 
-_REFUSALS = {  # what torch says of a file that wants to run something
+_REFUSALS = {  # torch's message about a file that wants to run something -> ours
     r"GLOBAL ([\w.]+)": "it asks for {}",
     r"(TorchScript)": "it is a {} program",
     r"legacy \.(tar) format": "it is in torch's old {} format, which only runs",
@@ -54,9 +63,26 @@ _TRUST = (
 )
 _log = logging.getLogger(__name__)
 
+KEY = "fashionlib"  # of a safetensors file's header
+_OVERLAP = 8  # windows that may share a pixel along a side
+
+_SCHEMA = json.loads((paths.ASSETS / "metadata.schema.json").read_text())
+_TYPES = Draft4Validator.TYPE_CHECKER.redefine(  # JSON as Python reads it has NaN and infinity
+    "number", lambda _, value: type(value) in (int, float) and abs(value) < 1e30
+)
+_VALIDATOR = validators.extend(Draft4Validator, type_checker=_TYPES)(_SCHEMA)
+_BEYOND_SCHEMA = {
+    "model": lambda name: name in MODELS,
+    "classes": lambda names: all(map(str.isprintable, names)),
+    "test_cfg": lambda test: (
+        test["mode"] == "whole"
+        or all(w <= _OVERLAP * s and s <= w for w, s in zip(test["crop_size"], test["stride"], strict=True))
+    ),
+}
+
 
 class WeightsError(ValueError):
-    """Weights that can't be had or don't fit; the message says which and what to do."""
+    """Weights that are missing, unsafe or do not fit; the message says which and what to do."""
 
 
 class Unreachable(WeightsError):
@@ -64,11 +90,11 @@ class Unreachable(WeightsError):
 
 
 def safe_load(path: str | Path, trust: bool = False) -> dict:
-    """What a safetensors or torch file holds, on the CPU, without running anything from it.
+    """Content of a safetensors or torch file, on the CPU, without running anything from it.
 
-    MMEngine's own loader falls back to full unpickling, where a hostile file runs code; this one
-    unpickles tensors, plain values and, as blanks, `SAFE_GLOBALS` only. Raises WeightsError for anything
-    else; with `trust` a file that is refused for the code it may run is loaded all the same, after a warning.
+    MMEngine's own loader falls back to full unpickling, where a hostile file runs code. This one unpickles
+    only tensors, plain values and, as blanks, `SAFE_GLOBALS`, and raises WeightsError for anything else.
+    With `trust`, a file that was refused because it may run code is loaded after a warning.
     """
     path = Path(path)
     if not path.is_file():
@@ -93,9 +119,9 @@ def safe_load(path: str | Path, trust: bool = False) -> dict:
 
 
 def unpacked(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """float32 weights of stored tensors, which may be int8 with one scale an output channel, fp16, or plain.
+    """float32 weights from stored tensors: float32, fp16, or int8 with a scale per output channel.
 
-    The scales (out,) of ``<name>`` (out, ...) lie under ``<name>:scale``.
+    The scales (out,) of ``<name>`` (out, ...) are stored as ``<name>:scale``.
     """
     weights = {}
     for name, tensor in state.items():
@@ -108,14 +134,14 @@ def unpacked(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_finite(path: str | Path, state: dict[str, Tensor]) -> None:
-    """Raise WeightsError if a weight in the file `path` is NaN or infinite, as a run that diverges ends."""
+    """Raise WeightsError if a weight in the file `path` is NaN or infinite, as after a run that diverged."""
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
             raise WeightsError(f"{path} can't be used: its {name} holds NaN or infinity. Take another epoch.")
 
 
 def is_safetensors(path: str | Path) -> bool:
-    """Whether a file is to be read as safetensors: by its name or, whatever its name, by how it begins."""
+    """Whether a file is read as safetensors: by its name, or else by its first bytes."""
     with open(path, "rb") as file:
         return Path(path).suffix == ".safetensors" or file.read(9)[8:] == b"{"
 
@@ -132,7 +158,7 @@ def _loaded(path: Path):
 
 
 def _trusted(path: Path):
-    """What a file holds, whatever that runs."""
+    """Content of a file, whatever code that runs."""
     _log.warning("%s is trusted: loading it may run any code that its maker put in, with your rights.", path)
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
@@ -142,11 +168,11 @@ def _trusted(path: Path):
 
 
 class _Bomb(ValueError):
-    """An archive that is larger unpacked, perhaps a thousand times; torch compresses no weights."""
+    """A compressed archive, perhaps a thousand times larger unpacked; torch does not compress weights."""
 
 
 def _refusal(path: Path, error: Exception) -> str:
-    """What a file wants that only a trusted one may have; empty if it is just no weight file."""
+    """What only a trusted file may do, as a clause; empty for a file that holds no weights."""
     with path.open("rb") as file:
         begins = file.read(2)
     for pattern, words in _REFUSALS.items():
@@ -157,9 +183,9 @@ def _refusal(path: Path, error: Exception) -> str:
 
 
 def fetch(url: str, folder: Path, digits: str = "") -> Path:
-    """The file of `url` in `folder`, downloaded if it is not there; its SHA-256 begins with `digits`.
+    """Path of the file of `url` in `folder`, downloaded if missing; its SHA-256 begins with `digits`.
 
-    A file of another hash is removed. Raises Unreachable without a network, WeightsError for another content.
+    Raises Unreachable without a network, and WeightsError for another hash, after removing the file.
     """
     path = folder / url.rsplit("/", 1)[1]
     try:
@@ -174,3 +200,54 @@ def fetch(url: str, folder: Path, digits: str = "") -> Path:
             f"{path} was removed, its sha256 begins {found[:8]}, not {digits[:8]}: fetch {url} again."
         )
     return path
+
+
+def read_metadata(path: str | Path, foreign: bool = False) -> dict:
+    """Metadata of a checkpoint of ours, validated, without reading its weights.
+
+    Every field that determines the network or its preprocessing is checked. With `foreign`, a safetensors
+    file without metadata of ours gives {}.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        WeightsError: a ValueError that names the file and, where one is bad, the field.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(KEY, "{}" if foreign else "")
+        metadata = json.loads(text)
+    except json.JSONDecodeError:
+        raise WeightsError(
+            f"{path} is a safetensors file, but not one of ours: it does not say which model it holds."
+        ) from None
+    except FileNotFoundError:
+        raise FileNotFoundError(f"No checkpoint at {path}.") from None
+    except Exception as error:  # safetensors raises its own type for torn and foreign files
+        raise WeightsError(
+            f"{path} can't be read as a checkpoint ({error}); it may be torn: make it again."
+        ) from None
+    if problem := "" if foreign and metadata == {} else metadata_problem(metadata):
+        raise WeightsError(f"{path} can't be used: {problem}. Take a checkpoint as fashionlib wrote it.")
+    return metadata
+
+
+def metadata_problem(metadata) -> str:
+    """What is wrong with a checkpoint's `metadata`, as a clause; empty if nothing is."""
+    error = next(_VALIDATOR.iter_errors(metadata), None)
+    if error is None:
+        key = next((key for key, holds in _BEYOND_SCHEMA.items() if not holds(metadata[key])), None)
+        if key is None:
+            return ""
+    elif error.path:
+        key = error.path[0]
+    elif error.validator == "required":
+        missing = next(key for key in _SCHEMA["required"] if key not in metadata)
+        return f"it does not say its {missing}"
+    else:
+        return f"it describes itself by {_shortened(metadata)}"
+    return f"its {key} is {_shortened(metadata[key])}, not {_SCHEMA['properties'][key]['description']}"
+
+
+def _shortened(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import mmseg
 
+from fashionlib.core.classes import check_name
+
 CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs"
 _WEIGHTS = "https://mmassets.onedl.ai/mmsegmentation/v0.5/"  # as in the package's metafile.yaml
 
@@ -23,9 +25,10 @@ IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 class ModelSpec:
     """One row of the table.
 
-    `config` is relative to MMSegmentation's configs; `change` and `mini` are merged into its
-    ``model``; `heads` is merged into every head (decode and auxiliary). `paper_batch` is the batch
-    of the paper's section III-C, None where it trained no such model.
+    `config` is relative to MMSegmentation's configs. `change` and, at scale ``mini``, `mini` are merged into
+    its ``model``, an ``auxiliary_head`` in them into each auxiliary head; ``_delete_=True`` replaces instead.
+    `crop` (height, width) and `patch` are in pixels. `paper_batch` is the batch of the paper's section III-C,
+    None where it trained no such model.
     """
 
     name: str
@@ -210,3 +213,9 @@ MODELS: dict[str, ModelSpec] = {row.name: row for row in _ROWS}
 PAPER = tuple(row.name for row in _ROWS if row.paper_batch)
 SCALES = ("full", "mini")
 MINI_CROP = (128, 128)
+
+
+def patch_size(name: str, scale: str = "full") -> int | None:
+    """Side of the encoder's patches in pixels, None for the convolutional rows."""
+    spec = MODELS[check_name(name, MODELS, "model")]
+    return spec.mini["backbone"].get("patch_size") if spec.patch and scale == "mini" else spec.patch

@@ -38,9 +38,8 @@ def fig_class_frequency(data: str, instances: pd.DataFrame, home: str | Path | N
         axis.tick_params(axis="y", length=0, labelsize=6)
     parts = len(instances) - len(table)
     shown = f"{instances.ImageId.nunique()} photos, {len(table)} instances of main classes"
-    style.note(fig, f"{data}: {shown}, before merging; {parts} garment parts left out.")
-    style.save(fig, "fig_class_frequency", paths.figures_folder(data, home))
-    return fig
+    text = f"{data}: {shown}, before merging; {parts} garment parts left out."
+    return style.save(fig, "fig_class_frequency", paths.figures_folder(data, home), text)
 
 
 def fig_mask_areas(data: str, instances: pd.DataFrame, home: str | Path | None = None) -> Figure:
@@ -66,9 +65,8 @@ def fig_mask_areas(data: str, instances: pd.DataFrame, home: str | Path | None =
     _log_axis(axis, "instance's share of its photo [%]")
     axis.tick_params(axis="y", length=0, labelsize=6)
     axis.grid(axis="x")
-    style.note(fig, f"{data}: {len(table)} instances of main classes. Box: quartiles; whiskers: 5 and 95 %.")
-    style.save(fig, "fig_mask_areas", paths.figures_folder(data, home))
-    return fig
+    text = f"{data}: {len(table)} instances of main classes. Box: quartiles; whiskers: 5 and 95 %."
+    return style.save(fig, "fig_mask_areas", paths.figures_folder(data, home), text)
 
 
 def fig_label_maps(data: str, photos: int = 4, seed: int = 0, home: str | Path | None = None) -> Figure:
@@ -81,8 +79,7 @@ def fig_label_maps(data: str, photos: int = 4, seed: int = 0, home: str | Path |
     text = f"{data} · class set {split.dataset['class_set']} · training photos {', '.join(chosen)}"
     legend, labels = style.legend(maps, names), ["photo", "label map"]
     fig = style.picture_grid([images, overlays], row_labels=labels, text=text, patches=legend)
-    style.save(fig, "fig_label_maps", paths.pictures_folder(data, home))
-    return fig
+    return style.save(fig, "fig_label_maps", paths.pictures_folder(data, home))
 
 
 def _main(instances: pd.DataFrame) -> pd.DataFrame:

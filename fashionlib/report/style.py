@@ -5,6 +5,7 @@ label maps uint8 (H, W), as everywhere.
 """
 
 import textwrap
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -162,18 +163,19 @@ def picture_grid(rows, titles=(), row_labels=(), patches=(), text: str = "", wid
     return fig
 
 
-def save(fig: Figure, name: str, folder) -> list:
-    """Write ``<folder>/<name>.png`` and ``.pdf``, whole, and close the figure; returns both paths.
+def save(fig: Figure, name: str, folder: Path, text: str = "") -> Figure:
+    """`fig` with the small print `text`, written whole as ``<folder>/<name>.png`` and ``.pdf``, and closed.
 
     The same figure gives the same bytes: no dates and no versions in the files.
     """
-    paths = [folder / f"{name}{suffix}" for suffix in (".png", ".pdf")]
-    nothing = ({"Software": None}, {"Creator": None, "Producer": None, "CreationDate": None})
-    for path, metadata in zip(paths, nothing, strict=True):
-        with atomic_write(path) as part:
+    if text:
+        note(fig, text)
+    nothing = {".png": {"Software": None}, ".pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
+    for suffix, metadata in nothing.items():
+        with atomic_write(folder / f"{name}{suffix}") as part:
             fig.savefig(part, metadata=metadata)
     plt.close(fig)
-    return paths
+    return fig
 
 
 def _present(label_map: np.ndarray, classes) -> set[int]:

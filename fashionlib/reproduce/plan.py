@@ -20,7 +20,7 @@ import yaml
 
 from fashionlib.core import checked_files, paths
 from fashionlib.core.classes import check_name
-from fashionlib.core.parameters import defaults
+from fashionlib.core.run_files import parameter_defaults
 
 if TYPE_CHECKING:
     from fashionlib.train import Recipe
@@ -100,7 +100,7 @@ def steps(data: str, plan: dict) -> list[Step]:
         if notebook == TRAIN:
             listed += [_step(f"{TRAIN}.{run}", TRAIN, given, data, [run]) for run, given in runs.items()]
         else:
-            known = {"runs": list(runs)} if "runs" in defaults(notebook) else {}
+            known = {"runs": list(runs)} if "runs" in parameter_defaults(notebook) else {}
             listed.append(
                 _step(notebook, notebook, {"data": data, **known, **plan.get(notebook, {})}, data, runs)
             )
@@ -111,7 +111,7 @@ def recipe(parameters: dict) -> "Recipe":
     """The recipe that 03 makes of these parameters; ValueError for what can't be trained."""
     from fashionlib.train import Recipe  # takes seconds: the engine
 
-    values = defaults(TRAIN) | parameters
+    values = parameter_defaults(TRAIN) | parameters
     settings = values["settings"] or {}
     known = {field.name for field in fields(Recipe)}
     return Recipe.from_preset(**{name: value for name, value in values.items() if name in known}, **settings)
@@ -142,7 +142,7 @@ def _check(plan: dict) -> None:
     for notebook, parameters in _entries(plan):
         check_name(notebook, FILES, "notebook")
         for name in parameters:
-            check_name(name, defaults(notebook), f"parameter of {notebook}")
+            check_name(name, parameter_defaults(notebook), f"parameter of {notebook}")
 
 
 def _step(name: str, notebook: str, parameters: dict, data: str, runs: Iterable[str]) -> Step:

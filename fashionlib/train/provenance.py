@@ -10,7 +10,8 @@ import mmseg
 import torch
 
 from fashionlib import models
-from fashionlib.core import parameters, paths
+from fashionlib.core import paths
+from fashionlib.core.run_files import parameter_defaults
 from fashionlib.train.recipe import CALLER, Recipe
 
 
@@ -42,7 +43,7 @@ def precision(recipe: Recipe) -> str:
 
 def command(recipe: Recipe) -> str:
     """The papermill command that repeats this run; `settings` holds what is no parameter of notebook 03."""
-    known = parameters.defaults("03_train") if paths.NOTEBOOKS.is_dir() else {}  # installed without notebooks
+    known = parameter_defaults("03_train") if paths.NOTEBOOKS.is_dir() else {}  # installed without notebooks
     always = ("model", "data", "preset", "scale", "init")
     given = {name: recipe.to_dict()[name] for name, where in recipe.origin.items() if where == CALLER}
     given = {name: value for name, value in given.items() if name not in always}

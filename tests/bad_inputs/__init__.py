@@ -1,80 +1,58 @@
 """Inputs that nobody should be able to do harm with, by the door through which they come.
 
-A case writes its input into a folder and knocks; the library has to answer with one sentence.
+A case's files are written into a folder, and its door is knocked at; the library answers with one sentence.
 """
 
 import io
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-Build = Callable[[Path], object]
+FOLDER, PIPE = "a folder", "a named pipe: who reads it waits for ever"  # what may take a file's place
+Files = dict[str, str | bytes | None]  # name -> content, FOLDER, PIPE, or None: it is not there
 
 
 class Case(NamedTuple):
-    """`door` gets a folder, empty but for what `build` wrote, and a path where its output may lie."""
+    """`door` gets a folder with `files` and nothing else, and a path where its output may lie."""
 
     id: str
-    build: Build
+    files: Files
     door: Callable[[Path, Path], object]
     sentence: str  # a pattern that the sentence has to match
 
 
-def cases(door: Callable, *rows: tuple[str, Callable, str], prefix: str = "") -> list[Case]:
-    """A case for each (id, build, sentence) at one door."""
-    return [Case(f"{prefix}{name}", build, door, sentence) for name, build, sentence in rows]
+def cases(prefix: str, door: Callable, make: Callable, says: str, rows: Iterable[tuple]) -> list[Case]:
+    """A case for each (id, change, part of the sentence) at one door.
+
+    Args:
+        make: returns the files for a change (``dict``, where the change is all the files).
+        says: the pattern of every sentence, with ``{}`` for the row's part.
+    """
+    return [Case(f"{prefix}-{id}", make(change), door, says.replace("{}", part)) for id, change, part in rows]
 
 
-def file(name: str, content: str | bytes) -> Build:
-    """A build that writes one file."""
+def changed(base: Files, name: str | None = None) -> Callable[..., Files]:
+    """A function of changes to `base`, or of another content of its file `name`, that returns the files."""
+    return lambda change: base | ({name: change} if name else change)
 
-    def build(folder: Path) -> None:
+
+def write(files: Files, folder: Path) -> None:
+    """Put the files into `folder`."""
+    for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-
-    return build
-
-
-def change(base: Build, name: str, content: str | bytes | None) -> Build:
-    """`base`, where then the file `name` gets another content, or None: a folder takes its place."""
-
-    def build(folder: Path) -> None:
-        base(folder)
-        (folder / name).unlink(missing_ok=True)
-        if content is None:
-            (folder / name).mkdir(parents=True)
-        else:
-            file(name, content)(folder)
-
-    return build
-
-
-def pipe(base: Build, name: str) -> Build:
-    """`base`, where then a named pipe takes the place of the file `name`: who reads it waits for ever."""
-
-    def build(folder: Path) -> None:
-        base(folder)
-        (folder / name).unlink(missing_ok=True)
-        os.mkfifo(folder / name)
-
-    return build
-
-
-def without(base: Build, name: str) -> Build:
-    """`base` less one file."""
-
-    def build(folder: Path) -> None:
-        base(folder)
-        (folder / name).unlink()
-
-    return build
+        if content is FOLDER:
+            path.mkdir()
+        elif content is PIPE:
+            os.mkfifo(path)
+        elif content is not None:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:

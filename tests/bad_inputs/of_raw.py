@@ -6,45 +6,36 @@ from pathlib import Path
 from fashionlib.data import prepare as preparing
 from fashionlib.data import raw
 
-from . import Case, cases, change, file, huge_jpeg, huge_png, picture, pipe, without
+from . import FOLDER, PIPE, Case, Files, cases, changed, huge_jpeg, huge_png, picture
 
 HEADER = ",".join(raw.COLUMNS)
 GOOD = "a,1 2,3,4,0,"
-BELT = {"id": 19, "name": "belt"}
 
 
-def folder(*rows: str, header: str = HEADER, ends: str = "\n"):
-    """A build: photos a and b, 3 high and 4 wide, one good row of a, then `rows`; they begin in row 3."""
-
-    def build(root: Path) -> None:
-        for name in "ab":
-            file(f"train/{name}.jpg", picture())(root)
-        file(raw.CSV, ends.join([header, GOOD, *rows, ""]))(root)
-        file(raw.DESCRIPTIONS, json.dumps({"info": {"source": "x"}, "categories": [BELT]}))(root)
-
-    return build
+def table(*rows: str, header: str = HEADER, ends: str = "\n") -> str:
+    """A train.csv with one good row of the photo a, then `rows`; they begin in row 3."""
+    return ends.join([header, GOOD, *rows, ""])
 
 
-def row(image_id="b", code="1 2", height="3", width="4", class_id="0"):
-    """A build with a third row of these fields."""
-    return folder(f"{image_id},{code},{height},{width},{class_id},")
+def folder(csv: str | None = None) -> Files:
+    """A raw folder of the photos a and b, 3 high and 4 wide."""
+    descriptions = json.dumps({"info": {"source": "x"}, "categories": [{"id": 19, "name": "belt"}]})
+    photos = {f"train/{name}.jpg": picture() for name in "ab"}
+    return photos | {raw.CSV: table() if csv is None else csv, raw.DESCRIPTIONS: descriptions}
 
 
-def one_bad_line_in(rows: int):
-    """A build of many good rows of photo a; a bad one of photo b is the last but one."""
-    return folder(*[GOOD] * (rows - 2), "b,1 2 3,3,4,0,", GOOD)
+def row(image_id="b", code="1 2", height="3", width="4", class_id="0") -> Files:
+    """A raw folder with a third row of these fields."""
+    return folder(table(f"{image_id},{code},{height},{width},{class_id},"))
 
 
-def table(content):
-    return change(folder(), raw.CSV, content)
+def coded(code: str) -> Files:
+    return row(code=code)
 
 
-def described(content):
-    return change(folder(), raw.DESCRIPTIONS, content)
-
-
-def photo(content):
-    return change(row(), "train/b.jpg", content)
+def one_bad_line_in(rows: int) -> Files:
+    """A raw folder with many good rows of photo a; a bad one of photo b is the last but one."""
+    return folder(table(*[GOOD] * (rows - 2), "b,1 2 3,3,4,0,", GOOD))
 
 
 def read(source: Path, out: Path) -> None:
@@ -55,216 +46,119 @@ def prepare(source: Path, out: Path) -> None:
     preparing.prepare(source, out, max_bad=0, fractions=(1, 0, 0), workers=1, progress=False)
 
 
-def no_file_name(name: str) -> str:
-    return rf"train\.csv, row 3 \(photo .*: ImageId {name} is no plain file name: it could lead out of train/"
-
-
-BAD_FILES = cases(
-    read,
-    ("missing", without(folder(), raw.CSV), r"train\.csv does not exist: fill .* first"),
-    ("folder", table(None), r"train\.csv is a folder and must be a file"),
-    ("pipe", pipe(folder(), raw.CSV), r"train\.csv is a pipe, a socket or a device and must be a file"),
-    ("empty", table(""), r"train\.csv can't be read as CSV: No columns"),
-    ("no-rows", table(HEADER), r"train\.csv has no rows below its header"),
-    (
-        "no-column",
-        folder(header=HEADER.replace("Width", "W")),
-        r"no column 'Width': .* names 'ImageId', .*'W'",
-    ),
-    ("column-twice", folder(header=f"{HEADER},ClassId"), r"train\.csv has the column 'ClassId' twice"),
-    ("semicolons", table(f"{HEADER}\n{GOOD}".replace(",", ";")), r"train\.csv has no column 'ImageId'"),
-    ("web-page", table("<!DOCTYPE html>\n<html>Sign in\n</html>"), r"no column .*names '<!DOCTYPE html>'"),
-    (
-        "utf-16",
-        table(f"{HEADER}\n{GOOD}".encode("utf-16")),
-        r"train\.csv can't be read as CSV: 'utf-8' codec",
-    ),
-    (
-        "latin-1",
-        table(f"{HEADER}\ncaf\xe9,1 2,3,4,0,".encode("latin-1")),
-        r"train\.csv can't be read as CSV: 'utf-8' codec can't decode byte 0xe9",
-    ),
-    (
-        "long-row",
-        folder("b,1 2,3,4,0,,7,8"),
-        r"train\.csv can't be read as CSV: .*Expected 6 fields in line 3",
-    ),
-    ("long-rows", table(f"{HEADER}\n{GOOD},7"), "its rows have more fields than its header names"),
-    ("short-row", folder("b,1 2"), r"row 3 \(photo 'b'\): Height '' is not a whole number"),
-    ("open-quote", folder('b,"1 2,3,4,0,', GOOD), r"train\.csv can't be read as CSV: .*EOF inside string"),
+NOT_CSV = " can't be read as CSV: "
+TABLES = [
+    ("missing", None, " does not exist: fill .* first"),
+    ("folder", FOLDER, " is a folder and must be a file"),
+    ("pipe", PIPE, " is a pipe, a socket or a device and must be a file"),
+    ("empty", "", NOT_CSV + "No columns"),
+    ("no-rows", HEADER, " has no rows below its header"),
+    ("no-column", table(header=HEADER.replace("Width", "W")), " has no column 'Width': .* 'ImageId', .*'W'"),
+    ("column-twice", table(header=f"{HEADER},ClassId"), " has the column 'ClassId' twice"),
+    ("semicolons", f"{HEADER}\n{GOOD}".replace(",", ";"), " has no column 'ImageId'"),
+    ("web-page", "<!DOCTYPE html>\n<html>Sign in\n</html>", " has no column .*names '<!DOCTYPE html>'"),
+    ("utf-16", f"{HEADER}\n{GOOD}".encode("utf-16"), NOT_CSV + "'utf-8' codec"),
+    ("latin-1", f"{HEADER}\ncaf\xe9,1 2,3,4,0,".encode("latin-1"), NOT_CSV + "'utf-8' .*decode byte 0xe9"),
+    ("long-row", table("b,1 2,3,4,0,,7,8"), NOT_CSV + ".*Expected 6 fields in line 3"),
+    ("long-rows", f"{HEADER}\n{GOOD},7", NOT_CSV + "its rows have more fields than its header names"),
+    ("short-row", table("b,1 2"), r", row 3 \(photo 'b'\): Height '' is not a whole number"),
+    ("open-quote", table('b,"1 2,3,4,0,', GOOD), NOT_CSV + ".*EOF inside string"),
     (
         "quote-closed-later",
-        folder('b,"1 2,3,4,0,', 'b,1 2",3,4,0,'),
-        r"row 3 .*EncodedPixels '1 2,3,4,0,\\nb,1 2"
-        r"' holds a line break: a quote was left open",
+        table('b,"1 2,3,4,0,', 'b,1 2",3,4,0,'),
+        r", row 3 .*b,1 2' holds a line break",
     ),
-    ("200000-rows-one-bad", one_bad_line_in(200_000), r"row 200001 \(photo 'b'\): .* odd number of integers"),
-    prefix="csv-",
-)
-BAD_ROWS = (
-    cases(
-        read,
-        ("climbs-out", row("../../etc/passwd"), no_file_name(r"'\.\./\.\./etc/passwd'")),
-        ("absolute", row("/etc/passwd"), no_file_name("'/etc/passwd'")),
-        ("backslash", row("..\\x"), no_file_name(r"'\.\.\\\\x'")),
-        ("drive", row("C:x"), no_file_name("'C:x'")),
-        ("dots", row(".."), no_file_name(r"'\.\.'")),
-        ("none", row(""), no_file_name("''")),
-        ("newline", row('"b\n"'), no_file_name(r"'b\\n'")),
-        ("nul", row("b\0"), no_file_name(r"'b\\x00'")),
-        ("escape", row("\x1b[2Jb"), no_file_name(r"'\\x1b\[2Jb'")),
-        ("right-to-left", row("\u202egpj.b"), no_file_name(r"'\\u202egpj\.b'")),
-        ("long", row("/" * 100_000), no_file_name(r"'/{37}\.\.\.'")),
-        prefix="id-",
-    )
-    + cases(
-        read,
-        (
-            "odd",
-            row(code="1 2 3"),
-            r"row 3 \(photo 'b'\): the run-length code '1 2 3' has an odd number of integ",
-        ),
-        ("word", row(code="1 x"), r"row 3 .*'1 x' holds something other than integers"),
-        ("float", row(code="1 2.5"), r"row 3 .*'1 2\.5' holds something other"),
-        ("hex", row(code="0x1 2"), r"row 3 .*'0x1 2' holds something other"),
-        ("lone-sign", row(code="+ 1 2"), r"row 3 .*'\+ 1 2' holds something other"),
-        ("nul", row(code="1 2\0"), r"row 3 .*'1 2\\x00' holds something other"),
-        ("foreign-digits", row(code="\uff11 2"), r"row 3 .* holds something other"),
-        (
-            "start-0",
-            row(code="0 2"),
-            r"row 3 .*the run '0 2' \(pair 1\) is not a start and a length of at least 1",
-        ),
-        ("negative-start", row(code="1 2 -3 1"), r"row 3 .*the run '-3 1' \(pair 2\) is not"),
-        ("length-0", row(code="1 0"), r"row 3 .*the run '1 0' \(pair 1\) is not"),
-        ("negative-length", row(code="5 -4"), r"row 3 .*the run '5 -4' \(pair 1\) is not"),
-        (
-            "past-the-end",
-            row(code="12 2"),
-            r"row 3 .*the run '12 2' \(pair 1\) goes past the photo's 12 pixels",
-        ),
-        (
-            "beyond-64-bits",
-            row(code="1 99999999999999999999"),
-            r"run '1 99999999999999999999' \(pair 1\) goes past",
-        ),
-        (
-            "start-beyond-64-bits",
-            row(code=f"{2**64 + 1} 1"),
-            rf"the run '{2**64 + 1} 1' \(pair 1\) goes past",
-        ),
-        ("empty", row(code=""), r"row 3 .*EncodedPixels is empty"),
-        ("blank", row(code='"   "'), r"row 3 .*EncodedPixels is empty"),
-        (
-            "long",
-            row(code="7 " * 100_001),
-            r"row 3 .*'(7 )+7?\.\.\.' has an odd number of integers \(100001\)",
-        ),
-        prefix="code-",
-    )
-    + cases(
-        read,
-        ("height-float", row(height="3.5"), r"row 3 .*Height '3\.5' is not a whole number"),
-        ("height-word", row(height="high"), r"row 3 .*Height 'high' is not a whole number"),
-        ("height-0", row(height="0"), r"row 3 .*Height 0 is not positive"),
-        ("width-negative", row(width="-4"), r"row 3 .*Width -4 is not positive"),
-        ("width-huge", row(width="1e30"), r"row 3 .*Width '1e30' is not a whole number"),
-        ("width-infinite", row(width="inf"), r"row 3 .*Width 'inf' is not a whole number"),
-        ("size-of-another-row", row("a", height="4"), r"row 3 .*Height 4 differs from the photo's first row"),
-        (
-            "size-of-the-photo",
-            row(height="4", width="3"),
-            r"row 3 .*4 x 3 differ from the photo .*b\.jpg, .* 3 x 4",
-        ),
-        ("class-46", row(class_id="46"), r"row 3 .*ClassId 46 is not one of the known ids \(0-45\)"),
-        ("class-negative", row(class_id="-1"), r"row 3 .*ClassId -1 is not one of the known ids"),
-        ("class-word", row(class_id="dress"), r"row 3 .*ClassId 'dress' is not a whole number"),
-        ("class-none", row(class_id=""), r"row 3 .*ClassId '' is not a whole number"),
-        prefix="row-",
-    )
-)
-DESCRIPTIONS = cases(
-    read,
-    (
-        "torn",
-        described('{"info": {'),
-        r"label_descriptions\.json is not valid JSON .*: fetch or convert it again",
-    ),
-    ("list", described("[]"), r"label_descriptions\.json holds no JSON object"),
-    ("latin-1", described(b'{"info": "\xe9"}'), r"label_descriptions\.json is no UTF-8 text \(byte 10\)"),
-    ("deep", described("[" * 100_000), r"label_descriptions\.json is not valid JSON \(maximum recursion"),
-    ("folder", described(None), r"label_descriptions\.json is a folder and must be a file"),
-    ("pipe", pipe(folder(), raw.DESCRIPTIONS), r"label_descriptions\.json is a pipe, a socket or"),
-    (
-        "other-names",
-        described('{"categories": [{"id": 0, "name": "n0"}, {"id": 1, "name": "n1"}]}'),
-        r"label_descriptions\.json names the id 0 'n0', and here it is 'shirt, blouse': convert the data",
-    ),
-    ("categories-null", described('{"categories": null}'), r"\.json: 'categories' must be a list of objects"),
-    (
-        "categories-words",
-        described('{"categories": ["belt"]}'),
-        r"\.json: 'categories' must be a list of objects",
-    ),
-    (
-        "id-list",
-        described('{"categories": [{"id": [1]}]}'),
-        r"\.json: 'categories' must be a list of objects with",
-    ),
-    ("info-list", described('{"info": [1]}'), r"\.json: 'info' must be an object, and its 'source' a text"),
-    (
-        "source-number",
-        described('{"info": {"source": 1}}'),
-        r"\.json: 'info' must be an object, and its 'source'",
-    ),
-    prefix="descriptions-",
-)
-PHOTOS = (
-    cases(
-        read,
-        ("missing", without(row(), "train/b.jpg"), r"row 3 .*the photo .*train/b\.jpg does not exist"),
-        ("empty", photo(""), r"row 3 .*the photo .*b\.jpg can't be opened \(cannot identify"),
-        ("text", photo("no photo"), r"row 3 .*the photo .*b\.jpg can't be opened"),
-        ("web-page", photo("<html>Sign in</html>"), r"row 3 .*the photo .*b\.jpg can't be opened"),
-        ("head-only", photo(picture()[:60]), r"row 3 .*the photo .*b\.jpg can't be opened"),
-        ("folder", photo(None), r"row 3 .*the photo .*b\.jpg can't be opened \(.* is a folder and must"),
-        ("pipe", pipe(row(), "train/b.jpg"), r"row 3 .*the photo .*b\.jpg can't be opened \(.* is a pipe, a"),
-        (
-            "gigapixel-jpeg",
-            photo(huge_jpeg()),
-            r"row 3 .*b\.jpg can't be opened \(Image size \(4290250000 pixels\)",
-        ),
-        (
-            "gigapixel-png",
-            photo(huge_png()),
-            r"row 3 .*b\.jpg can't be opened \(Image size \(3600000000 pixels\)",
-        ),
-        prefix="photo-",
-    )
-    + cases(
-        prepare,
-        (
-            "cut-short",
-            photo(picture(size=(4, 3), quality=95)[:-12]),
-            r"1 of 2 photos .* are bad.*row 3 \('b'\): the "
-            r"photo .*b\.jpg is damaged \(.*truncated",
-        ),
-        (
-            "missing",
-            without(row(), "train/b.jpg"),
-            r"1 of 2 photos .*row 3 \('b'\): .*does not exist.*Repair them, or",
-        ),
-        prefix="prepare-photo-",
-    )
-    + cases(
-        prepare,
-        (
-            "csv-pipe",
-            pipe(folder(), raw.CSV),
-            r"train\.csv is a pipe, a socket or a device and must be a file",
-        ),
-        ("csv-missing", without(folder(), raw.CSV), r"train\.csv does not exist: fill .* first"),
-        prefix="prepare-",
-    )
-)
-RAW: list[Case] = BAD_FILES + BAD_ROWS + DESCRIPTIONS + PHOTOS
+]
+IDS = [
+    ("climbs-out", "../../etc/passwd", r"'\.\./\.\./etc/passwd'"),
+    ("absolute", "/etc/passwd", "'/etc/passwd'"),
+    ("backslash", "..\\x", r"'\.\.\\\\x'"),
+    ("drive", "C:x", "'C:x'"),
+    ("dots", "..", r"'\.\.'"),
+    ("none", "", "''"),
+    ("newline", '"b\n"', r"'b\\n'"),
+    ("nul", "b\0", r"'b\\x00'"),
+    ("escape", "\x1b[2Jb", r"'\\x1b\[2Jb'"),
+    ("right-to-left", "\u202egpj.b", r"'\\u202egpj\.b'"),
+    ("long", "/" * 100_000, r"'/{37}\.\.\.'"),
+]
+NO_INTEGER, NO_RUN = "holds something other than integers", "is not a start and a length of at least 1"
+CODES = [
+    ("odd", "1 2 3", "code '1 2 3' has an odd number of integers"),
+    ("word", "1 x", f"code '1 x' {NO_INTEGER}"),
+    ("float", "1 2.5", rf"code '1 2\.5' {NO_INTEGER}"),
+    ("hex", "0x1 2", f"code '0x1 2' {NO_INTEGER}"),
+    ("lone-sign", "+ 1 2", rf"code '\+ 1 2' {NO_INTEGER}"),
+    ("nul", "1 2\0", rf"code '1 2\\x00' {NO_INTEGER}"),
+    ("foreign-digits", "\uff11 2", NO_INTEGER),
+    ("start-0", "0 2", rf"the run '0 2' \(pair 1\) {NO_RUN}"),
+    ("negative-start", "1 2 -3 1", rf"the run '-3 1' \(pair 2\) {NO_RUN}"),
+    ("length-0", "1 0", rf"the run '1 0' \(pair 1\) {NO_RUN}"),
+    ("negative-length", "5 -4", rf"the run '5 -4' \(pair 1\) {NO_RUN}"),
+    ("past-the-end", "12 2", r"the run '12 2' \(pair 1\) goes past the photo's 12 pixels"),
+    ("beyond-64-bits", "1 99999999999999999999", r"the run '1 9{20}' \(pair 1\) goes past"),
+    ("start-beyond-64-bits", f"{2**64 + 1} 1", rf"the run '{2**64 + 1} 1' \(pair 1\) goes past"),
+    ("empty", "", "EncodedPixels is empty"),
+    ("blank", '"   "', "EncodedPixels is empty"),
+    ("long", "7 " * 100_001, r"'(7 )+7?\.\.\.' has an odd number of integers \(100001\)"),
+]
+ROWS = [
+    ("height-float", row(height="3.5"), r"Height '3\.5' is not a whole number"),
+    ("height-word", row(height="high"), "Height 'high' is not a whole number"),
+    ("height-0", row(height="0"), "Height 0 is not positive"),
+    ("width-negative", row(width="-4"), "Width -4 is not positive"),
+    ("width-huge", row(width="1e30"), "Width '1e30' is not a whole number"),
+    ("width-infinite", row(width="inf"), "Width 'inf' is not a whole number"),
+    ("size-of-another-row", row("a", height="4"), "Height 4 differs from the photo's first row"),
+    ("size-of-the-photo", row(height="4", width="3"), r"4 x 3 differ from the photo .*b\.jpg, .* 3 x 4"),
+    ("class-46", row(class_id="46"), r"ClassId 46 is not one of the known ids \(0-45\)"),
+    ("class-negative", row(class_id="-1"), "ClassId -1 is not one of the known ids"),
+    ("class-word", row(class_id="dress"), "ClassId 'dress' is not a whole number"),
+    ("class-none", row(class_id=""), "ClassId '' is not a whole number"),
+]
+CATEGORIES = ": 'categories' must be a list of objects with"
+INFO = ": 'info' must be an object, and its 'source'"
+OTHER = '{"categories": [{"id": 0, "name": "n0"}, {"id": 1, "name": "n1"}]}'
+DESCRIPTIONS = [
+    ("torn", '{"info": {', r" is not valid JSON .*: fetch or convert it again"),
+    ("list", "[]", " holds no JSON object"),
+    ("latin-1", b'{"info": "\xe9"}', r" is no UTF-8 text \(byte 10\)"),
+    ("deep", "[" * 100_000, r" is not valid JSON \(maximum recursion"),
+    ("folder", FOLDER, " is a folder and must be a file"),
+    ("pipe", PIPE, " is a pipe, a socket or"),
+    ("other-names", OTHER, " names the id 0 'n0', and here it is 'shirt, blouse': convert the data"),
+    ("categories-null", '{"categories": null}', CATEGORIES),
+    ("categories-words", '{"categories": ["belt"]}', CATEGORIES),
+    ("id-list", '{"categories": [{"id": [1]}]}', CATEGORIES),
+    ("info-list", '{"info": [1]}', INFO),
+    ("source-number", '{"info": {"source": 1}}', INFO),
+]
+MISSING = ("missing", None, r"b\.jpg is missing")
+PHOTOS = [
+    MISSING,
+    ("empty", "", r"b\.jpg can't be read \(cannot identify"),
+    ("text", "no photo", r"b\.jpg can't be read"),
+    ("web-page", "<html>Sign in</html>", r"b\.jpg can't be read"),
+    ("head-only", picture()[:60], r"b\.jpg can't be read"),
+    ("folder", FOLDER, r"b\.jpg can't be read \(.* is a folder and must"),
+    ("pipe", PIPE, r"b\.jpg can't be read \(.* is a pipe, a"),
+    ("gigapixel-jpeg", huge_jpeg(), r"b\.jpg can't be read \(Image size \(4290250000 pixels\)"),
+    ("gigapixel-png", huge_png(), r"b\.jpg can't be read \(Image size \(3600000000 pixels\)"),
+]
+PREPARED_PHOTOS = [MISSING, ("cut-short", picture(quality=95)[:-12], r"b\.jpg is damaged \(.*truncated")]
+
+MANY = [("200000-rows-one-bad", 200_000, "")]
+ROW_3, PHOTO = r"train\.csv, row 3 \(photo .*\): ", changed(row(), "train/b.jpg")
+NO_NAME = ROW_3 + r"ImageId {} is no plain file name: it could lead out of train/"
+BAD_PHOTOS = r"1 of 2 photos .* are bad.*row 3 \('b'\): [Tt]he photo .*{}.*Repair them, or"
+RAW: list[Case] = [
+    *cases("csv", read, changed(folder(), raw.CSV), r"train\.csv{}", TABLES),
+    *cases("csv", read, one_bad_line_in, r"row 200001 \(photo 'b'\): .* odd number of", MANY),
+    *cases("id", read, row, NO_NAME, IDS),
+    *cases("code", read, coded, ROW_3 + ".*{}", CODES),
+    *cases("row", read, dict, ROW_3 + ".*{}", ROWS),
+    *cases("descriptions", read, changed(folder(), raw.DESCRIPTIONS), r"descriptions\.json{}", DESCRIPTIONS),
+    *cases("photo", read, PHOTO, ROW_3 + r"The photo .*train/{}", PHOTOS),
+    *cases("prepare-photo", prepare, PHOTO, BAD_PHOTOS, PREPARED_PHOTOS),
+    *cases("prepare-csv", prepare, changed(folder(), raw.CSV), r"train\.csv{}", [TABLES[0], TABLES[2]]),
+]

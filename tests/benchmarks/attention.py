@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
 from unittest.mock import patch
 
 import torch
@@ -25,11 +27,10 @@ from mmseg.structures import SegDataSample
 from torch._inductor.utils import fresh_cache
 
 from fashionlib import models
-from fashionlib.models.fast import attention
-from tests.benchmarks.frame import Line, faster, leaner, race, seconds
+from fashionlib.models import fast
+from tests.benchmarks.frame import Line, Side, faster, leaner, seconds
 from tests.benchmarks.saved_tensors import SavedTensors
 
-TITLE = "Attention and the training step"
 ROUNDS = dict(segmenter_vit_t=9, segmenter_vit_b=3, setr_mla=2)
 FAST = dict(segmenter_vit_t=">= 3", segmenter_vit_b=">= 3", setr_mla=">= 2.5")
 OVER_BF16 = dict(segmenter_vit_t=">= 1.2", segmenter_vit_b=">= 1", setr_mla=">= 1")
@@ -56,50 +57,40 @@ def measure() -> Iterator[Line]:
 
 
 def training_steps(name: str) -> Iterator[Line]:
+    """Steps of *fast* and *lean*; of ViT-T also what each half of the two gives alone."""
     stock, ours, lean = pair(name)
-    x, samples = batch(1)
-    assert_same_answers(stock, ours, x)
-    what, rounds = f"training step, {name}", ROUNDS[name]
-    run = lambda model, precision: lambda: step(model, x, samples, precision)  # noqa: E731
-    yield faster(
-        f"{what}: fast", ("stock fp32", run(stock, "fp32")), ("ours bf16", run(ours, "bf16")),
-        FAST[name], rounds=rounds,
-    )  # fmt: skip
-    yield faster(
-        f"{what}: fast against stock under autocast", ("stock bf16", run(stock, "bf16")),
-        ("ours bf16", run(ours, "bf16")), OVER_BF16[name], rounds=rounds,
-    )  # fmt: skip
-    yield faster(
-        f"{what}: lean", ("stock fp32", run(stock, "fp32")), ("ours bf16", run(lean, "bf16")),
-        ">= 1.8", rounds=rounds,
-    )  # fmt: skip
-    kept = saved(stock, x, samples, "fp32")
+    photos = batch(1)
+    assert_same_answers(stock, ours, photos[0])
+    what = f"training step, {name}"
+
+    def against(theirs: str, model, precision: str, words: str, target: str = "", note: str = "") -> Line:
+        return faster(
+            f"{what}: {words}",
+            *_sides(stock, theirs, model, precision, photos),
+            target,
+            note,
+            rounds=ROUNDS[name],
+        )
+
+    yield against("fp32", ours, "bf16", "fast", FAST[name])
+    yield against("bf16", ours, "bf16", "fast against stock under autocast", OVER_BF16[name])
+    yield against("fp32", lean, "bf16", "lean", ">= 1.8")
+    kept = "stock fp32", saved(stock, *photos, "fp32")
     yield leaner(
-        f"{what}: saved activations, lean", ("stock fp32", kept),
-        ("ours bf16", saved(lean, x, samples, "bf16")), "<= 0.25",
-    )  # fmt: skip
+        f"{what}: saved activations, lean", kept, ("ours bf16", saved(lean, *photos, "bf16")), "<= 0.25"
+    )
     if name == "segmenter_vit_t":
-        yield from without_bf16_or_recomputing(what, stock, ours, batch(1), kept, rounds)
+        yield against("fp32", ours, "fp32", "fp32", ">= 1.5", FP32)
+        fast.install(ours, fused=True)
+        fused = "fused attention without recomputing"
+        yield leaner(f"{what}: saved activations, {fused}", kept, ("ours bf16", saved(ours, *photos, "bf16")))
+        yield against("fp32", ours, "bf16", fused)
 
 
-def without_bf16_or_recomputing(
-    what: str, stock, ours, photos: tuple, kept: int, rounds: int
-) -> Iterator[Line]:
-    """What each half of *lean* and *fast* gives alone; `kept` is what stock saves, in bytes."""
-    run = lambda model, precision: lambda: step(model, *photos, precision)  # noqa: E731
-    yield faster(
-        f"{what}: fp32", ("stock fp32", run(stock, "fp32")), ("ours fp32", run(ours, "fp32")),
-        ">= 1.5", FP32, rounds=rounds,
-    )  # fmt: skip
-    attention.install(ours, "sdpa")
-    yield leaner(
-        f"{what}: saved activations, fused attention without recomputing", ("stock fp32", kept),
-        ("ours bf16", saved(ours, *photos, "bf16")),
-    )  # fmt: skip
-    yield faster(
-        f"{what}: fused attention without recomputing", ("stock fp32", run(stock, "fp32")),
-        ("ours bf16", run(ours, "bf16")), rounds=rounds,
-    )  # fmt: skip
+def _sides(stock, theirs: str, model, precision: str, photos: tuple) -> tuple[Side, Side]:
+    """A step of stock and one of `model`, each in its precision, as `faster` takes them."""
+    alternative = partial(step, stock, *photos, theirs)
+    return (f"stock {theirs}", alternative), (f"ours {precision}", partial(step, model, *photos, precision))
 
 
 def inference(name: str) -> Iterator[Line]:
@@ -108,28 +99,20 @@ def inference(name: str) -> Iterator[Line]:
     model.eval()
     for n in (1, 4):
         x, _ = batch(n, model.data_preprocessor.size[0])
-        yield faster(
-            f"inference, {name}, {n} photos", ("fp32", lambda x=x: infer(model, x, "fp32")),
-            ("bf16", lambda x=x: infer(model, x, "bf16")), ">= 1", per=n,
-        )  # fmt: skip
+        sides = [(precision, partial(infer, model, x, precision)) for precision in ("fp32", "bf16")]
+        yield faster(f"inference, {name}, {n} photos", *sides, ">= 1", per=n)
 
 
 def in_rows(name: str, size: tuple[int, int]) -> Line:
-    """Queries `attention.ROWS` at a time against all at once, as the shipped cut-out model is run."""
+    """Queries `fast.ROWS` at a time against all at once, as the shipped cut-out model is run."""
     model = models.build(name)
     model.eval()
-    x = torch.randn(1, 3, *size)
-
-    def at_once() -> torch.Tensor:
-        with patch.object(attention, "ROWS", 10**6):
-            return infer(model, x, "bf16")
-
+    rows = partial(infer, model, torch.randn(1, 3, *size), "bf16")
+    at_once = patch.object(fast, "ROWS", 10**6)(rows)
     whole, tokens = at_once(), size[0] * size[1] // models.patch_size(name) ** 2
-    assert (infer(model, x, "bf16") - whole).abs().max() <= 1e-2 * whole.abs().max()
-    return faster(
-        f"inference, {name}, {tokens} tokens", ("bf16, queries at once", at_once),
-        (f"in rows of {attention.ROWS}", lambda: infer(model, x, "bf16")),
-    )  # fmt: skip
+    assert (rows() - whole).abs().max() <= 1e-2 * whole.abs().max()
+    sides = ("bf16, queries at once", at_once), (f"in rows of {fast.ROWS}", rows)
+    return faster(f"inference, {name}, {tokens} tokens", *sides)
 
 
 def compiled(name: str) -> Iterator[Line]:
@@ -143,10 +126,9 @@ def compiled(name: str) -> Iterator[Line]:
     with fresh_cache():  # what an earlier run left on disk would shorten it
         step(ours, x, samples, "bf16")
     cost = f"compiling took {seconds(time.perf_counter() - begun)}: it pays in runs of hours, not of minutes"
-    yield faster(
-        f"training step, {name}: torch.compile", ("ours bf16", lambda: step(plain, x, samples, "bf16")),
-        ("compiled", lambda: step(ours, x, samples, "bf16")), note=cost, rounds=ROUNDS[name],
-    )  # fmt: skip
+    plainly, compiled = (partial(step, model, x, samples, "bf16") for model in (plain, ours))
+    sides = ("ours bf16", plainly), ("compiled", compiled)
+    yield faster(f"training step, {name}: torch.compile", *sides, note=cost, rounds=ROUNDS[name])
 
 
 def pair(name: str):
@@ -195,9 +177,9 @@ def assert_same_answers(stock, ours, x: torch.Tensor) -> None:
         model.eval()
     theirs = infer(stock, x, "fp32")
     scale = theirs.abs().max()
-    for core in ("math", "sdpa", "auto"):
-        attention.install(ours, core)
-        assert (infer(ours, x, "fp32") - theirs).abs().max() <= 1e-5 * scale, core
+    for fused in (False, True, None):
+        fast.install(ours, fused)
+        assert (infer(ours, x, "fp32") - theirs).abs().max() <= 1e-5 * scale, fused
     for model in (stock, ours):
         model.train()
 
@@ -206,29 +188,22 @@ def with_tcmalloc() -> Iterator[Line]:
     """ViT-T's and ViT-B's fast lines again under another allocator, which keeps freed pages."""
     found = sorted(glob.glob(TCMALLOC))
     for name in ("segmenter_vit_t", "segmenter_vit_b"):
-        what = f"training step, {name}: fast, both sides with tcmalloc"
         if not found:
-            print(f"attention: {what}: left out, no libtcmalloc_minimal here (Debian: libtcmalloc-minimal4)")
+            print(f"attention: {name} left out, no libtcmalloc_minimal here (Debian: libtcmalloc-minimal4)")
             continue
         command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.attention", name]
-        done = subprocess.run(
-            command, env=os.environ | {"LD_PRELOAD": found[0]}, capture_output=True, text=True, check=True
-        )
-        slow, fast, low, high = json.loads(done.stdout.splitlines()[-1])
-        words = f"stock fp32: {seconds(slow)}", f"ours bf16: {seconds(fast)}"
-        yield Line(what, *words, slow / fast, low, high)
+        preloaded = os.environ | {"LD_PRELOAD": found[0]}
+        done = subprocess.run(command, env=preloaded, stdout=subprocess.PIPE, text=True, check=True)
+        yield Line(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _fast_line(name: str) -> None:
-    """For `with_tcmalloc`'s own process: medians of both sides and the spread of the ratio, as JSON."""
+def _fast_line(name: str) -> Line:
+    """For `with_tcmalloc`'s own process."""
     torch.set_num_threads(2)
     stock, ours, _ = pair(name)
-    x, samples = batch(1)
-    slow, fast, ratios = race(
-        lambda: step(stock, x, samples, "fp32"), lambda: step(ours, x, samples, "bf16"), ROUNDS[name]
-    )
-    print(json.dumps([slow, fast, min(ratios), max(ratios)]))
+    what = f"training step, {name}: fast, both sides with tcmalloc"
+    return faster(what, *_sides(stock, "fp32", ours, "bf16", batch(1)), rounds=ROUNDS[name])
 
 
 if __name__ == "__main__":
-    _fast_line(sys.argv[1])
+    print(json.dumps(asdict(_fast_line(sys.argv[1]))))

@@ -8,6 +8,7 @@ all are brought to one, as one camera's are.
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from unittest.mock import patch
@@ -27,7 +28,6 @@ from fashionlib.evaluate.split import Photos, Split
 from tests.benchmarks.frame import Line, faster
 from tools.draw_sample import make
 
-TITLE = "Evaluation"
 PHOTOS, SIDE = 120, 512
 LANCZOS, NEAREST = Image.Resampling.LANCZOS, Image.Resampling.NEAREST
 MODELS = (("segmenter_vit_t", "mini"), ("setr_mla", "mini"), ("segmenter_vit_t", "full"))
@@ -57,16 +57,13 @@ def _counting(split: Split) -> Iterator[Line]:
     noise = [tuple(rng.integers(0, len(CLASSES), (2, SIDE, SIDE), np.uint8)) for _ in split.ids]
     for what, maps, target in (("", pairs, ">= 10"), (", both noise, pixel by pixel", noise, "")):
         samples = [_sample(pred, label) for pred, label in maps]
-        for (pred, label), theirs in zip(maps, _stock(samples), strict=True):
-            intersect, union, predicted, truth = theirs
-            counts = metrics.class_counts(metrics.confusion_matrix(pred, label, len(CLASSES)))
-            np.testing.assert_array_equal(counts, np.stack([intersect, truth, predicted]))
-        yield faster(
-            f"counts of a pair of {SIDE} x {SIDE}{what}",
-            ("MMSegmentation's IoUMetric.process", lambda samples=samples: _stock(samples)),
-            ("confusion_matrix and class_counts", lambda maps=maps: [_count(*pair) for pair in maps]),
-            target, per=len(maps), rounds=9,
-        )  # fmt: skip
+        for ours, theirs in zip(_counts(maps), _stock(samples), strict=True):
+            intersect, _, predicted, truth = theirs
+            np.testing.assert_array_equal(ours, np.stack([intersect, truth, predicted]))
+        alternative = "MMSegmentation's IoUMetric.process", partial(_stock, samples)
+        mine = "confusion_matrix and class_counts", partial(_counts, maps)
+        what = f"counts of a pair of {SIDE} x {SIDE}{what}"
+        yield faster(what, alternative, mine, target, per=len(maps), rounds=9)
 
 
 def _pair(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,8 +88,8 @@ def _stock(samples: list[dict]) -> list:
     return metric.results
 
 
-def _count(pred: np.ndarray, label: np.ndarray) -> np.ndarray:
-    return metrics.class_counts(metrics.confusion_matrix(pred, label, len(CLASSES)))
+def _counts(maps: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    return [metrics.class_counts(metrics.confusion_matrix(*pair, len(CLASSES))) for pair in maps]
 
 
 def _photos(split: Split) -> Line:
@@ -105,11 +102,9 @@ def _photos(split: Split) -> Line:
     for first, second, anew in zip(walk(kept), walk(kept), walk(Photos(split)), strict=True):
         np.testing.assert_equal(first, second)
         np.testing.assert_equal(first, anew)
-    return faster(
-        "a photo and its label map for the second checkpoint, without the model",
-        ("decoded anew", lambda: walk(Photos(split))), ("kept from the first", lambda: walk(kept)),
-        per=len(split.ids),
-    )  # fmt: skip
+    what = "a photo and its label map for the second checkpoint, without the model"
+    sides = ("decoded anew", lambda: walk(Photos(split))), ("kept from the first", lambda: walk(kept))
+    return faster(what, *sides, per=len(split.ids))
 
 
 def _network(home: Path) -> Line:
@@ -118,10 +113,9 @@ def _network(home: Path) -> Line:
     kept, anew = models.load(path, models.load(path)).state_dict(), models.load(path).state_dict()
     assert all(torch.equal(tensor, anew[name]) for name, tensor in kept.items())
     kept = models.load(path)
-    return faster(
-        "the second checkpoint of a run, ViT-B", ("a network built for it", lambda: models.load(path)),
-        ("its weights into the first one's", lambda: models.load(path, kept)),
-    )  # fmt: skip
+    alternative = "a network built for it", partial(models.load, path)
+    mine = "its weights into the first one's", partial(models.load, path, kept)
+    return faster("the second checkpoint of a run, ViT-B", alternative, mine)
 
 
 def _validation(home: Path, split: Split, name: str, scale: str, sizes: str) -> Line:
@@ -134,9 +128,7 @@ def _validation(home: Path, split: Split, name: str, scale: str, sizes: str) -> 
     def together() -> np.ndarray:
         return scorer.score(path, progress_bar(len(split.ids), "", show=False)).cm
 
-    def one_by_one() -> np.ndarray:
-        with patch.object(score, "BATCH", 1):
-            return together()
+    one_by_one = patch.object(score, "BATCH", 1)(partial(together))
 
     def moved() -> float:
         a, b = together(), one_by_one()
@@ -144,13 +136,10 @@ def _validation(home: Path, split: Split, name: str, scale: str, sizes: str) -> 
 
     with patch.object(import_module("fashionlib.models.inference"), "resolve_precision", lambda *_: "fp32"):
         assert moved() <= 1e-5
-    note = (
-        f"in {models.resolve_precision()} {moved():.2%} of the pixels change places in the confusion matrix"
-    )
+    precision = models.resolve_precision()
+    note = f"in {precision} {moved():.2%} of the pixels change places in the confusion matrix"
     if scale == "full":
         note += "; on a CPU `Scorer` takes full-scale photos one by one: 4 or 8 at once were slower (0.7 x)"
-    return faster(
-        f"validation, {name} {scale}, photos of {sizes}", ("one by one", one_by_one),
-        (f"as Scorer chooses, up to {score.BATCH} of a size", together),
-        per=len(split.ids), rounds=3, warmup=0, note=note,
-    )  # fmt: skip
+    what = f"validation, {name} {scale}, photos of {sizes}"
+    sides = ("one by one", one_by_one), (f"as Scorer chooses, up to {score.BATCH} of a size", together)
+    return faster(what, *sides, per=len(split.ids), rounds=3, warmup=0, note=note)

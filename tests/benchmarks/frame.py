@@ -6,6 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fashionlib.core.paths import PROJECT
+
+CCP = PROJECT.parent / "shared" / "data" / "clothing-co-parsing"  # Clothing Co-Parsing, where it is
+Side = tuple[str, Callable[[], object]]  # words, and what is timed
+
 
 @dataclass(frozen=True)
 class Line:
@@ -30,6 +35,12 @@ class Line:
     note: str = ""
 
     @property
+    def cells(self) -> tuple[str, ...]:
+        spread = "" if self.low is None else f" ({self.low:.2f}–{self.high:.2f})"
+        met = {True: "yes", False: "**no**", None: ""}[self.met]
+        return self.what, self.alternative, self.ours, f"{self.ratio:.2f}{spread}", self.target, met
+
+    @property
     def met(self) -> bool | None:
         """Whether the target is met; None without one."""
         if not self.target:
@@ -37,9 +48,14 @@ class Line:
         sign, bar = self.target.split()
         return self.ratio >= float(bar) if sign == ">=" else self.ratio <= float(bar)
 
+    @property
+    def remark(self) -> str:
+        """What stands below the table."""
+        return f"- {self.what}: {self.note}" if self.note else ""
+
 
 def race(
-    alternative: Callable[[], object], ours: Callable[[], object], rounds: int = 5, warmup: int = 1
+    alternative: Callable, ours: Callable, rounds: int = 5, warmup: int = 1
 ) -> tuple[float, float, list[float]]:
     """Median seconds of each of two callables, run in turns so that both see the same machine.
 
@@ -59,35 +75,23 @@ def race(
     return statistics.median(slow), statistics.median(fast), ratios
 
 
-def faster(
-    what: str, alternative: tuple[str, Callable], ours: tuple[str, Callable], target: str = "",
-    note: str = "", per: int = 1, rounds: int = 5, warmup: int = 1,
-) -> Line:  # fmt: skip
-    """A line on speed from `race`; each side is (words, callable), a call doing `per` items."""
-    slow, fast, ratios = race(alternative[1], ours[1], rounds, warmup)
-    return Line(
-        what, f"{alternative[0]}: {seconds(slow / per)}", f"{ours[0]}: {seconds(fast / per)}",
-        slow / fast, min(ratios), max(ratios), target, note,
-    )  # fmt: skip
+def faster(what: str, alternative: Side, ours: Side, target: str = "", note: str = "", **options) -> Line:
+    """A line on speed; a call of either side does `per` items, and `options` are those of `race`."""
+    per = options.pop("per", 1)
+    slow, fast, ratios = race(alternative[1], ours[1], **options)
+    words = f"{alternative[0]}: {seconds(slow / per)}", f"{ours[0]}: {seconds(fast / per)}"
+    return Line(what, *words, slow / fast, min(ratios), max(ratios), target, note)
 
 
-def leaner(
-    what: str, alternative: tuple[str, float], ours: tuple[str, float], target: str = "", note: str = ""
-) -> Line:
+def leaner(what: str, alternative: tuple[str, float], ours: tuple[str, float], target: str = "") -> Line:
     """A line on memory; each side is (words, bytes)."""
-    (name, stock), (mine, lean) = alternative, ours
-    ratio = lean / stock
-    return Line(what, f"{name}: {mib(stock)}", f"{mine}: {mib(lean)}", ratio, target=target, note=note)
+    words = (f"{name}: {size / 2**20:,.0f} MB" for name, size in (alternative, ours))
+    return Line(what, *words, ours[1] / alternative[1], target=target)
 
 
 def seconds(value: float) -> str:
     """Seconds with a unit that leaves three digits."""
-    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
-        if value * factor >= 0.9995 or unit == "µs":
-            return f"{value * factor:.3g} {unit}"
-    raise AssertionError
-
-
-def mib(value: float) -> str:
-    """Bytes as MB (2^20)."""
-    return f"{value / 2**20:,.0f} MB"
+    factor, unit = next(
+        ((f, unit) for f, unit in ((1, "s"), (1e3, "ms")) if value * f >= 0.9995), (1e6, "µs")
+    )
+    return f"{value * factor:.3g} {unit}"

@@ -27,10 +27,8 @@ from mmseg.registry import TRANSFORMS
 
 from fashionlib import export, models
 from fashionlib.core import paths
-from tests.benchmarks.frame import Line, seconds
-from tests.conftest import CCP
+from tests.benchmarks.frame import CCP, Line, seconds
 
-TITLE = "Inference"
 THREADS, PHOTOS, LEFT_OUT = 2, 6, "setr_naive"
 SAME_PIXELS = {"ours, fp32": 0.999, "ours, bf16": 0.995, "ONNX, fp32": 0.999}
 LOGITS_WITHIN = {"ours, fp32": 1e-3, "ours, bf16": np.inf, "ONNX, fp32": 1e-3}

@@ -15,16 +15,15 @@ from unittest.mock import patch
 
 import cv2
 import numpy as np
+from fashionlib.data.label_maps import Photo
 from PIL import Image
 from pycocotools import mask as coco
 
-from fashionlib.data import label_maps, rle
-from fashionlib.data.label_maps import Photo
+from fashionlib.data import prepared, rle
 from tests.benchmarks.frame import Line, faster, seconds
 from tools.draw_sample.plan import plan
 from tools.draw_sample.scenes import draw
 
-TITLE = "Label maps"
 HEIGHT, WIDTH = 3000, 2000
 SIZE = (768, 512)  # the short side as MMSegmentation's test pipeline has it
 PHOTOS, MAX_SIDE = 5, 1024
@@ -35,39 +34,34 @@ _NOT_DECODED = (
     "by. What remains is the PNG of 6 million pixels, which takes Pillow 7 ms even without compression; no "
     "other strategy of zlib is faster"
 )
-_STAGES = (  # of `labels.write`: the JPEG's, the masks'
-    {
-        ("labels.py", "shrink"): "JPEG decoded and shrunk",
-        ("labels.py", "_whole"): "JPEG read at 1/8 to find damage",
-        ("JpegImagePlugin.py", "_save"): "JPEG written",
-    },
-    {
-        ("rle.py", "label_map"): "codes to label map",
-        ("labels.py", "_palette_image"): "palette",
-        ("PngImagePlugin.py", "_save"): "PNG written",
-        ("Image.py", "histogram"): "pixels counted",
-    },
-)
+_JPEG = {  # functions below `prepared.write` and what they do: with the JPEG …
+    ("prepared.py", "shrink"): "JPEG decoded and shrunk",
+    ("prepared.py", "_whole"): "JPEG read at 1/8 to find damage",
+    ("JpegImagePlugin.py", "_save"): "JPEG written",
+}
+_MASKS = {  # … and with the masks
+    ("rle.py", "label_map"): "codes to label map",
+    ("prepared.py", "_palette_image"): "palette",
+    ("PngImagePlugin.py", "_save"): "PNG written",
+    ("Image.py", "histogram"): "pixels counted",
+}
 
 
 def measure() -> Iterator[Line]:
     """The label maps alone, then all of `prepare`'s work on a photo."""
     cv2.setNumThreads(1)
     pictures, photos = zip(*_drawn(), strict=True)
-    alternatives = {usual: 3, with_pycocotools: 3, full_then_nearest: 10}
-    for photo in photos:
-        for way in alternatives:
+    ways = (  # words, target, rounds
+        (usual, "the usual `rle_decode` loop at full size, merged, then nearest", ">= 20", 3),
+        (with_pycocotools, "pycocotools, nearest of each mask, merged at that size", ">= 5", 3),
+        (full_then_nearest, "our own map at full size, then nearest", "", 10),
+    )
+    mine = "straight at that size", _all(ours, photos)
+    for way, words, target, rounds in ways:
+        for photo in photos:
             np.testing.assert_array_equal(way(photo), ours(photo))
-    words = {
-        usual: ("the usual `rle_decode` loop at full size, merged, then nearest", ">= 20"),
-        with_pycocotools: ("pycocotools, nearest of each mask, merged at that size", ">= 5"),
-        full_then_nearest: ("our own map at full size, then nearest", ""),
-    }
-    for way, rounds in alternatives.items():
-        yield faster(
-            f"codes to a label map of {SIZE[0]} x {SIZE[1]}", (words[way][0], _all(way, photos)),
-            ("straight at that size", _all(ours, photos)), words[way][1], per=PHOTOS, rounds=rounds,
-        )  # fmt: skip
+        what = f"codes to a label map of {SIZE[0]} x {SIZE[1]}"
+        yield faster(what, (words, _all(way, photos)), mine, target, per=PHOTOS, rounds=rounds)
     with tempfile.TemporaryDirectory() as folder:
         yield from _preparing(Path(folder), pictures, photos)
 
@@ -88,12 +82,9 @@ def usual(photo: Photo) -> np.ndarray:
 
 def _rle_decode(code: str) -> np.ndarray:
     """As in the public notebooks of Kaggle's competitions (paulorzp, "RLE functions")."""
-    s = code.split()
-    starts, lengths = (np.asarray(x, dtype=int) for x in (s[0:][::2], s[1:][::2]))
-    starts -= 1
-    ends = starts + lengths
+    starts, lengths = np.array(code.split(), int).reshape(-1, 2).T
     img = np.zeros(HEIGHT * WIDTH, dtype=np.uint8)
-    for lo, hi in zip(starts, ends, strict=True):
+    for lo, hi in zip(starts - 1, starts - 1 + lengths, strict=True):
         img[lo:hi] = 1
     return img.reshape((HEIGHT, WIDTH), order="F")
 
@@ -102,7 +93,7 @@ def with_pycocotools(photo: Photo) -> np.ndarray:
     """Its fastest use we found: areas without decoding, each mask decoded and shrunk before it is painted."""
     masks = coco.frPyObjects([_uncompressed(code) for code in photo.codes], HEIGHT, WIDTH)
     label = np.zeros(SIZE, np.uint8)
-    rows, columns = (_sampled(n, full) for n, full in zip(SIZE, (HEIGHT, WIDTH), strict=True))
+    rows, columns = _sampled(SIZE[0], HEIGHT), _sampled(SIZE[1], WIDTH)
     for i in np.argsort(-coco.area(masks).astype(np.int64), kind="stable"):
         label[coco.decode(masks[i])[np.ix_(rows, columns)] > 0] = photo.values[i]
     return label
@@ -144,7 +135,7 @@ def _drawn() -> Iterator[tuple[np.ndarray, Photo]]:
 
 
 def _preparing(folder: Path, pictures, photos) -> Iterator[Line]:
-    """`labels.write`, which is `prepare`'s work on a photo, in one process."""
+    """`prepared.write`, which is `prepare`'s work on a photo, in one process."""
     for name in ("train", "images", "labels"):
         (folder / name).mkdir()
     for picture, photo in zip(pictures, photos, strict=True):
@@ -153,13 +144,11 @@ def _preparing(folder: Path, pictures, photos) -> Iterator[Line]:
     def prepare(max_side: int | None = MAX_SIDE) -> None:
         for path in (*folder.glob("images/*"), *folder.glob("labels/*")):
             path.unlink()
-        assert not any(label_maps.write(photo, folder, folder, max_side, "area").problem for photo in photos)
+        assert not any(prepared.write(photo, folder, folder, max_side, "area").problem for photo in photos)
 
+    @patch.object(prepared, "shrink", lambda image, size: image.convert("RGB").resize(size, _LANCZOS))
     def decode_whole() -> None:
-        with patch.object(
-            label_maps, "shrink", lambda image, size: image.convert("RGB").resize(size, _LANCZOS)
-        ):
-            prepare()
+        prepare()
 
     def written(work) -> list[np.ndarray]:
         work()
@@ -167,35 +156,29 @@ def _preparing(folder: Path, pictures, photos) -> Iterator[Line]:
 
     apart = [abs(a - b).mean() for a, b in zip(written(prepare), written(decode_whole), strict=True)]
     assert max(apart) < 1, f"{max(apart)} of 255"  # equal sizes, too
-    yield faster(
-        f"preparing a photo, max_side={MAX_SIDE}, on one core", ("JPEG decoded whole", decode_whole),
-        (f"decoded at a fraction (mean difference {np.mean(apart):.1f} of 255)", prepare), per=PHOTOS,
-    )  # fmt: skip
+    what = f"preparing a photo, max_side={MAX_SIDE}, on one core"
+    mine = f"decoded at a fraction (mean difference {np.mean(apart):.1f} of 255)"
+    yield faster(what, ("JPEG decoded whole", decode_whole), (mine, prepare), per=PHOTOS)
     megabytes = np.mean([path.stat().st_size for path in folder.glob("train/*")]) / 1e6
-    for max_side in (MAX_SIDE, None):
-        yield _share_of_masks(lambda max_side=max_side: prepare(max_side), max_side, megabytes)
+    yield _share_of_masks(prepare, MAX_SIDE, megabytes)
+    yield _share_of_masks(prepare, None, megabytes, _NOT_DECODED)
 
 
-def _share_of_masks(prepare, max_side: int | None, megabytes: float) -> Line:
+def _share_of_masks(prepare, max_side: int | None, megabytes: float, more: str = "") -> Line:
     """Where the CPU time goes, by the profiler, which hardly slows calls this long."""
     profile = cProfile.Profile(time.process_time)
     for _ in range(3):
-        profile.runcall(prepare)
+        profile.runcall(prepare, max_side)
     taken = {  # seconds a photo, with what is called from there
         (Path(file).name, name): times[3] / (3 * PHOTOS)
         for (file, _, name), times in pstats.Stats(profile).stats.items()
     }
-    jpeg, masks = (
-        {words: taken[stage] for stage, words in stages.items() if stage in taken} for stages in _STAGES
-    )
-    total = taken["labels.py", "write"]
-    parts = ", ".join(f"{words} {seconds(value)}" for words, value in (jpeg | masks).items())
-    return Line(
-        f"the masks' share of preparing a photo, max_side={max_side}",
-        f"all of it: {seconds(total)}", f"the masks: {seconds(sum(masks.values()))}",
-        sum(masks.values()) / total, target="<= 0.5",
-        note=f"CPU time: {parts}; {IMATERIALIST:,} photos like these drawn ones (their JPEGs take "
-        f"{megabytes:.1f} MB on average) would take a core {IMATERIALIST * total / 60:.0f} minutes at this "
-        f"{1 / total:.0f} a second, disk not counted; `prepare` uses all cores"
-        + ("" if max_side else _NOT_DECODED),
-    )  # fmt: skip
+    total, masks = taken["prepared.py", "write"], sum(taken.get(stage, 0) for stage in _MASKS)
+    stages = {words: taken[stage] for stage, words in (_JPEG | _MASKS).items() if stage in taken}
+    parts = ", ".join(f"{words} {seconds(value)}" for words, value in stages.items())
+    what = f"the masks' share of preparing a photo, max_side={max_side}"
+    sides = f"all of it: {seconds(total)}", f"the masks: {seconds(masks)}"
+    note = f"""CPU time: {parts}; {IMATERIALIST:,} photos like these drawn ones (their JPEGs take \
+{megabytes:.1f} MB on average) would take a core {IMATERIALIST * total / 60:.0f} minutes at this \
+{1 / total:.0f} a second, disk not counted; `prepare` uses all cores{more}"""
+    return Line(what, *sides, masks / total, target="<= 0.5", note=note)

@@ -8,6 +8,7 @@ Clothing Co-Parsing's (550 pixels wide), drawn ones where that is missing, and t
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -18,18 +19,16 @@ from mmseg.utils import register_all_modules
 from PIL import Image
 
 from fashionlib import train
-from fashionlib.core.paths import PROJECT
-from fashionlib.data import label_maps, prepare, raw, rle
+from fashionlib.data import prepare, prepared, raw, rle
 from fashionlib.data.dataset import FashionDataset
 from fashionlib.data.sources import ccp
-from tests.benchmarks.frame import Line, faster, race, seconds
+from tests.benchmarks.frame import CCP, Line, faster, race, seconds
 from tests.tiny import stock_pipeline
 from tools.draw_sample.plan import plan
 from tools.draw_sample.scenes import draw
 
-TITLE = "Loader"
-CCP = PROJECT.parent / "shared" / "data" / "clothing-co-parsing"
 PHOTOS, EPOCHS = 40, 4  # 28 of them for training
+Shown = tuple[str, np.ndarray, list[tuple[int, np.ndarray]]]  # name, photo, (category id, mask) of instances
 
 
 def measure() -> Iterator[Line]:
@@ -39,7 +38,8 @@ def measure() -> Iterator[Line]:
     register_all_modules(init_default_scope=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        small = _prepared(folder / "small", _real if CCP.is_dir() else _drawn)
+        _real(folder / "small/raw") if CCP.is_dir() else _write(folder / "small/raw", _drawn())
+        small = _prepared(folder / "small")
         for words, data, target in (
             ("550 px wide", small, ">= 2.5"),
             ("1024 px high", _enlarged(small, folder / "1024", 1024), ">= 2.5"),
@@ -50,20 +50,14 @@ def measure() -> Iterator[Line]:
 
 
 def _line(words: str, data: Path, photometric: bool, target: str) -> Line:
-    recipe = train.Recipe.from_preset(
-        "paper", model="segmenter_vit_t", data="benchmark", crop=(512, 512), resize_base=(2048, 512),
-        photometric=photometric,
-    )  # fmt: skip
-    stock, ours = (
-        FashionDataset(data, seed=0, pipeline=steps)
-        for steps in (stock_pipeline(recipe), train.config.pipeline(recipe))
-    )
+    given = dict(model="segmenter_vit_t", data="benchmark", crop=(512, 512), resize_base=(2048, 512))
+    recipe = train.Recipe.from_preset("paper", photometric=photometric, **given)
+    pipelines = stock_pipeline(recipe), train.config.pipeline(recipe)
+    stock, ours = (FashionDataset(data, seed=0, pipeline=steps) for steps in pipelines)
     _check(stock, ours)
-    return faster(
-        f"photos {words}, {'with' if photometric else 'without'} photometric distortion",
-        ("MMSegmentation", lambda: _epochs(stock)), ("ours", lambda: _epochs(ours)), target,
-        note=_floor(data), per=EPOCHS * len(stock), rounds=7,
-    )  # fmt: skip
+    what = f"photos {words}, {'with' if photometric else 'without'} photometric distortion"
+    sides = ("MMSegmentation", partial(_epochs, stock)), ("ours", partial(_epochs, ours))
+    return faster(what, *sides, target, note=_floor(data), per=EPOCHS * len(stock), rounds=7)
 
 
 def _check(stock: FashionDataset, ours: FashionDataset) -> None:
@@ -84,16 +78,15 @@ def _floor(data: Path) -> str:
     labels = [(data / "labels" / f"{i}.png").read_bytes() for i in ids]
     jpeg, inflate, _ = race(
         lambda: [cv2.imdecode(photo, cv2.IMREAD_COLOR) for photo in photos],
-        lambda: [label_maps.decode(label) for label in labels],
+        lambda: [prepared.decode(label) for label in labels],
     )
-    return (
-        f"of ours decoding the JPEG takes {seconds(jpeg / len(ids))} (no library at hand "
-        f"decodes a part of one), the label map {seconds(inflate / len(ids))}"
-    )
+    jpeg, inflate = seconds(jpeg / len(ids)), seconds(inflate / len(ids))
+    decoding = f"of ours decoding the JPEG takes {jpeg} (no library at hand decodes a part of one)"
+    return f"{decoding}, the label map {inflate}"
 
 
-def _prepared(folder: Path, fill) -> Path:
-    fill(folder / "raw")
+def _prepared(folder: Path) -> Path:
+    """The raw folder in `folder`, prepared."""
     prepare.prepare(folder / "raw", folder / "data", workers=1, progress=False)
     return folder / "data"
 
@@ -110,42 +103,34 @@ def _real(out: Path) -> None:
     ccp.convert(source, out, workers=1, progress=False)
 
 
-def _drawn(out: Path) -> None:
+def _drawn() -> Iterator[Shown]:
     """Drawn wearers from head to foot, of the size of Clothing Co-Parsing's."""
     scenes = [scene for scene in plan(400, 0) if scene.kind == "full"][:PHOTOS]
-    rows = []
     for i, scene in enumerate(scenes):
-        picture, instances = draw(replace(scene, height=830, width=550), np.random.default_rng(i))
-        rows += [_row(out, f"{i:04}", picture, mask, class_id) for class_id, mask in instances]
-    _write(out, rows)
+        yield f"{i:04}", *draw(replace(scene, height=830, width=550), np.random.default_rng(i))
 
 
 def _enlarged(data: Path, folder: Path, height: int) -> Path:
-    """The prepared photos at `height`, as JPEGs of quality 92, and their label maps, prepared again."""
-
-    def fill(out: Path) -> None:
-        rows = []
-        for path in sorted((data / "images").glob("*.jpg")):
-            with Image.open(path) as photo:
-                size = round(photo.width * height / photo.height), height
-                picture = np.asarray(photo.resize(size, Image.Resampling.LANCZOS))
-            labels = label_maps.decode((data / "labels" / f"{path.stem}.png").read_bytes())
-            labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
-            values = set(np.unique(labels).tolist()) - {0}
-            rows += [_row(out, path.stem, picture, labels == value, value - 1) for value in values]
-        _write(out, rows)
-
-    return _prepared(folder, fill)
+    """The prepared photos and label maps at `height`, prepared again."""
+    _write(folder / "raw", _enlarge(data, height))
+    return _prepared(folder)
 
 
-def _row(out: Path, name: str, picture: np.ndarray, mask: np.ndarray, class_id: int) -> list:
-    """An instance's row of train.csv; the photo is written with its first."""
-    path = out / "train" / f"{name}.jpg"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        Image.fromarray(picture).save(path, quality=92)
-    return [name, rle.encode(mask), *mask.shape, class_id]
+def _enlarge(data: Path, height: int) -> Iterator[Shown]:
+    for path in sorted((data / "images").glob("*.jpg")):
+        with Image.open(path) as photo:
+            size = round(photo.width * height / photo.height), height
+            picture = np.asarray(photo.resize(size, Image.Resampling.LANCZOS))
+        labels = prepared.decode((data / "labels" / f"{path.stem}.png").read_bytes())
+        labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+        yield path.stem, picture, [(v - 1, labels == v) for v in np.unique(labels).tolist() if v]
 
 
-def _write(out: Path, rows: list[list]) -> None:
+def _write(out: Path, photos: Iterator[Shown]) -> None:
+    """A raw folder of `photos` as JPEGs of quality 92."""
+    (out / "train").mkdir(parents=True)
+    rows = []
+    for name, picture, instances in photos:
+        Image.fromarray(picture).save(out / "train" / f"{name}.jpg", quality=92)
+        rows += [[name, rle.encode(mask), *mask.shape, class_id] for class_id, mask in instances]
     raw.write(out, pd.DataFrame(rows, columns=list(raw.COLUMNS[:5])), "photos for a benchmark")

@@ -4,9 +4,10 @@ from collections import Counter
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 
-class SavedTensors:
+class SavedTensors(saved_tensors_hooks):
     """A context that counts the bytes that autograd keeps: now (`live`) and at the worst moment (`peak`).
 
     Every storage counts once, parameters of `model` not at all. Put the backward pass under it too
@@ -14,17 +15,14 @@ class SavedTensors:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        super().__init__(self._pack, _unpack)
         self._own = {p.untyped_storage().data_ptr() for p in model.parameters()}
         self._uses: Counter[int] = Counter()
         self.live = self.peak = 0
 
     def __enter__(self) -> "SavedTensors":
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack)
-        self._hooks.__enter__()
+        super().__enter__()
         return self
-
-    def __exit__(self, *error) -> None:
-        self._hooks.__exit__(*error)
 
     def _pack(self, tensor: Tensor) -> "Tensor | _Kept":
         if tensor.untyped_storage().data_ptr() in self._own:

@@ -3,7 +3,7 @@
 from cutout_stub import PERSON
 
 from fashionlib import models
-from fashionlib.cutout import about
+from fashionlib.cutout import segment
 
 
 def test_about_names_model_data_and_licences(tmp_path):
@@ -17,7 +17,7 @@ def test_about_names_model_data_and_licences(tmp_path):
     }
     real = models.build("segmenter_vit_t", len(PERSON), scale="mini")
     path = models.save(real, tmp_path / "model.safetensors", info)
-    text = about.about(path)
+    text = segment.about(path)
     facts = (
         "segmenter_vit_t",
         "my-run, epoch 7, preset quick",
@@ -35,8 +35,8 @@ def test_about_names_model_data_and_licences(tmp_path):
         "source": "cache/b.pth",
         "note": "It started from cache/a.pth. It started from DINOv2 here. Beware.",
     }
-    text = about.about(models.save(real, path, info | {"init_report": again}))
+    text = segment.about(models.save(real, path, info | {"init_report": again}))
     assert "cache/" not in text and "Beware." in text
     assert "DINOv2 here, trained in 2 earlier runs, each from what the one before had learnt." in text
     (tmp_path / "model.md").write_text("# A card")
-    assert str(tmp_path / "model.md") in about.about(path)
+    assert str(tmp_path / "model.md") in segment.about(path)

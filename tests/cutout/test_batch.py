@@ -16,7 +16,7 @@ from PIL import Image
 
 from fashionlib import models
 from fashionlib.cutout import batch, one_photo, photos, remove_background
-from fashionlib.cutout.cut import Cutout
+from fashionlib.cutout.one_photo import Cutout
 from fashionlib.cutout.quality import Quality
 
 folder, model = cutout_stub.folder, cutout_stub.model  # fixtures

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fashionlib.cutout import compose, cut, edges, photos
+from fashionlib.cutout import compose, edges, one_photo, photos
 from fashionlib.cutout.quality import GIVEN
 
 RED = (190, 35, 40)
@@ -73,13 +73,13 @@ def test_decontaminated_colours_are_nearer_to_the_truth(measured):
 def test_a_given_mask_is_kept_as_soft_as_it_is_or_given_a_new_edge():
     photo, truth, shirt, p = composite()
     soft = np.round(truth * 255).astype(np.uint8)
-    kept = cut.from_mask(photos.Photo(photo), soft)
+    kept = one_photo.from_mask(photos.Photo(photo), soft)
     assert np.array_equal(kept.rgba[..., 3], soft)
     assert (kept.quality, kept.votes, kept.scores, kept.notes) == (GIVEN, 0, None, ())
     sure = (truth > 0.2) & (truth < 0.9)
     assert np.abs(kept.rgba[..., :3] - shirt)[sure].mean() < 0.4 * np.abs(photo - shirt)[sure].mean()
     drawn = ((p >= 0.5) * 255).astype(np.uint8)  # painted roughly
-    refined = cut.from_mask(photos.Photo(photo), drawn, "matting").rgba[..., 3]
+    refined = one_photo.from_mask(photos.Photo(photo), drawn, "matting").rgba[..., 3]
     rim = rim_of(truth)
     assert np.abs(refined / 255 - truth)[rim].sum() < 0.5 * np.abs(drawn / 255 - truth)[rim].sum()
 
@@ -89,7 +89,7 @@ def test_a_matte_serves_other_renditions_of_the_shot(factor):
     photo, truth, _, _ = composite()
     size = tuple(round(side * factor) for side in SIZE)
     other = cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-    result = cut.from_mask(photos.Photo(other), np.round(truth * 255).astype(np.uint8))
+    result = one_photo.from_mask(photos.Photo(other), np.round(truth * 255).astype(np.uint8))
     back = cv2.resize(result.rgba[..., 3], SIZE[::-1], interpolation=cv2.INTER_LINEAR) / 255
     assert result.rgba.shape == (*size, 4) and np.abs(back - truth).mean() < 0.01
 
@@ -97,8 +97,10 @@ def test_a_matte_serves_other_renditions_of_the_shot(factor):
 def test_a_mask_of_another_shape_is_refused():
     photo = photos.Photo(composite()[0])
     with pytest.raises(ValueError, match="The mask is 100 x 160, the photo 140 x 160 pixels"):
-        cut.from_mask(photo, np.zeros((160, 100), np.uint8))
-    assert cut.from_mask(photo, np.zeros((53, 47), np.uint8)).notes == ("nothing to keep was found in it",)
+        one_photo.from_mask(photo, np.zeros((160, 100), np.uint8))
+    assert one_photo.from_mask(photo, np.zeros((53, 47), np.uint8)).notes == (
+        "nothing to keep was found in it",
+    )
 
 
 def test_only_the_rectangle_of_the_edge_is_solved():

@@ -4,7 +4,7 @@ import threading
 
 from soak import WATCHDOG
 
-from fashionlib.cutout import executors
+from fashionlib.cutout import batch
 
 
 def test_steps_of_neighbours_overlap_and_stay_in_order():
@@ -21,7 +21,7 @@ def test_steps_of_neighbours_overlap_and_stay_in_order():
         return work
 
     items = [(number, 0) for number in range(8)]
-    done = executors.in_threads(items, step(2, 7), step(1, 6), step(0, 5))
+    done = batch.in_threads(items, step(2, 7), step(1, 6), step(0, 5))
     assert list(done) == [(number, 3) for number in range(8)]
 
 
@@ -37,11 +37,11 @@ def test_few_photos_are_in_memory_at_once():
         alive.remove(item)
         return item
 
-    assert list(executors.in_threads(range(20), read, lambda item: item, write)) == list(range(20))
+    assert list(batch.in_threads(range(20), read, lambda item: item, write)) == list(range(20))
     assert max(most) <= 5
 
 
 def test_a_task_that_kills_its_process_is_lost_alone():
     tasks = ["1", "2", "__import__('os')._exit(1)", "3", "4", "5"]
-    rows = executors.in_processes(tasks, eval, 2, None, (), lambda task: f"lost {task}")
+    rows = batch.in_processes(tasks, eval, 2, None, (), lambda task: f"lost {task}")
     assert sorted(map(str, rows)) == ["1", "2", "3", "4", "5", f"lost {tasks[2]}"]

@@ -13,8 +13,7 @@ from PIL import Image
 
 from fashionlib import models
 from fashionlib.cutout import batch, on_ray
-from fashionlib.cutout.one_photo import Task
-from fashionlib.cutout.options import Options
+from fashionlib.cutout.tasks import Options, Task
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "nobody",

@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from fashionlib import models
 from fashionlib.core.classes import CLASS_SETS
-from fashionlib.cutout import cut, photos, quality, segment
+from fashionlib.cutout import one_photo, photos, quality, segment
 from tools.cutout_model import calibrate
 
 PERSON = list(CLASS_SETS["person"])
@@ -130,7 +130,7 @@ def test_a_cutout_carries_its_quality_and_votes(monkeypatch):
         "classes": PERSON,
         "quality": {"weights": {"bias": 0.0}, "limits": quality.DEFAULT["limits"] | {"area": 0.0}},
     }
-    result = cut.cut(photos.Photo(np.zeros((120, 160, 3), np.uint8)), stub, segment.wanted(PERSON))
+    result = one_photo.cut(photos.Photo(np.zeros((120, 160, 3), np.uint8)), stub, segment.wanted(PERSON))
     assert result.votes == 1 and result.quality == quality.Quality(0.5, ("small",))  # by its own calibration
-    _, found = cut.layers(result, PERSON, segment.wanted(PERSON).kept)
+    _, found = one_photo.layers(result, PERSON, segment.wanted(PERSON).kept)
     assert [layer["class"] for layer in found] == ["dress"]

@@ -13,8 +13,8 @@ from PIL import ExifTags, Image
 from test_raw import changed
 
 from fashionlib.core import classes
-from fashionlib.data import label_maps as labels
 from fashionlib.data import prepare, raw, rle
+from fashionlib.data import prepared as labels
 from fashionlib.data.dataset import FashionDataset
 from fashionlib.data.prepare import prepare as prepare_all
 from fashionlib.data.splits import SPLITS, split

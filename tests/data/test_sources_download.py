@@ -7,10 +7,8 @@ import pytest
 from soak import WATCHDOG
 from soak.server import Server, archive
 
-from fashionlib.core import download as core
-from fashionlib.core.download import DownloadError
 from fashionlib.data.sources import download
-from fashionlib.data.sources.download import Item
+from fashionlib.data.sources.download import DownloadError, Item
 
 BODY = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -19,8 +17,8 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(core, "BLOCK", 1000)
-    monkeypatch.setattr(core, "TIMEOUT", WATCHDOG)
+    monkeypatch.setattr(download, "BLOCK", 1000)
+    monkeypatch.setattr(download, "TIMEOUT", WATCHDOG)
     server = Server({"/f": BODY})
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
@@ -29,7 +27,7 @@ def server(monkeypatch):
 
 
 def fetch(server, path, **expected):
-    return core.fetch(f"{server.url}/f", path, progress=False, **expected)
+    return download.fetch(f"{server.url}/f", path, progress=False, **expected)
 
 
 def test_a_file_arrives_whole_and_once(server, tmp_path):
@@ -88,14 +86,14 @@ def test_another_size_is_refused_before_the_transfer(server, tmp_path):
 
 
 def test_no_room_is_said_before_the_transfer(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(core.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
     with pytest.raises(DownloadError, match="needs 102,400 bytes more .* 10 are free"):
         fetch(server, tmp_path / "f")
 
 
 def test_no_network_and_no_such_file_are_one_sentence(server, tmp_path):
     with pytest.raises(DownloadError, match="/g answers 404 Not Found") as caught:
-        core.fetch(f"{server.url}/g", tmp_path / "g")
+        download.fetch(f"{server.url}/g", tmp_path / "g")
     assert "\n" not in str(caught.value)
     server.shutdown()
     server.server_close()

@@ -18,7 +18,7 @@ from scipy.stats import ks_2samp
 from tiny import stock_pipeline
 
 from fashionlib import train
-from fashionlib.data import label_maps, transforms
+from fashionlib.data import prepared, transforms
 
 BASE, CROP = (384, 96), (96, 96)  # a 96th of the real thing's work
 register_all_modules(init_default_scope=True)
@@ -172,6 +172,6 @@ def test_png_reads_the_stored_numbers(kind):
         content = cv2.imencode(".png", labels, [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP])[
             1
         ].tobytes()
-    assert (label_maps.decode(content) == labels).all()
+    assert (prepared.decode(content) == labels).all()
     with pytest.raises((ValueError, OSError)):
-        label_maps.decode(content[: len(content) // 2])
+        prepared.decode(content[: len(content) // 2])

@@ -1,4 +1,4 @@
-"""Label maps: whatever the bytes, `label_maps.decode` gives what Pillow does or says what is wrong."""
+"""Label maps: whatever the bytes, `prepared.decode` gives what Pillow does or says what is wrong."""
 
 import io
 import struct
@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from fashionlib.data import label_maps
+from fashionlib.data import prepared
 
 
 def one(content: bytes) -> None:
@@ -17,7 +17,7 @@ def one(content: bytes) -> None:
 
 def _try(content: bytes) -> None:
     try:
-        labels = label_maps.decode(content)
+        labels = prepared.decode(content)
     except ValueError as error:
         assert "\n" not in str(error) and len(str(error)) < 200, repr(error)
         return

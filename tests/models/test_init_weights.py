@@ -23,10 +23,10 @@ from safetensors.torch import save_file
 from soak import WATCHDOG
 
 from fashionlib import models
-from fashionlib.core import download, paths
+from fashionlib.core import paths
 from fashionlib.core.files import sha256
-from fashionlib.models import dinov2, init_weights, weight_files
-from fashionlib.models.fast import attention
+from fashionlib.data.sources import download
+from fashionlib.models import dinov2, fast, init_weights, weight_files
 
 CLOSED = "http://127.0.0.1:9/"  # the discard port: refuses at once
 
@@ -79,7 +79,7 @@ def onnx_features(model: bytes, x: torch.Tensor) -> torch.Tensor:
 def test_dinov2_in_our_encoder_equals_the_source_network(wheel_onnx, cache):
     spec = models.MODELS["segmenter_vit_s"]
     model = bare(models.config(spec.name))
-    attention.install(model)
+    fast.install(model)
     report = init_weights.load_into(model, "dinov2", spec=spec, scale="full", cache=cache)
     model.backbone.output_cls_token = True
     x = torch.randn(1, 3, 518, 518, generator=torch.Generator().manual_seed(0))

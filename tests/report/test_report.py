@@ -11,7 +11,7 @@ from fake_runs import DATA, make_data, make_run
 
 from fashionlib import evaluate, report
 from fashionlib.core import paths, run_files
-from fashionlib.report import captions, inference, per_class, run_record
+from fashionlib.report import captions, figures, run_record
 from fashionlib.report.table1 import _what_it_is_not
 
 RUNS = ("segmenter_vit_t-mini-none", "segmenter_vit_s-full-dinov2", "setr_mla-mini-none")
@@ -213,7 +213,7 @@ def test_cost_of_rare_classes_by_hand():
     rows = [("tie", 10, 0, 0), ("belt", 10, 0.1, 0), ("dress", 80, 0.6, 0.75), ("background", 900, 0.9, 0.96)]
     rows = pd.DataFrame(rows, columns=["class", "pixels", "IoU", "accuracy"])
     # wrong: 10, 10, 20, 36 of 76 pixels; lost IoU: 1, 0.9, 0.4, 0.1 of 2.4
-    said = " ".join(per_class._cost_of_rare_classes(rows).split())
+    said = " ".join(figures._cost_of_rare_classes(rows).split())
     assert said == "the 2 rarest classes: 2.0 % of pixels, 79.2 % of lost IoU, 26.3 % of wrong pixels"
 
 
@@ -221,7 +221,7 @@ def test_figure_7_ranks_photos_over_the_runs_shown(home):
     results = paths.results_folder(DATA, home)
     tables = [pd.read_csv(results / "photos" / f"{run}.csv", dtype={"photo": str}) for run in RUNS]
     means = pd.concat(tables).groupby("photo").mean_IoU.mean()
-    chosen = inference._best_median_worst(results, list(RUNS))
+    chosen = figures._best_median_worst(results, list(RUNS))
     assert means[chosen["best"]] == means.max() and means[chosen["worst"]] == means.min()
     assert means[chosen["median"]] == means.median()
     fig = report.fig7_inference(DATA, runs=[RUNS[0]], home=home, name="fig7_inference-vit_t")

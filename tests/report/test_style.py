@@ -72,8 +72,8 @@ def test_same_figure_gives_the_same_bytes(tmp_path):
     def draw(folder):
         fig, axes = style.panels(style.COLUMN, 2)
         axes[0, 0].plot([1, 2, 3], **style.line_style(0))
-        style.note(fig, "toy")
-        return [path.read_bytes() for path in style.save(fig, "fig", tmp_path / folder)]
+        style.save(fig, "fig", tmp_path / folder, "toy")
+        return [(tmp_path / folder / f"fig{suffix}").read_bytes() for suffix in (".png", ".pdf")]
 
     first, second = draw("a"), draw("b")
     assert first == second

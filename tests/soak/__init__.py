@@ -20,6 +20,10 @@ class Line:
     held: bool | None  # None: it could not be tried, and the note says why
     note: str = ""
 
+    remark = ""  # below the table
+
     @property
-    def kept(self) -> str:
-        return {True: "yes", False: "**no**", None: "not tried"}[self.held]
+    def cells(self) -> tuple[str, ...]:
+        kept = {True: "yes", False: "**no**", None: "not tried"}[self.held]
+        cells = self.promise, self.tried, kept + (f" ({self.note[:300]})" if self.note else "")
+        return tuple(cell.replace("|", "/").replace("\n", " ") for cell in cells)

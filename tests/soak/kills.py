@@ -217,8 +217,8 @@ def run_section(small: bool) -> Iterator[Line]:
             signals = ", ".join(f"{count} {name}" for name, count in sorted(done.kills.items()))
             tried = f"{done.kills.total()} kills in {done.runs} runs of {done.length}: {signals}"
             held = not done.problems and done.kills.total() >= kills
-            yield Line(f"{stage.name} killed and started again ends as if nothing had been", tried, held,
-                       "; ".join(done.problems))  # fmt: skip
+            promise = f"{stage.name} killed and started again ends as if nothing had been"
+            yield Line(promise, tried, held, "; ".join(done.problems))
             shutil.rmtree(folder / stage.name, ignore_errors=True)
         served.shutdown()
         served.server_close()

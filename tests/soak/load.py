@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import psutil
 
-from tests.bad_inputs import of_raw
+from tests.bad_inputs import of_raw, write
 
 from . import Line, inputs, kills
 
@@ -86,8 +86,8 @@ def _cut(root: Path, workspace: Path) -> None:
     Report.add = noted
     if engine == "ray":
         threading.Thread(target=_kill_half_way, args=(workspace / "out", photos), daemon=True).start()
-    result = batch.run(root / "photos", workspace / "out", root / "model.safetensors", workers=workers,
-                       engine=engine, progress=False)  # fmt: skip
+    places = root / "photos", workspace / "out", root / "model.safetensors"
+    result = batch.run(*places, workers=workers, engine=engine, progress=False)
     (workspace / "memory.json").write_text(json.dumps(memory))
     raise SystemExit(result.exit_code)
 
@@ -115,7 +115,7 @@ def _kill_half_way(out: Path, photos: int) -> None:
 
 def one_bad_line(rows: int, folder: Path) -> Line:
     """A ``train.csv`` of `rows` good rows and a bad one before the last, on the command line."""
-    of_raw.one_bad_line_in(rows)(folder / "raw")
+    write(of_raw.one_bad_line_in(rows), folder / "raw")
     command = [Path(sys.executable).with_name("fashionlib"), "prepare", folder / "raw", folder / "out"]
     begun = time.monotonic()
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

@@ -118,12 +118,11 @@ def cutouts(root: Path, workspace: Path) -> None:
 
 
 def download(root: Path, workspace: Path) -> None:
-    from fashionlib.core import download as core
     from fashionlib.data.sources import download
 
     os.environ |= {"FASHION_HOME": str(workspace), "NO_PROXY": "127.0.0.1"}
     url = (root / "server.txt").read_text()
-    core.BLOCK, core.TIMEOUT = 4096, WATCHDOG
+    download.BLOCK, download.TIMEOUT = 4096, WATCHDOG
     download.SETS["fashionpedia"] = (
         download.Item(f"{url}/noise.bin", "noise.bin"),
         download.Item(f"{url}/train.zip", "train", member="train"),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fashionlib.data import raw, rle, splits
 from fashionlib.data.prepare import prepare
-from fashionlib.data.sources.sample import ARCHIVE, unpack
+from fashionlib.data.sources import SAMPLE, unpack_sample
 from fashionlib.evaluate import metrics
 from fashionlib.evaluate.split import Split
 from tools import draw_sample
@@ -143,7 +143,7 @@ def test_a_photo_of_ones_own_among_the_drawn_ones_stays(tmp_path):
     mine = tmp_path / "train" / "holiday.jpg"
     mine.touch()
     with pytest.raises(FileExistsError, match="nothing that shows a drawn sample"):
-        unpack(tmp_path)
+        unpack_sample(tmp_path)
     assert mine.exists()
 
 
@@ -156,7 +156,7 @@ def test_what_ships_is_what_is_drawn(part, number):
     }[part]
     picture, instances = draw(scenes[number], np.random.default_rng((0, stream, number)))
     masks, image_id = [mask for _, mask in instances], name.format(number)
-    with zipfile.ZipFile(ARCHIVE) as shipped:
+    with zipfile.ZipFile(SAMPLE) as shipped:
         found = np.asarray(Image.open(shipped.open(f"{part}/{image_id}.jpg")))
         rows = pd.read_csv(shipped.open("train.csv")).query("ImageId == @image_id")
     picture = _as_jpeg(picture)
@@ -176,15 +176,15 @@ def _as_jpeg(picture: np.ndarray) -> np.ndarray:
 def test_packing_keeps_the_split_and_all_classes(drawn, tmp_path):
     out = archive.pack(drawn, tmp_path / "sample.zip", progress=False)
     assert archive.pack(drawn, tmp_path / "again.zip", progress=False).read_bytes() == out.read_bytes()
-    instances = raw.read(unpack(tmp_path / "raw", out))
+    instances = raw.read(unpack_sample(tmp_path / "raw", out))
     assert instances.ClassId.tolist() == raw.read(drawn).ClassId.tolist()
     assert (instances[["Height", "Width"]].min(axis=1) == archive.SHORT).mean() > 0.8
-    assert ARCHIVE.stat().st_size <= 20e6
+    assert SAMPLE.stat().st_size <= 20e6
 
 
 def test_colour_alone_does_not_solve_it(tmp_path):
     """Naive Bayes over 16 x 16 x 16 RGB cells, fitted on the training photos, scored on the test photos."""
-    prepare(unpack(tmp_path / "raw"), tmp_path / "data" / "sample", stratify=True, progress=False)
+    prepare(unpack_sample(tmp_path / "raw"), tmp_path / "data" / "sample", stratify=True, progress=False)
     counts, confusion = np.full((28, 16**3), 0.1), 0
     for name in ("train", "test"):
         split = Split.read("sample", name, tmp_path)

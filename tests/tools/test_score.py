@@ -17,9 +17,8 @@ from fashionlib.cutout import baselines, photos
 from fashionlib.evaluate.split import Split
 from tools.cutout_model import score
 from tools.cutout_model.__main__ import main
-from tools.cutout_model.score import methods, page, scores, timing
-from tools.cutout_model.score.boundary import boundary, boundary_f
-from tools.cutout_model.score.measure import is_subject, rows
+from tools.cutout_model.score import measure, methods, page, timing
+from tools.cutout_model.score.measure import boundary, boundary_f
 
 
 def square(shift: int = 0) -> np.ndarray:
@@ -32,12 +31,12 @@ def square(shift: int = 0) -> np.ndarray:
 # boundary F ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("shift", "f"), [
-    (0, 1), (1, 1), (2, 1), (3, 1),
-    # of the left side's 20 pixels the 4 at either end are near the other's upper or lower side, of the right
-    # side's none; the upper and lower sides lie on each other but for what sticks out by more than 3 pixels
-    (4, (76 - 12 - 20) / 76), (5, (76 - 12 - 20 - 2) / 76),
-])  # fmt: skip
+# Shifted by 4, of the left side's 20 pixels the 4 at either end are near the other's upper or lower side, of
+# the right side's none; the upper and lower sides lie on each other but for what sticks out by over 3 pixels.
+SHIFTED = {0: 1, 1: 1, 2: 1, 3: 1, 4: (76 - 12 - 20) / 76, 5: (76 - 12 - 20 - 2) / 76}
+
+
+@pytest.mark.parametrize(("shift", "f"), SHIFTED.items())
 def test_boundary_f_of_a_shifted_square(shift, f):
     assert boundary_f(square(shift), square()) == pytest.approx(f)
     assert boundary_f(square(), square(shift)) == pytest.approx(f)
@@ -78,12 +77,12 @@ def test_an_interval_is_that_of_redrawn_sums_and_holds_the_value():
     part = rng.integers(0, 50, 30)
     drawn = np.random.default_rng(0).multinomial(30, np.full(30, 1 / 30), size=1000)
     ratios = [np.repeat(part, times).sum() / np.repeat(whole, times).sum() for times in drawn]
-    low, high = scores.interval(part, whole)
+    low, high = measure.interval(part, whole)
     assert (low, high) == pytest.approx((np.quantile(ratios, 0.025), np.quantile(ratios, 0.975)))
     assert low < part.sum() / whole.sum() < high
-    assert scores.interval([3] * 8, [4] * 8) == (0.75, 0.75)
-    assert np.isnan(scores.interval([0] * 8, [0] * 8)).all(), "a class that no photo shows"
-    assert scores.interval([1, 0, 0], [2, 0, 0]) == (0.5, 0.5), "redraws without the class are left out"
+    assert measure.interval([3] * 8, [4] * 8) == (0.75, 0.75)
+    assert np.isnan(measure.interval([0] * 8, [0] * 8)).all(), "a class that no photo shows"
+    assert measure.interval([1, 0, 0], [2, 0, 0]) == (0.5, 0.5), "redraws without the class are left out"
 
 
 # rows and scores -------------------------------------------------------------------------------------------
@@ -109,7 +108,7 @@ class Known:
     def cut(self, photo, picture, subject):
         self.calls += 1
         rgb = photos.read(photo).rgb
-        mask = is_subject(subject, NAMES)[self.label_map(rgb)]
+        mask = measure.is_subject(subject, NAMES)[self.label_map(rgb)]
         photos.write(picture, np.dstack([rgb, mask * np.uint8(255)]), "png")
 
 
@@ -120,14 +119,14 @@ def toy(tmp_path) -> Split:
 
 
 def test_iou_of_known_masks(toy):
-    done = list(rows(Known(), toy))
-    got = scores.summary(done)
+    done = list(measure.rows(Known(), toy))
+    got = measure.summary(done)
     # garment: rows 8-39, columns 8-31; skin: rows 0-7, columns 16-23; the last row is ignored
     assert got["apparel_IoU"] == 16 / 24
     assert got["person_IoU"] == (32 * 16 + 8 * 8) / (32 * 24 + 8 * 8)
     assert got["aAcc"] == 1 - 32 * 8 / (47 * 40)
     ground = 47 * 40 - 32 * 24 - 8 * 8
-    per_class = scores.per_class(done, NAMES).set_index("class").IoU.dropna()
+    per_class = measure.per_class(done, NAMES).set_index("class").IoU.dropna()
     assert per_class["background"] == ground / (ground + 32 * 8) and per_class["skin"] == 1
     garments = per_class.drop(["background", "skin"])
     assert len(garments) == 5 and (garments == 16 / 24).all()
@@ -140,13 +139,13 @@ def test_iou_of_known_masks(toy):
 def test_what_knows_no_subjects_cuts_a_photo_out_once(toy):
     once = Known()
     once.tells_subjects = False
-    row = next(rows(once, toy))
+    row = next(measure.rows(once, toy))
     assert once.calls == 1, "one mask, held against two truths"
     assert row["person"] != row["apparel"]
 
 
 def test_a_class_that_is_only_predicted_is_counted_but_not_averaged():
-    got = scores.summary([{"confusion": np.array([[10, 0, 5], [0, 0, 0], [0, 0, 0]])}] * 4)
+    got = measure.summary([{"confusion": np.array([[10, 0, 5], [0, 0, 0], [0, 0, 0]])}] * 4)
     assert (got["mIoU"], got["n_mIoU"], got["n_only_predicted"]) == (pytest.approx(2 / 3), 1, 1)
 
 
@@ -191,11 +190,14 @@ def test_a_model_that_may_know_the_photos_is_refused(toy, monkeypatch):
         checkpoint(monkeypatch, classes=list(CLASS_SETS["main"])).check(toy)
 
 
-def test_a_loaded_model_stays_in_its_process():
+def test_a_loaded_model_stays_in_its_process(monkeypatch):
     method = methods.ModelCutouts("weights.safetensors", "soft")
     vars(method)["model"] = lambda: "can't be pickled"
-    other = pickle.loads(pickle.dumps(method))
-    assert other == method and "model" not in vars(other)
+    sent = []
+    monkeypatch.setattr(timing, "executor", lambda workers, start, arguments: sent.append(arguments[0]))
+    with pytest.raises(TypeError):  # no context
+        next(timing.seconds(method, ["a.jpg"], cores=1))
+    assert pickle.loads(pickle.dumps(sent[0])) == method and "model" not in vars(sent[0])
 
 
 def test_seconds_are_measured_on_the_cores_asked_for_and_no_others(toy):
@@ -215,5 +217,5 @@ def _takes_a_tenth_on_one_core(rgb):
 
 def test_what_is_unknown_stands_as_a_dash():
     row = pd.Series({"mIoU": 0.5, "mIoU_low": 0.4, "mIoU_high": 0.6, "n_mIoU": 7.0})
-    assert page._value(row, "mIoU", 100, 1) == "50.0 (40.0–60.0) of 7"
-    assert page._value(row, "aAcc", 100, 1) == "–"
+    assert page.cell(row, "mIoU", 100) == "50.0 (40.0–60.0) of 7"
+    assert page.cell(row, "aAcc", 100) == "–"

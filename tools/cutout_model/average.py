@@ -9,9 +9,7 @@ import torch
 from fashionlib.core.files import write_tensors
 from fashionlib.core.outputs import claim_file
 from fashionlib.models.build import build
-from fashionlib.models.metadata import read as read_metadata
-from fashionlib.models.metadata import wrong
-from fashionlib.models.weight_files import SCALE, check_finite, safe_load
+from fashionlib.models.weight_files import SCALE, check_finite, metadata_problem, read_metadata, safe_load
 
 State = dict[str, torch.Tensor]
 _SAME = ("model", "scale", "classes", "mean", "std")  # what checkpoints must have in common to be averaged
@@ -27,7 +25,7 @@ def average_checkpoints(
     claim_file(out, "a packed checkpoint", paths, _is_packed)
     state, metadata = mean(paths, across_runs)
     metadata |= dict(packed="int8") | more
-    if problem := wrong(metadata):
+    if problem := metadata_problem(metadata):
         raise ValueError(f"{out} is not written: {problem}.")
     return write_tensors(out, packed(state), {"fashionlib": json.dumps(metadata)})
 

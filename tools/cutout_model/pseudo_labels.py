@@ -27,7 +27,6 @@ from fashionlib import models
 from fashionlib.core import checked_files, classes, files, outputs
 from fashionlib.data import raw, rle
 from fashionlib.data.prepare import make_fingerprint
-from fashionlib.data.sources.photos import refuse_complete
 
 _NEVER = -1e4  # a logit that wins nowhere, and can still be interpolated
 _CLASS_IDS = {str(i) for i in (*range(len(classes.CATEGORIES)), *classes.PERSON)}
@@ -57,10 +56,10 @@ def add(
         files.FolderLocked, outputs.Taken: another process writes `out`; it holds something else.
     """
     folders = [Path(source), *map(Path, others)]
-    refuse_complete(out)
+    raw.refuse_complete(out)
     key = _fingerprint(folders, model, without)
     with outputs.building(out, raw.CSV, "adding pseudo-labels to", "raw data", folders, key=key) as part:
-        refuse_complete(out)
+        raw.refuse_complete(out)
         _add(part, *folders, model=model, without=without, progress=progress)
     return Path(out)
 

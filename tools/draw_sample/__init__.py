@@ -15,7 +15,7 @@ from PIL import Image
 from fashionlib.core import outputs
 from fashionlib.core.processes import in_parallel
 from fashionlib.data import raw, rle
-from fashionlib.data.sources.sample import is_sample
+from fashionlib.data.sources import is_sample
 from tools.draw_sample.plan import Scene, plan
 from tools.draw_sample.scenes import draw
 

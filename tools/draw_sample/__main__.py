@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from fashionlib.cli import EXISTING, FOLDER, Commands
-from fashionlib.data.sources.sample import ARCHIVE
+from fashionlib.data.sources import SAMPLE
 from tools import draw_sample
 from tools.draw_sample import archive
 
@@ -26,7 +26,7 @@ def draw(**options) -> None:
 
 @main.command()
 @click.argument("drawn", type=EXISTING)
-@click.argument("out", type=click.Path(path_type=Path, dir_okay=False), default=ARCHIVE)
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False), default=SAMPLE)
 def pack(drawn: Path, out: Path) -> None:
     """Shrink the photos of DRAWN for training and validation, and write all to the zip OUT."""
     archive.pack(drawn, out)

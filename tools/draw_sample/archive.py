@@ -13,13 +13,13 @@ from PIL import Image
 from fashionlib.core import files, outputs
 from fashionlib.data import prepared, raw, rle
 from fashionlib.data.prepare import prepare
-from fashionlib.data.sources import sample
+from fashionlib.data.sources import SAMPLE, unpack_sample
 
 SHORT = 256  # pixels of the short side of photos for training and validation
 QUALITY = 90  # JPEG
 
 
-def pack(drawn: str | Path, out: str | Path = sample.ARCHIVE, progress: bool = True) -> Path:
+def pack(drawn: str | Path, out: str | Path = SAMPLE, progress: bool = True) -> Path:
     """Write the sample in the raw folder `drawn` to the zip `out`; the same sample gives the same bytes.
 
     The photos of the test split (``prepare(stratify=True)``) and those without annotation keep their size.
@@ -30,7 +30,7 @@ def pack(drawn: str | Path, out: str | Path = sample.ARCHIVE, progress: bool = T
     with tempfile.TemporaryDirectory() as scratch, files.atomic_write(out) as part:
         before = _prepared(drawn, Path(scratch) / "before", progress)
         _write(part, _members(drawn, Path(scratch), keep=before["test"].keys()))
-        unpacked = sample.unpack(Path(scratch) / "raw", part)
+        unpacked = unpack_sample(Path(scratch) / "raw", part)
         if _prepared(unpacked, Path(scratch) / "after", progress) != before:
             raise AssertionError(f"Shrunk to {SHORT} pixels, the photos of {drawn} show other classes.")
     return Path(out)

@@ -24,7 +24,6 @@ import scipy.io
 
 from fashionlib.core import checked_files, classes, files, processes
 from fashionlib.data import raw, rle
-from fashionlib.data.sources import photos
 
 SOURCE, URL = "Clothing Co-Parsing", "https://github.com/bearpaw/clothing-co-parsing"
 # category -> the names that Clothing Co-Parsing has for it
@@ -74,7 +73,7 @@ _BACKGROUND = set(
 )
 
 
-@photos.writes_raw("converting to")
+@raw.fills_new_folder("converting to")
 def convert(src: str | Path, out: str | Path, workers: int | None = None, progress: bool = True) -> Path:
     """Write the data set at `src` to the new folder `out` in the raw layout; returns `out`.
 
@@ -88,7 +87,7 @@ def convert(src: str | Path, out: str | Path, workers: int | None = None, progre
     if not labelled:
         raise raw.RawError(f"{src} holds no annotations/pixel-level/*.mat: give the unpacked archive.")
     all_photos = sorted((src / "photos").glob("*.jpg"))
-    photos.make_room(out, all_photos)
+    raw.make_room(out, all_photos)
     rows = processes.in_parallel(
         partial(_convert_photo, src, out, category_ids), labelled, workers, progress, "Clothing Co-Parsing"
     )
@@ -144,7 +143,7 @@ def _convert_photo(src: Path, out: Path, category_ids: list[int | None], annotat
 
 def _check(annotation: Path, labels: np.ndarray, photo: Path, n_labels: int) -> None:
     """Raise RawError unless `labels` fits its photo and the label list."""
-    height, width = photos.size(photo)
+    height, width = raw.photo_size(photo)
     if labels.shape != (height, width):
         raise raw.RawError(f"{annotation} has the shape {labels.shape}, its photo {(height, width)}.")
     _check_values(annotation, labels, "label", n_labels)

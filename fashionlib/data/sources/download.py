@@ -1,4 +1,4 @@
-"""Data sets from their official places -> ``cache/<data>/`` under the home folder, ready to convert.
+"""Files from the web, resumed where they broke off, and data sets -> ``cache/<data>/`` under the home folder.
 
 A file grows as ``<name>.part``, goes on where it stopped (HTTP range) and takes its name when its size
 and hash are right; an archive is unpacked beside its place and moved there whole. What is there already
@@ -11,55 +11,53 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+import requests
 from tqdm import tqdm
 
 from fashionlib.core import classes, paths
-from fashionlib.core.download import DownloadError, fetch
-from fashionlib.core.files import explain_disk_errors, folder_lock
+from fashionlib.core.files import explain_disk_errors, folder_lock, sha256
 
-_BLOWN_UP = 100  # times its size that no archive of photos unpacks to; a bomb has a thousand
-_ENCRYPTED = 1  # a zip member's flag
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+TIMEOUT = 30  # seconds without a byte
+BLOCK = 1 << 18  # bytes written at once
+# What zipfile raises on damaged archives; RuntimeError for an encryption or unknown packing, the last two
+# where a file is a folder too.
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError),
+    *(FileExistsError, NotADirectoryError),
+)
+
+
+class DownloadError(OSError):
+    """A download that can't go on; the message is one sentence that says what to do."""
 
 
 @dataclass(frozen=True)
 class Item:
     """One file to fetch.
 
-    `name` is what it becomes in the data set's folder, `size` its bytes and `sha256` its hash where they
-    are known. With `member` it is a zip of which that folder becomes `name`.
+    `name` is what it becomes in the data set's folder, `size` its bytes where they are known. With `member`
+    it is a zip whose folder of that name becomes `name`.
     """
 
     url: str
     name: str
     size: int | None = None
-    sha256: str | None = None
     member: str = ""
 
 
 # URLs: the README of github.com/cvdfoundation/fashionpedia. CVDF publishes no hashes and GitHub's archives
 # are made on demand, without a size: there the zip's own checksums are the check.
 _CVDF = "https://s3.amazonaws.com/ifashionist-dataset"
+_CCP = "https://github.com/bearpaw/clothing-co-parsing/archive/refs/heads/master.zip"
+_VAL, _TRAIN = (f"instances_attributes_{split}2020.json" for split in ("val", "train"))
 SETS = {
-    "ccp": (
-        Item(
-            "https://github.com/bearpaw/clothing-co-parsing/archive/refs/heads/master.zip",
-            "clothing-co-parsing",
-            member="clothing-co-parsing-master",
-        ),
-    ),
+    "ccp": (Item(_CCP, "clothing-co-parsing", member="clothing-co-parsing-master"),),
     "fashionpedia": (
-        *(
-            Item(f"{_CVDF}/annotations/{name}", name, size)
-            for name, size in {
-                "instances_attributes_val2020.json": None,
-                "instances_attributes_train2020.json": 542_193_045,
-            }.items()
-        ),
+        Item(f"{_CVDF}/annotations/{_VAL}", _VAL),
+        Item(f"{_CVDF}/annotations/{_TRAIN}", _TRAIN, 542_193_045),
         Item(f"{_CVDF}/images/val_test2020.zip", "test", 236_499_034, member="test"),
         Item(f"{_CVDF}/images/train2020.zip", "train", 3_344_364_592, member="train"),
     ),
@@ -86,71 +84,135 @@ def download(data: str, home: str | Path | None = None, progress: bool = True) -
 def _fetch_item(item: Item, target: Path, progress: bool) -> None:
     """The file or folder `target`, and nothing else beside it, whatever was left there by a kill."""
     if not item.member:
-        fetch(item.url, target, item.size, item.sha256, progress)
+        fetch(item.url, target, item.size, progress=progress)
         return
     archive = target.with_name(f"{item.name}.zip")
     if not target.exists():
-        fetch(item.url, archive, item.size, item.sha256, progress)
+        fetch(item.url, archive, item.size, progress=progress)
         unpack(archive, item.member, target, progress)
     archive.unlink(missing_ok=True)
     shutil.rmtree(_unpacking(target), ignore_errors=True)
 
 
+def fetch(
+    url: str, path: Path, size: int | None = None, digest: str | None = None, progress: bool = True
+) -> Path:
+    """Download `url` to `path`, unless it is there; returns `path`.
+
+    The file grows as ``<name>.part``, which the next call continues (HTTP range), and takes its name when
+    its `size` in bytes and its SHA-256 `digest` are right, as far as they are given. Raises DownloadError.
+    """
+    if path.exists():
+        return path
+    part = path.with_name(f"{path.name}.part")
+    try:
+        _transfer(url, part, size, progress)
+    except requests.HTTPError as error:
+        raise DownloadError(f"{url} answers {error.response.status_code} {error.response.reason}.") from None
+    except requests.RequestException as error:
+        got = part.stat().st_size if part.exists() else 0
+        raise DownloadError(
+            f"Can't reach {url} ({type(error).__name__} after {got:,} bytes): the same command goes on where "
+            f"there is a network, or fetch the file elsewhere and put it at {path}."
+        ) from None
+    _check(url, part, size, digest)
+    os.replace(part, path)
+    return path
+
+
+def _transfer(url: str, part: Path, size: int | None, progress: bool) -> None:
+    """Bring `part` up to the whole file, from where it ends if the server knows ranges."""
+    have = part.stat().st_size if part.exists() else 0
+    if have and have == size:
+        return
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        if answer.status_code == 416 and answer.headers.get("Content-Range") == f"bytes */{have}":
+            return  # nothing lies beyond what is there
+        if answer.status_code == 416:
+            part.unlink()
+            raise DownloadError(f"{url} is shorter than what was begun: the same command starts over.")
+        answer.raise_for_status()
+        have = have if answer.status_code == 206 else 0
+        length = answer.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        _check_offer(url, part, total, have, size)
+        bar = {"total": total, "initial": have, "unit": "B", "unit_scale": True, "mininterval": 1}
+        with (
+            explain_disk_errors(part),
+            open(part, "ab" if have else "wb") as file,
+            tqdm(desc=part.stem, disable=not progress, **bar) as done,
+        ):
+            for block in answer.iter_content(BLOCK):
+                done.update(file.write(block))
+
+
+def _check_offer(url: str, part: Path, total: int | None, have: int, size: int | None) -> None:
+    """Raise DownloadError before the transfer if the file is another one or does not fit on the disk."""
+    if total and size and total != size:
+        part.unlink(missing_ok=True)
+        raise DownloadError(
+            f"{url} has {total:,} bytes now, not {size:,}: it changed since this was written."
+        )
+    free = shutil.disk_usage(part.parent).free
+    if total and total - have > free:
+        raise DownloadError(f"{url} needs {total - have:,} bytes more in {part.parent}, {free:,} are free.")
+
+
+def _check(url: str, part: Path, size: int | None, digest: str | None) -> None:
+    """Remove `part` and raise DownloadError if it is not the expected file."""
+    got = part.stat().st_size
+    if size and got != size:
+        problem = f"has {got:,} bytes, not {size:,}"
+    elif digest and (found := sha256(part)) != digest:
+        problem = f"has the sha256 {found[:12]}…, not {digest[:12]}…"
+    else:
+        return
+    part.unlink()
+    raise DownloadError(
+        f"What came from {url} {problem}, and was removed: the same command fetches it again."
+    )
+
+
 def unpack(archive: Path, member: str, target: Path, progress: bool = True) -> None:
     """The folder `member` of a zip as `target`, whole or not at all; its checksums are checked on the way.
 
-    Raises `DownloadError` for a damaged archive, and, before anything is written, for one with a link or
-    a path that leads out.
+    Raises `DownloadError` for a damaged archive, and, before anything is written, for one that does not fit
+    on the disk or holds a link or a path that leads out.
     """
     partial = _unpacking(target)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with zipfile.ZipFile(archive) as content:
-            infos = content.infolist()
-            _check_members(archive, infos)
-            infos = [i for i in infos if not i.is_dir() and i.filename.startswith(f"{member}/")]
+            if odd := next((info.filename for info in content.infolist() if not _is_plain(info)), None):
+                raise DownloadError(
+                    f"{archive} holds {odd!r}, which leads out of the folder or is no file: don't use it."
+                )
+            infos = [i for i in content.infolist() if not i.is_dir() and i.filename.startswith(f"{member}/")]
             if not infos:
                 raise DownloadError(f"{archive} holds no folder {member!r}: it is not the expected archive.")
             needed, free = sum(info.file_size for info in infos), shutil.disk_usage(target.parent).free
-            if needed > _BLOWN_UP * archive.stat().st_size:
-                raise DownloadError(
-                    f"{archive} would unpack to {needed:,} bytes, over {_BLOWN_UP} times its size: "
-                    "photos don't, so don't use it."
-                )
             if needed > free:
                 raise DownloadError(
                     f"{archive} unpacks to {needed:,} bytes, {free:,} are free in {target.parent}."
                 )
-            for info in tqdm(
-                infos, f"unpack {target.name}", unit="file", disable=not progress, mininterval=1
-            ):
+            bar = {"unit": "file", "disable": not progress, "mininterval": 1}
+            for info in tqdm(infos, f"unpack {target.name}", **bar):
                 with explain_disk_errors(target):
                     content.extract(info, partial)
         os.replace(partial / member, target)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError) as error:
+    except _BROKEN as error:
         raise DownloadError(f"{archive} is damaged ({error}): delete it and fetch it again.") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _is_plain(info: zipfile.ZipInfo) -> bool:
+    """Whether a zip's entry is a file or folder, neither link nor device, and lies within the archive."""
+    name = info.filename
+    inside = not {"", ".."} & set(name.removesuffix("/").split("/")) and not set(name) & set("\\:")
+    return inside and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
+
+
 def _unpacking(target: Path) -> Path:
     return target.with_name(f".{target.name}.unpacking")
-
-
-def _check_members(archive: Path, infos: list[zipfile.ZipInfo]) -> None:
-    """Raise DownloadError for what no archive of photos holds: paths that lead out, links, files twice."""
-    for info in infos:
-        name, parts = info.filename, info.filename.split("/")
-        if ".." in parts or parts[0] == "" or "\\" in name or ":" in parts[0]:
-            problem = "which leads out of the folder"
-        elif stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            problem = "a link or device and no file"
-        elif info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
-            problem = "encrypted or packed in a way we can't read"
-        else:
-            continue
-        raise DownloadError(f"{archive} holds {name!r}, {problem}: don't use it.")
-    names = Counter(info.filename for info in infos if not info.is_dir())
-    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
-    if twice := next((name for name, times in names.items() if times > 1 or name in folders), None):
-        raise DownloadError(f"{archive} holds {twice!r} twice: it is not the expected archive.")

@@ -30,7 +30,6 @@ from pycocotools import mask as coco
 
 from fashionlib.core import checked_files, classes, files, outputs, processes
 from fashionlib.data import raw, rle
-from fashionlib.data.sources import photos
 
 SOURCE, URL = "Fashionpedia", "https://github.com/cvdfoundation/fashionpedia"
 TRAIN, VAL = "instances_attributes_train2020.json", "instances_attributes_val2020.json"
@@ -49,7 +48,7 @@ class Photo:
     instances: list[tuple[int, str, list | dict]]
 
 
-@photos.writes_raw("converting to")
+@raw.fills_new_folder("converting to")
 def convert(
     src: str | Path,
     out: str | Path,
@@ -77,7 +76,7 @@ def convert(
     _check_unique(annotated)
     taken = {photo.path for photo in annotated}
     unlabelled = [path for path in sorted((_root(Path(src)) / "test").glob("*.jpg")) if path not in taken]
-    photos.make_room(out, unlabelled + [path for path in taken if path.exists()])
+    raw.make_room(out, unlabelled + [path for path in taken if path.exists()])
 
     results = processes.in_parallel(partial(_convert_photo, out), annotated, workers, progress, SOURCE)
     rows, left_out = [], {}
@@ -179,7 +178,7 @@ def _check_unique(annotated: list[Photo]) -> None:
 def _convert_photo(out: Path, photo: Photo) -> list[tuple] | str:
     """Place a photo and return its rows, one an instance; or a sentence on why it is left out."""
     try:
-        size = photos.size(photo.path)
+        size = raw.photo_size(photo.path)
     except raw.RawError as error:
         return str(error)
     if size != (photo.height, photo.width):

@@ -30,7 +30,6 @@ from PIL import ExifTags, Image, ImageOps
 
 from fashionlib.core import checked_files, classes, processes
 from fashionlib.data import raw, rle
-from fashionlib.data.sources import photos
 
 TABLE = "classes.csv"
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -38,7 +37,7 @@ _BACKGROUND = -1
 _SHOWN = 5  # unknown colours that a sentence names
 
 
-@photos.writes_raw("converting to")
+@raw.fills_new_folder("converting to")
 def convert(
     src: str | Path,
     out: str | Path,
@@ -64,7 +63,7 @@ def convert(
     if stray:
         raise raw.RawError(f"{stray} has no photo of the same name in {src / 'photos'}.")
 
-    photos.make_room(out, found.values())
+    raw.make_room(out, found.values())
     pairs = [(found[photo_id], path) for photo_id, path in masks.items()]
     convert_pair = partial(_convert_pair, out, class_ids, by_colour)
     rows = sum(processes.in_parallel(convert_pair, pairs, workers, progress, "masks"), [])

@@ -19,11 +19,10 @@ from PIL import Image
 from fashionlib.core import processes
 from fashionlib.data import raw, rle
 from fashionlib.data.prepared import ids, label_map, require
-from fashionlib.data.sources import photos
 from tools.cutout_model.flatlay import pieces, scene
 
 
-@photos.writes_raw("laying garments into")
+@raw.fills_new_folder("laying garments into")
 def make(
     prepared: str | Path,
     out: str | Path,
@@ -55,7 +54,7 @@ def make(
         raise ValueError(f"No photo of {prepared}'s split {split!r} shows a garment that is whole.")
     drawn = _draw(found, count, np.random.default_rng((seed, 0)))
     jobs = [(f"flat-{split}-{i:04}", piece, (seed, 1, i)) for i, piece in enumerate(drawn)]
-    photos.make_room(out, [])
+    raw.make_room(out, [])
     rows = list(processes.in_parallel(partial(_compose, prepared, out), jobs, workers, progress, "flat-lays"))
     frame = pd.DataFrame(rows, columns=list(raw.COLUMNS[:5]))
     origins = {name: piece.photo for name, piece, _ in jobs}

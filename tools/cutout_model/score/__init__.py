@@ -4,9 +4,7 @@ Photos are cut out as `fashionlib cutout` does, and the files that come of it ar
 maps that `fashionlib prepare` made.
 
     methods     what is scored: a model's cut-outs, GrabCut, a colour threshold
-    boundary    boundary F at 3 px
-    measure     a row a photo
-    scores      from rows to scores with their intervals
+    measure     a row of counts a photo, boundary F at 3 px; from rows to scores with their intervals
     timing      seconds a photo on one core and on two
     page        scores.md
     composites  garments with a known alpha on real backgrounds
@@ -20,18 +18,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from fashionlib.core.files import write_csv, write_text
 from fashionlib.core.outputs import begins, claim_file
 from fashionlib.cutout.segment import DEFAULT_MODEL
-from fashionlib.evaluate import result_tables
 from fashionlib.evaluate.split import Split
 from fashionlib.report.run_record import commit
-from tools.cutout_model.score import page, scores, timing
-from tools.cutout_model.score.measure import rows
+from tools.cutout_model.score import measure, page, timing
 from tools.cutout_model.score.methods import CLASSICAL, ModelCutouts
 
-CORES = (1, 2)
 _KEY = ["data", "split", "method", "edge"]  # what tells rows of scores.csv apart
 _FILES = {"scores.csv": "data,split,", "per_class.csv": "class,IoU,", "scores.md": page.TITLE}
 
@@ -66,14 +62,15 @@ def score(
     given = {"data": data, "model": model, "split": split, "edge": edge, "photos": photos, "timed": timed}
     made = {"commit": commit(), "command": command("score", given)}
     part = replace(part, ids=evenly_spaced(part.ids, photos or len(part.ids)))
+    files = [part.folder / "images" / f"{i}.jpg" for i in (evenly_spaced(part.ids, timed) if timed else ())]
     for method in [ModelCutouts(Path(model or DEFAULT_MODEL), edge), *(CLASSICAL if classical else ())]:
         method.check(part)
-        done = list(_with_bar(rows(method, part), part.ids, method.name))
-        row = {"data": data, "split": split, "photos": len(done), "method": method.name, **method.about()}
-        row |= scores.summary(done) | _seconds(method, part, timed) | {"fingerprint": part.fingerprint} | made
-        table = _put(out / "scores.csv", pd.DataFrame([row]))
-        if done[0]["confusion"] is not None:
-            classes = scores.per_class(done, part.classes).assign(**{name: row[name] for name in _KEY})
+        rows = list(tqdm(measure.rows(method, part), method.name, len(part.ids), unit="photo"))
+        row = {"data": data, "split": split, "photos": len(rows), "method": method.name, **method.about()}
+        row |= measure.summary(rows) | (timing.columns(method, files) if files else {})
+        table = _put(out / "scores.csv", pd.DataFrame([row | {"fingerprint": part.fingerprint} | made]))
+        if rows[0]["confusion"] is not None:
+            classes = measure.per_class(rows, part.classes).assign(**{name: row[name] for name in _KEY})
             _put(out / "per_class.csv", classes)
     write_text(out / "scores.md", page.markdown(table))
     return table
@@ -100,24 +97,3 @@ def _put(path: Path, new: pd.DataFrame) -> pd.DataFrame:
     table = new.sort_values(["data", "split"], kind="stable")  # methods stand as they were scored
     write_csv(path, table)
     return table
-
-
-def _with_bar(items, total, what: str):
-    with result_tables.progress_bar(len(total), what, True) as bar:
-        for item in items:
-            yield item
-            bar.update()
-
-
-def _seconds(method, part: Split, timed: int) -> dict:
-    """Seconds a photo with their intervals as columns, for each of CORES that this machine has."""
-    if not timed:
-        return {}
-    files = [part.folder / "images" / f"{photo}.jpg" for photo in evenly_spaced(part.ids, timed)]
-    columns = {"timed": len(files)} | timing.machine()
-    for cores in CORES:
-        if cores <= len(timing.cores_here()):
-            pairs = _with_bar(timing.seconds(method, files, cores), files, f"{method.name}, {cores} cores")
-            for name, values in zip(("cutout", "inference"), zip(*pairs, strict=True), strict=True):
-                columns |= scores.with_interval(f"{name}_seconds_{cores}", values)
-    return columns

@@ -1,6 +1,5 @@
 """Edges x composites -> errors of alpha and of colour at the rim, where the truth is known."""
 
-from collections import defaultdict
 from pathlib import Path
 
 import cv2
@@ -15,8 +14,10 @@ from fashionlib.evaluate.split import Split
 from fashionlib.report.run_record import commit
 from fashionlib.report.table1 import markdown
 from tools.cutout_model.flatlay import scene
-from tools.cutout_model.score import command, scores
+from tools.cutout_model.score import command
 from tools.cutout_model.score.composites import Composite, composites, rim_of
+from tools.cutout_model.score.measure import REDRAWS, with_interval
+from tools.cutout_model.score.page import cell
 
 _TITLE = "# Edges of cut-outs"
 RIM = 6  # pixels around the mixed ones in which errors are measured
@@ -40,15 +41,15 @@ def score(
     Returns:
         edges.csv: a row for each start and edge. Raises ValueError as `composites` does.
     """
-    part, out, found = Split.read(data, split), Path(out), defaultdict(list)
+    part, out, errors = Split.read(data, split), Path(out), []
     for name, words in {"edges.csv": "start,edge,", "edges.md": _TITLE}.items():
         claim_file(out / name, "scores of edges", [part.folder], begins(words))
     for composite in tqdm(composites(part, count, seed), "edges", count):
         for start, p in _starts(composite, model):
-            for edge, errors in errors_of(composite, p).items():
-                found[start, edge].append(errors)
+            for edge, found in errors_of(composite, p).items():
+                errors.append({"start": start, "edge": edge, **found})
     options = {"data": data, "split": split, "composites": count, "seed": seed}
-    table = pd.DataFrame([_means(*key, errors) for key, errors in found.items()])
+    table = pd.DataFrame(map(_means, pd.DataFrame(errors).groupby(["start", "edge"], sort=False)))
     table = table.sort_values("start", ascending=False, kind="stable").assign(**options, commit=commit())
     write_csv(out / "edges.csv", table)
     write_text(out / "edges.md", _page(table, command("score-edges", options)))
@@ -99,20 +100,19 @@ def colour_error(rgba: np.ndarray, composite: Composite, where: np.ndarray, grey
     return float(np.abs(compose.over(rgba, (grey,) * 3) - true)[where].mean())
 
 
-def _means(start: str, edge: str, errors: list[dict[str, float]]) -> dict:
-    """The row of edges.csv of one start and edge."""
+def _means(group: tuple[tuple[str, str], pd.DataFrame]) -> dict:
+    """The row of edges.csv of one start and edge, from their rows."""
+    (start, edge), errors = group
     row = {"start": start, "edge": edge, "found": len(errors)}
-    for name in errors[0]:
-        row |= scores.with_interval(name, [error[name] for error in errors])
+    for name in _COLUMNS:
+        row |= with_interval(name, errors[name])
     return row
 
 
 def _page(table: pd.DataFrame, command: str) -> str:
-    cells = pd.DataFrame({"from": table.start.map(STARTS), "edge": table.edge})
-    cells["n"] = table.found.map(str)
+    cells = pd.DataFrame({"from": table.start.map(STARTS), "edge": table.edge, "n": table.found.map(str)})
     for name, (heading, factor) in _COLUMNS.items():
-        columns = (factor * table[name], factor * table[f"{name}_low"], factor * table[f"{name}_high"])
-        cells[heading] = [f"{v:.1f} ({low:.1f}–{high:.1f})" for v, low, high in zip(*columns, strict=True)]
+        cells[heading] = [cell(row, name, factor) for _, row in table.iterrows()]
     first = table.iloc[0]
     return f"""\
 {_TITLE}, where the truth is known
@@ -121,7 +121,7 @@ def _page(table: pd.DataFrame, command: str) -> str:
 that is known, on the real background beside the person of another photo
 (`tools/cutout_model/score/composites.py`). Mean errors within {RIM} pixels of the edge: of alpha, and in grey
 levels (of 255) of the cut-out as seen over white and black; in brackets 95 % of
-{scores.REDRAWS} redraws of the composites.
+{REDRAWS} redraws of the composites.
 
 {markdown(cells)}
 

@@ -22,10 +22,6 @@ class ModelCutouts:
     edge: str = "hard"
     tells_subjects = True
 
-    def __reduce__(self):
-        """Pickle the path and the edge, not the loaded model."""
-        return ModelCutouts, (self.checkpoint, self.edge)
-
     @cached_property
     def model(self):
         """Loaded when first needed, in whichever process that is."""

@@ -5,25 +5,22 @@ from pathlib import Path
 import pandas as pd
 
 from fashionlib.report.table1 import markdown as as_table
-from tools.cutout_model.score.boundary import TOLERANCE
-from tools.cutout_model.score.scores import FEW, REDRAWS
+from tools.cutout_model.score.measure import FEW, REDRAWS, TOLERANCE
 
 TITLE = "# Scores of cut-outs"
 _NOTHING = "–"
-_PERCENT = {  # column of scores.csv -> heading
-    "apparel_IoU": "apparel IoU",
-    "person_IoU": "person IoU",
-    "apparel_F": "apparel F",
-    "person_F": "person F",
-    "aAcc": "aAcc",
-    "mIoU": "mIoU",
-    f"mIoU_{FEW}": f"mIoU, ≥ {FEW} photos",
-}
-_SECONDS = {
-    "cutout_seconds_1": "cut-out, 1 core",
-    "cutout_seconds_2": "cut-out, 2 cores",
-    "inference_seconds_1": "inference, 1 core",
-    "inference_seconds_2": "inference, 2 cores",
+_COLUMNS = {  # column of scores.csv -> heading, factor, digits
+    "apparel_IoU": ("apparel IoU", 100, 1),
+    "person_IoU": ("person IoU", 100, 1),
+    "apparel_F": ("apparel F", 100, 1),
+    "person_F": ("person F", 100, 1),
+    "aAcc": ("aAcc", 100, 1),
+    "mIoU": ("mIoU", 100, 1),
+    f"mIoU_{FEW}": (f"mIoU, ≥ {FEW} photos", 100, 1),
+    "cutout_seconds_1": ("cut-out, 1 core", 1, 2),
+    "cutout_seconds_2": ("cut-out, 2 cores", 1, 2),
+    "inference_seconds_1": ("inference, 1 core", 1, 2),
+    "inference_seconds_2": ("inference, 2 cores", 1, 2),
 }
 NOTES = Path(__file__).with_name("notes.md")  # what the columns are
 
@@ -41,15 +38,13 @@ def markdown(table: pd.DataFrame) -> str:
 def _cells(group: pd.DataFrame) -> pd.DataFrame:
     """The rows of one split as text, columns that hold nothing left out."""
     cells = pd.DataFrame({"cut-outs by": group.method, "edge": group.edge})
-    for column, heading in _PERCENT.items():
-        cells[heading] = [_value(row, column, 100, 1) for _, row in group.iterrows()]
-    for column, heading in _SECONDS.items():
-        cells[heading] = [_value(row, column, 1, 2) for _, row in group.iterrows()]
+    for column, (heading, factor, digits) in _COLUMNS.items():
+        cells[heading] = [cell(row, column, factor, digits) for _, row in group.iterrows()]
     return cells.loc[:, (cells != _NOTHING).any()]
 
 
-def _value(row: pd.Series, column: str, factor: float, digits: int) -> str:
-    """``90.2 (88.9-91.3)``, and after a mean over classes their number."""
+def cell(row: pd.Series, column: str, factor: float, digits: int = 1) -> str:
+    """``90.2 (88.9-91.3)``, and after a mean over classes their number; a dash where it is unknown."""
     if pd.isna(row.get(column)):
         return _NOTHING
     names = (column, f"{column}_low", f"{column}_high")

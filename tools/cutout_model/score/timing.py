@@ -3,7 +3,8 @@
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,27 @@ import torch
 from fashionlib.core.processes import executor
 from fashionlib.cutout import photos
 from fashionlib.train.provenance import device_name
+from tools.cutout_model.score.measure import with_interval
+
+CORES = (1, 2)
 
 _method = None  # of the measuring process
+
+
+def columns(method, paths: Sequence[Path]) -> dict:
+    """Seconds a photo with their intervals as columns, for each of CORES that this machine has.
+
+    Beside them: how many photos, the processor's or GPU's name, and the share of this machine's cores that
+    others use now.
+    """
+    device, busy = device_name().split(",")[0], psutil.cpu_percent(interval=1) / 100
+    found = {"timed": len(paths), "device": device, "busy": busy}
+    for cores in CORES:
+        if cores <= len(cores_here()):
+            whole, inference = zip(*seconds(method, paths, cores), strict=True)
+            found |= with_interval(f"cutout_seconds_{cores}", whole)
+            found |= with_interval(f"inference_seconds_{cores}", inference)
+    return found
 
 
 def cores_here() -> list[int]:
@@ -22,18 +42,14 @@ def cores_here() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def machine() -> dict:
-    """Columns: the processor's or GPU's name, and the share of this machine's cores that others use now."""
-    return {"device": device_name().split(",")[0], "busy": psutil.cpu_percent(interval=1) / 100}
-
-
-def seconds(method, paths: list[Path], cores: int) -> Iterator[tuple[float, float]]:
+def seconds(method, paths: Sequence[Path], cores: int) -> Iterator[tuple[float, float]]:
     """(whole way, inference alone) in wall seconds for each photo of `paths`, one after the other.
 
     The whole way is what a cut-out costs once the model is loaded: decode, infer, edge, encode and write.
     The first photo is cut once more before, untimed.
     """
-    with executor(1, _start, (method, cores, paths[0])) as pool:
+    unloaded = replace(method)  # a loaded model is not sent to another process
+    with executor(1, _start, (unloaded, cores, paths[0])) as pool:
         for path in paths:
             yield pool.submit(_seconds, path).result()
 

@@ -1,11 +1,100 @@
-"""Photos of a batch and the output of each, checked before anything is written."""
+"""Tasks of a batch: its options, its photos with their outputs, and the cache keys of the pictures."""
 
 import glob
+import hashlib
+import json
+import math
 import os
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
+from typing import NamedTuple
+
+import torch
+
+from fashionlib.core.classes import check_name
+from fashionlib.cutout import compose, edges, photos, segment
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".jp2"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a batch, the flags of ``fashionlib cutout``; ValueError for values that make no sense."""
+
+    subject: str = "apparel"  # or person
+    keep: str | list[str] | None = None  # only these classes or groups
+    drop: str | list[str] | None = None  # all but these
+    edge: str | None = None  # hard, soft, matting; None: hard, but a given mask's own
+    grow: int = 0  # pixels outwards; negative: inwards
+    layers: bool = False  # also a PNG for each class, and a manifest
+    background: str = "none"  # none, white, #RRGGBB, blur, or a photo's path
+    crop: bool = False  # to the subject
+    margin: float = 0.0  # around the crop, as a share of the subject's longer side
+    size: int | None = None  # the longer side in pixels
+    format: str = "png"  # png, webp, jpg
+    mask: bool = False  # the alpha alone, as a grey picture
+    strip: bool = False  # without the photo's EXIF, XMP and dots per inch
+    max_pixels: int = photos.MAX_PIXELS
+
+    def __post_init__(self):
+        check_name(self.subject, segment.SUBJECTS, "subject")
+        check_name("hard" if self.edge is None else self.edge, edges.EDGES, "edge")
+        check_name(self.format, photos.FORMATS, "format")
+        compose.check_background(self.background)
+        if self.format == "jpg" and self.background == "none" and not self.mask:
+            raise ValueError("JPEG has no transparency: choose the format png or webp, or a background.")
+        if not 0 <= self.margin < math.inf:
+            raise ValueError(f"margin={self.margin} is no share of the subject's longer side: 0 or more.")
+        for name in ("size", "max_pixels"):
+            if (pixels := getattr(self, name)) is not None and pixels < 1:
+                raise ValueError(f"{name}={pixels} is not a number of pixels.")
+
+    def choice(self, classes) -> segment.Choice:
+        """Label values to keep, for a model with these `classes`."""
+        return segment.wanted(classes, self.subject, self.keep, self.drop)
+
+    def digest(self, model) -> str:
+        """Hash of the options that change a picture, and of the model (None: none): metadata and weights."""
+        changing = asdict(self) | {"max_pixels": None}
+        metadata, tensors = (model.metadata, model.state_dict()) if model is not None else (None, {})
+        digest = hashlib.sha256(json.dumps([metadata, changing], sort_keys=True, default=str).encode())
+        if Path(self.background).is_file():
+            digest.update(Path(self.background).read_bytes())
+        for tensor in tensors.values():
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+
+class Task(NamedTuple):
+    """A photo, the output to make of it, and its cache key.
+
+    A `mask` made elsewhere replaces the model's; `reference` is the photo that lends this one its matte.
+    """
+
+    photo: Path
+    output: Path  # relative to the batch's folder
+    key: str = ""
+    mask: Path | None = None
+    reference: Path | None = None
+
+    def with_key(self, digest: str) -> "Task":
+        """The task with its key, for the options' `digest` and the present versions of its files."""
+        versions = [_version(path) for path in (self.photo, self.mask, self.reference)]
+        return self._replace(key=key_of(digest, *versions))
+
+
+def key_of(digest: str, *versions: str) -> str:
+    """Cache key of a picture that is made from files of these `versions`."""
+    return hashlib.sha256(" ".join([digest, *versions]).encode()).hexdigest()[:16]
+
+
+def _version(path: Path | None) -> str:
+    """Size and modification time of a file; empty where none can be read."""
+    try:
+        return f"{path.stat().st_size} {path.stat().st_mtime_ns}" if path else ""
+    except OSError:
+        return ""
 
 
 def outputs(
@@ -22,8 +111,8 @@ def outputs(
     difference), or one would overwrite a photo or one of the `reserved` names. With `layers` the folders of
     layers are taken as well.
     """
-    photos = (pair for item in listed(inputs) for pair in _photos(item))
-    found = {(os.path.realpath(photo), readable(relative)): photo for photo, relative in photos}
+    below = (pair for item in listed(inputs) for pair in _photos(item))
+    found = {(os.path.realpath(photo), readable(relative)): photo for photo, relative in below}
     pairs = [
         (photo, Path(relative) if photo.is_dir() else Path(relative).with_suffix(f".{suffix}"))
         for (_, relative), photo in found.items()
@@ -49,17 +138,17 @@ def masks(mask_in, pairs: list[tuple[Path, Path]]) -> dict[Path, Path]:
         return {pairs[0][0]: path}
     if not path.is_dir():
         raise missing(str(path), "The mask ")
-    there = {}
+    of_name = {str(output.with_suffix("")): photo for photo, output in pairs}
+    found = {}
     for mask in _below(path):
-        there.setdefault(readable(mask.relative_to(path).with_suffix("")), []).append(mask)
-    stems = {photo: str(output.with_suffix("")) for photo, output in pairs}
-    found = {photo: there[stem] for photo, stem in stems.items() if stem in there}
-    for photo, several in found.items():
-        if len(several) > 1:
-            raise ValueError(f"{several[0]} and {several[1]} are both masks of {photo}: remove one.")
+        photo = of_name.get(readable(mask.relative_to(path).with_suffix("")))
+        if photo in found:
+            raise ValueError(f"{found[photo]} and {mask} are both masks of {photo}: remove one.")
+        if photo:
+            found[photo] = mask
     if not found:
         raise ValueError(f"{path} holds no mask of any of these photos, such as {pairs[0][1].stem}.png.")
-    return {photo: mask for photo, (mask,) in found.items()}
+    return found
 
 
 def readable(path) -> str:
@@ -98,10 +187,10 @@ def _photos(item: str) -> list[tuple[Path, Path]]:
         root, candidates = before_wildcard(path), (p for p in map(Path, places(item)) if _is_named(p))
     else:
         raise missing(item)
-    photos = [(p, p.relative_to(root)) for p in sorted(candidates)]
-    if not photos:
+    found = [(p, p.relative_to(root)) for p in sorted(candidates)]
+    if not found:
         raise ValueError(f"{item} holds no photo ({', '.join(sorted(SUFFIXES))}).")
-    return photos
+    return found
 
 
 def _is_named(path: Path) -> bool:

@@ -10,7 +10,7 @@ from cutout_stub import DRESS, PERSON, Stub, scene
 
 from fashionlib.core.classes import CLASS_SETS
 from fashionlib.cutout import load_model, photos, remove_background, segment
-from fashionlib.cutout.cut import cut, layers
+from fashionlib.cutout.one_photo import cut, layers
 
 model = cutout_stub.model  # a fixture
 
