@@ -96,7 +96,8 @@ def fake_models(monkeypatch) -> list:
 
     def load(path, reuse=None):
         loaded.append(f"{path.parent.name}/{path.stem}")
-        return SimpleNamespace(quality=float(path.read_text()), metadata={"resize": [512, 128]})
+        metadata = {"resize": [512, 128]}
+        return SimpleNamespace(quality=float(path.read_text()), metadata=metadata, parameters=list)
 
     def read_metadata(path):
         return dict(init_report=dict(source="random values", note="drawn for a test"))

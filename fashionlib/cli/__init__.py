@@ -120,7 +120,7 @@ def _say_prepared(summary: dict) -> None:
     "--data", required=True, help="sample, ccp, fashionpedia, imaterialist, or your folder in raw/."
 )
 @click.option("--models", default="", help="Only these of the plan, or these beside it: a,b,…")
-@click.option("--preset", help="For every run: paper, quick or finetune.")
+@click.option("--preset", help="For every run: paper, quick, finetune or study.")
 @click.option(
     "-p", "--parameter", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="Of 03_train."
 )

@@ -6,6 +6,7 @@ runs           the run folders that training left
 split          photos and label maps of a split, decoded ahead
 metrics        confusion matrix, IoU, accuracy, bootstrap intervals
 score          one checkpoint on one split
+areas          pixel counts per photo and class
 result_tables  CSV tables that grow a row at a time
 validation     every checkpoint on the validation split, and the pick
 testing        the picked epochs on the test split
@@ -16,7 +17,7 @@ whole after every checkpoint; rows stay as long as the checkpoint's bytes and th
 
     validation.csv       a row a checkpoint          picked_epochs.csv   a row a run
     test.csv             a row a run                 per_class.csv       a row a run and class
-    confusion/<run>.csv  pixels, rows = truth        photos/<run>.csv    a row a photo
+    confusion/<run>.csv  pixels, rows = truth        areas/<run>.csv.gz  pixels a photo and class
 
 Scores are fractions, not percent; a score that does not exist (an absent class) is an empty cell.
 """

@@ -124,6 +124,14 @@ def accuracy(cm: np.ndarray) -> np.ndarray:
     return ratio(np.diagonal(cm), cm.sum(axis=1))
 
 
+def macc(cm: np.ndarray) -> float:
+    """Mean accuracy over the classes that have true pixels (MMSegmentation's mAcc).
+
+    The paper's "taking the pixel accuracy of each class and averaging them" may mean it.
+    """
+    return float(mean(accuracy(cm)))
+
+
 def precision(cm: np.ndarray) -> np.ndarray:
     """Precision per class, (C,); NaN where a class is never predicted."""
     return ratio(np.diagonal(cm), cm.sum(axis=0))

@@ -8,7 +8,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from fashionlib.core.files import write_csv
+from fashionlib.evaluate import areas
 from fashionlib.evaluate.runs import read_scores
+from fashionlib.evaluate.split import Split
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -18,11 +20,14 @@ def read(path: Path) -> pd.DataFrame:
     return read_scores(path, ("run",), "04" if path.name in ("validation.csv", "picked_epochs.csv") else "05")
 
 
-def drop_other_photos(path: Path, split: str) -> None:
-    """Drop the rows that were scored on other photos than those of the fingerprint `split`."""
+def drop_other_photos(path: Path, split: Split) -> None:
+    """Drop the rows, and their areas, that were scored on other photos than those of `split`."""
     table = read(path)
-    if not table.empty and (table.split != split).any():
-        write_csv(path, table[table.split == split])
+    if table.empty or (same := table.split == split.fingerprint).all():
+        return
+    for run in table[~same].run:
+        areas.drop(areas.path(path.parent, run), split.name)
+    write_csv(path, table[same])
 
 
 def put(

@@ -20,6 +20,7 @@ class Counts:
 
     cm: np.ndarray  # (C, C) int64, rows = truth
     per_photo: np.ndarray  # (P, 3, C) int64, `metrics.class_counts` of each photo
+    parameters: int  # of the network
     seconds: float  # of prediction a photo, on this machine; decoding and counting left out
 
 
@@ -56,7 +57,8 @@ class Scorer:
                 total += cm
                 per_photo[place] = metrics.class_counts(cm)
             bar.update(len(places))
-        return Counts(total, per_photo, seconds / len(per_photo))
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return Counts(total, per_photo, parameters, seconds / len(per_photo))
 
 
 def summary(counts: Counts, split: Split) -> dict:
@@ -64,11 +66,13 @@ def summary(counts: Counts, split: Split) -> dict:
     cm = counts.cm
     return {
         "aAcc": metrics.aacc(cm),
+        "mAcc": metrics.macc(cm),
         "mIoU": metrics.miou(cm),
         "mIoU_no_background": metrics.miou(cm, background=False),
         "n_classes": metrics.n_classes(cm),
         "apparel_IoU": metrics.apparel_iou(cm, split.classes),
         "person_IoU": metrics.person_iou(cm, split.classes),
+        "parameters": counts.parameters,
         "photos": len(split.ids),
         "seconds_per_photo": counts.seconds,
     }

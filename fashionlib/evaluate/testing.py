@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from fashionlib.core import paths
-from fashionlib.core.files import folder_lock, sha256, write_csv
-from fashionlib.evaluate import metrics, result_tables
+from fashionlib.core.files import fingerprint, folder_lock, write_csv
+from fashionlib.evaluate import areas, metrics, result_tables
 from fashionlib.evaluate.runs import Run, find, read_picked
 from fashionlib.evaluate.score import Counts, Scorer, summary
 from fashionlib.evaluate.split import Split
@@ -22,7 +23,10 @@ def test(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Score the picked epoch of each run (or of those named) on the test split, and no other epoch.
+    """Score the picked epoch of each run (or of those named) on the test split.
+
+    The areas of the last epoch are kept beside it, for comparisons in which nothing is picked; no table of
+    scores says anything of them.
 
     Args:
         split: or another list of the data set's photos, such as ``official_val``; its tables go to
@@ -31,7 +35,7 @@ def test(
             table does not hold yet; the others keep theirs).
 
     Returns:
-        test.csv: a row a run; per_class.csv, confusion/ and photos/ lie beside it.
+        test.csv: a row a run; per_class.csv, confusion/ and areas/ lie beside it.
 
     Raises:
         FileNotFoundError: nothing was picked yet, or the picked weight file is gone.
@@ -45,27 +49,36 @@ def test(
     if missing := sorted(set(runs or ()) - {run.name for run in found}):
         raise FileNotFoundError(f"The folder of the run {missing[0]} is gone: train it again (notebook 03).")
     with folder_lock(folder, "scoring into"):
-        result_tables.drop_other_photos(out / "test.csv", photos.fingerprint)
-        scorer = Scorer(photos)
+        result_tables.drop_other_photos(out / "test.csv", photos)
+        scorer, redraws = Scorer(photos), dict(n=bootstrap, seed=seed)
         with result_tables.progress_bar(len(found) * len(photos.ids), split, progress) as bar:
             for run in found:
                 photos.check_run(run)
-                epoch, checkpoint = int(picked.epoch[run.name]), picked.checkpoint[run.name]
-                file = _weights(run, epoch, checkpoint)
-                known = result_tables.read(out / "test.csv")
-                if checkpoint in set(known[known.run == run.name].get("checkpoint", ())):
-                    bar.update(len(photos.ids))
-                    continue
-                bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
-                counts = scorer.score(file, bar)
-                low, high = metrics.bootstrap_miou(counts.per_photo, bootstrap, seed)
-                row = run.identity(photos.dataset) | {"epoch": epoch, "scored_on": split}
-                row |= summary(counts, photos) | {"mIoU_low": low, "mIoU_high": high} | _lessons(counts.cm)
-                row |= {"checkpoint": checkpoint, "split": photos.fingerprint}
-                _write_details(out, run, counts, photos)
-                # last, so that a row here says that the other tables are whole
-                result_tables.put(out / "test.csv", pd.DataFrame([row]), ["run"])
+                bar.set_postfix_str(run.name, refresh=False)
+                _score(run, picked.loc[run.name], scorer, out, redraws, bar)
     return result_tables.read(out / "test.csv")
+
+
+def _score(run: Run, picked: pd.Series, scorer: Scorer, out: Path, redraws: dict, bar: tqdm) -> None:
+    """Score the picked epoch into the tables in `out`, and keep the areas of the last epoch that is there."""
+    photos, epoch, areas_file = scorer.photos.split, int(picked.epoch), areas.path(out, run.name)
+    file, last = _weights(run, epoch, picked.checkpoint), max(run.checkpoints())
+    known = result_tables.read(out / "test.csv")
+    if picked.checkpoint in set(known[known.run == run.name].get("checkpoint", ())):
+        bar.update(len(photos.ids))
+        return
+    if last != epoch:
+        bar.total += len(photos.ids)
+        areas.put(areas_file, photos, last, scorer.score(run.checkpoints()[last], bar).per_photo)
+    counts = scorer.score(file, bar)
+    areas.put(areas_file, photos, epoch, counts.per_photo)
+    low, high = metrics.bootstrap_miou(counts.per_photo, **redraws)
+    row = run.identity(photos.dataset) | {"epoch": epoch, "scored_on": photos.name}
+    row |= summary(counts, photos) | {"mIoU_low": low, "mIoU_high": high} | _lessons(counts.cm)
+    row |= {"checkpoint": picked.checkpoint, "split": photos.fingerprint}
+    _write_details(out, run, counts, photos)
+    # last, so that a row here says that the other tables are whole
+    result_tables.put(out / "test.csv", pd.DataFrame([row]), ["run"])
 
 
 def _weights(run: Run, epoch: int, checkpoint: str) -> Path:
@@ -73,7 +86,7 @@ def _weights(run: Run, epoch: int, checkpoint: str) -> Path:
     file = run.checkpoints().get(epoch)
     if file is None:
         raise FileNotFoundError(f"{run.folder} has no weights of its picked epoch {epoch}: train it again.")
-    if sha256(file)[:16] != checkpoint:
+    if fingerprint(file) != checkpoint:
         raise ValueError(f"{file} is not the file that was validated: validate and pick again (notebook 04).")
     return file
 
@@ -89,11 +102,10 @@ def _lessons(cm: np.ndarray) -> dict:
 
 
 def _write_details(folder: Path, run: Run, counts: Counts, split: Split) -> None:
-    """The tables behind a row of test.csv: classes, photos and the confusion matrix."""
+    """The tables behind a row of test.csv: classes and the confusion matrix."""
     names = split.classes
     matrix = pd.DataFrame(counts.cm, index=pd.Index(names, name="truth"), columns=names)
     write_csv(folder / "confusion" / f"{run.name}.csv", matrix.reset_index())
-    write_csv(folder / "photos" / f"{run.name}.csv", _per_photo(counts, split))
     result_tables.put(
         folder / "per_class.csv", _per_class(counts, split, run.identity(split.dataset)), ["run"]
     )
@@ -113,13 +125,3 @@ def _per_class(counts: Counts, split: Split, who: dict) -> pd.DataFrame:
         "photos": (counts.per_photo[:, 1] > 0).sum(axis=0),
     }
     return pd.DataFrame(columns | who)
-
-
-def _per_photo(counts: Counts, split: Split) -> pd.DataFrame:
-    """A row a photo: its own aAcc and mean IoU, over the classes it has or was said to have."""
-    intersect, truth, _ = per_photo = counts.per_photo.swapaxes(0, 1)  # each (P, C)
-    iou, aacc = metrics.iou_of(per_photo), metrics.ratio(intersect.sum(axis=1), truth.sum(axis=1))
-    present = (~np.isnan(iou)).sum(axis=1)
-    return pd.DataFrame(
-        {"photo": split.ids, "aAcc": aacc, "mean_IoU": metrics.mean(iou), "n_classes": present}
-    )

@@ -6,8 +6,8 @@ import pandas as pd
 
 from fashionlib.core import paths
 from fashionlib.core.classes import check_name
-from fashionlib.core.files import folder_lock, sha256, write_csv
-from fashionlib.evaluate import result_tables
+from fashionlib.core.files import fingerprint, folder_lock, write_csv
+from fashionlib.evaluate import areas, result_tables
 from fashionlib.evaluate.runs import Run, find
 from fashionlib.evaluate.score import Scorer, summary
 from fashionlib.evaluate.split import Split
@@ -32,13 +32,14 @@ def validate(
     split = Split.read(data, "val", home)
     found, path = find(data, runs, home), paths.results_folder(data, home) / "validation.csv"
     with folder_lock(path.parent, "scoring into"):
-        result_tables.drop_other_photos(path, split.fingerprint)
+        result_tables.drop_other_photos(path, split)
         todo = [job for run in found for job in _unknown(path, run, split)]
         scorer = Scorer(split)
         with result_tables.progress_bar(len(todo) * len(split.ids), "validation", progress) as bar:
             for run, epoch, checkpoint in todo:
                 bar.set_postfix_str(f"{run.name}, epoch {epoch}", refresh=False)
                 counts = scorer.score(run.checkpoints()[epoch], bar)
+                areas.put(areas.path(path.parent, run.name), split, epoch, counts.per_photo)
                 row = run.identity(split.dataset) | {"epoch": epoch} | summary(counts, split)
                 row |= {"checkpoint": checkpoint, "split": split.fingerprint}
                 result_tables.put(path, pd.DataFrame([row]), ["run", "epoch"])
@@ -107,12 +108,13 @@ def _unknown(path: Path, run: Run, split: Split) -> list[tuple[Run, int, str]]:
     If the bytes of any checkpoint changed, the run was trained again, and all its rows go.
     """
     split.check_run(run)
-    digests = {epoch: sha256(file)[:16] for epoch, file in run.checkpoints().items()}
+    digests = {epoch: fingerprint(file) for epoch, file in run.checkpoints().items()}
     table = result_tables.read(path)
     mine = table[table.run == run.name]
     known = {} if mine.empty else dict(zip(mine.epoch, mine.checkpoint, strict=True))
     if any(known.get(epoch, new) != new for epoch, new in digests.items()):
         write_csv(path, table[table.run != run.name])
+        areas.path(path.parent, run.name).unlink(missing_ok=True)
         known = {}
     return [(run, epoch, new) for epoch, new in digests.items() if epoch not in known]
 

@@ -57,7 +57,7 @@ class ModelSpec:
         return self.ade20k and _WEIGHTS + re.sub(r"/(.+)(_\d{8}_.+)", r"/\1/\1\2", self.ade20k)
 
 
-# The scale `mini` has the paper's order of sizes: width x layers is 128 x 4 (T), 128 x 5 (S), 160 x 5 (B), 160 x 6 (L).
+# Width x layers of the scale `mini`, in the real sizes' order: T 128 x 4, S 128 x 5, B 160 x 5, L 160 x 6
 def _mini_vit(dims: int, layers: int, **more) -> dict:
     return dict(embed_dims=dims, num_layers=layers, num_heads=dims // 32, patch_size=8, **more)
 

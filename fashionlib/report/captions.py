@@ -25,10 +25,15 @@ _IN_LABELS = ("scale", "init", "epochs")  # said beside the model where runs dif
 _ORDER = ("segmenter_vit_t", "segmenter_vit_b", "setr_mla", "setr_pup")  # the paper's rows come first
 
 
-def model_title(model: str) -> str:
-    """``segmenter_vit_t`` -> ``Segmenter ViT-T``."""
+def model_title(model: str, scale: str = "full") -> str:
+    """``segmenter_vit_t`` -> ``Segmenter ViT-T``, at the scale mini ``Segmenter mini-T``."""
     words = " ".join(w.upper() if w in _CAPITALS else _TITLES.get(w, w) for w in model.split("_"))
-    return re.sub(r"ViT ([TSBL])\b", r"ViT-\1", words)
+    title = re.sub(r"ViT ([TSBL])\b", r"ViT-\1", words)
+    if scale != "mini":
+        return title
+    if "ViT" not in title:  # the paper's SETR has a ViT-L
+        title = title.replace("SETR", "SETR ViT-L")
+    return title.replace("ViT-", "mini-")
 
 
 def class_title(name: str) -> str:
@@ -82,7 +87,7 @@ def _label(row: dict, runs: pd.DataFrame) -> str:
     details = [_PHRASES[c].format(_short(row[c])).removeprefix(f"{c} ") for c in said]
     details.append(variant(*(row[c] for c in ("run", "model", "scale", "init"))))
     details = ", ".join(filter(None, details))
-    return model_title(row["model"]) + (f" ({details})" if details else "")
+    return model_title(row["model"], row["scale"]) + (f" ({details})" if details else "")
 
 
 def _short(value) -> str:

@@ -14,6 +14,7 @@ from PIL import Image
 from fashionlib.core import paths
 from fashionlib.core.classes import BACKGROUND
 from fashionlib.data import prepared
+from fashionlib.evaluate import areas
 from fashionlib.evaluate.runs import find, read_picked, read_scores
 from fashionlib.evaluate.split import Split
 from fashionlib.report import style
@@ -204,7 +205,8 @@ def fig7_inference(
     """
     split, table = Split.read(data, "test", home), scored(data, "test.csv", (), runs, home)
     names = [class_title(name) for name in split.classes]
-    chosen = _best_median_worst(paths.results_folder(data, home), list(table.run))
+    epochs = dict(zip(table.run, table.epoch, strict=True))
+    chosen = _best_median_worst(paths.results_folder(data, home), epochs)
     photos, truths = zip(*map(split.load, chosen.values()), strict=True)
     files = {run.name: run.checkpoints() for run in find(data, list(table.run), home)}
     predictions = [
@@ -226,12 +228,11 @@ def fig7_inference(
     return style.save(fig, name, paths.pictures_folder(data, home))
 
 
-def _best_median_worst(results: Path, runs: list[str]) -> dict[str, str]:
-    """Photo ids by mean IoU, averaged over the runs."""
-    tables = [pd.read_csv(results / "photos" / f"{run}.csv", dtype={"photo": str}) for run in runs]
-    ranked = (
-        pd.concat(tables).groupby("photo").mean_IoU.mean().sort_values(ascending=False, kind="stable").index
-    )
+def _best_median_worst(results: Path, runs: dict[str, int]) -> dict[str, str]:
+    """Photo ids by mean IoU, averaged over the runs, each at its picked epoch."""
+    of_runs = [areas.mean_iou(areas.path(results, run), "test", epoch) for run, epoch in runs.items()]
+    by_photo = pd.concat(of_runs).groupby(level=0).mean()
+    ranked = by_photo.sort_values(ascending=False, kind="stable").index
     return {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
 
 

@@ -5,6 +5,7 @@
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ def compare(data: str) -> list[str]:
     scored = [pd.read_csv(path) for name, path in committed.items() if name in _OF_RUNS]
     known = set().union(*(table.run for table in scored))
     own = {folder.name for folder in paths.runs_folder(data).glob("*")} - known
-    here = {name: path for name, path in here.items() if path.stem not in own}
+    here = {name: path for name, path in here.items() if re.sub(r"\.csv(\.gz)?$", "", path.name) not in own}
     found = [f"{n} is committed, but no run here wrote it." for n in sorted(committed.keys() - here.keys())]
     found += [f"{n} was written here, but is not committed." for n in sorted(here.keys() - committed.keys())]
     for name in sorted(here.keys() & committed.keys()):

@@ -73,6 +73,10 @@ def _about(run: Run, dataset: dict) -> dict:
     }
     done = run.folder / "done.json"
     again = "remove it, and the run goes on"
+    if (run.folder / "history.csv").is_file():
+        rows = read_history(run.folder)
+        if len(rows):
+            about |= {"seconds": round(rows.seconds.sum()), "peak_memory_mb": round(rows.memory_mb.max())}
     return about | {"done": checked_files.json_object(done, {}, again) if done.is_file() else None}
 
 

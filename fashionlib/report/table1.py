@@ -17,25 +17,14 @@ PAPER = {
     "setr_mla": (0.9442, 0.4259),
     "setr_pup": (0.9422, 0.4123),
 }
-_PERCENT = {  # heading -> column of table1.csv
-    "paper aAcc": "paper_aAcc",
-    "paper mIoU": "paper_mIoU",
-    "aAcc": "aAcc",
-    "mIoU": "mIoU",
-    "95 % from": "mIoU_low",
-    "to": "mIoU_high",
-    "mIoU without background": "mIoU_no_background",
-    "apparel IoU": "apparel_IoU",
-    "person IoU": "person_IoU",
-}
 _NOTHING = "–"
 
 
 def table1(data: str, runs: list[str] | None = None, home: str | Path | None = None) -> pd.DataFrame:
     """Write table1.csv (fractions), table1.md and table1.tex (percent) from test.csv; returns the CSV.
 
-    The paper's four stand first, with or without a run of ours, then our other runs. The text says
-    which mIoU heads the table, and how our runs differ from the paper's.
+    The CSV has every score, and the paper's four first, with or without a run of ours. The other two have our
+    runs in at most seven columns; their text says which mIoU it is, and how our runs differ from the paper's.
     """
     folder = paths.results_folder(data, home)
     ours = scored(data, "test.csv", (), runs, home)
@@ -43,10 +32,13 @@ def table1(data: str, runs: list[str] | None = None, home: str | Path | None = N
     table = _with_paper(ours.assign(command=ours.run.map(commands)))
     write_csv(folder / "table1.csv", table)
     cells, above, below = _cells(table, ours), _what_it_is(ours), _what_it_is_not(ours)
-    made = [f"- `{row.run}`: `{commands.get(row.run)}`, from {row.init_source}" for row in ours.itertuples()]
+    made = [
+        f"- `{row.run}`: `{commands.get(row.run)}`, epoch {_picked(row.epoch, row.epochs)}; {row.init_source}"
+        for row in ours.itertuples()
+    ]
     paragraphs = [f"# Table I on {data}", above, markdown(cells), *below, "Made by:", "\n".join(made)]
     write_text(folder / "table1.md", "\n\n".join(paragraphs) + "\n")
-    write_text(folder / "table1.tex", _latex(cells, " ".join([above, *below])))
+    write_text(folder / "table1.tex", _latex(cells, _caption(data, ours), [above, *below]))
     return table
 
 
@@ -60,26 +52,42 @@ def _with_paper(ours: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cells(table: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
-    """Table I as text in percent, with background everywhere as its last row; empty columns left out."""
-    cells = pd.DataFrame({"model": [_title(row) for row in table.itertuples()]})
-    for name in ("scale", "init", "preset"):
-        cells[name] = table[name].fillna(_NOTHING)
-    cells["epoch"] = [_picked(row.epoch, row.epochs) if row.run else _NOTHING for row in table.itertuples()]
-    for heading, column in _PERCENT.items():
-        cells[heading] = table[column].map(_percent)
+    """Our rows as texts in percent, background everywhere as the last; empty columns left out."""
+    rows = list(table[table.run != ""].itertuples())
+    cells = pd.DataFrame(
+        {
+            "model": [_title(row) for row in rows],
+            "parameters [M]": [f"{row.parameters / 1e6:.1f}" for row in rows],
+            "from": [row.init for row in rows],
+            "paper aAcc / mIoU": [_pair(row.paper_aAcc, row.paper_mIoU) for row in rows],
+            "aAcc": [_percent(row.aAcc) for row in rows],
+            "mAcc": [_percent(row.mAcc) for row in rows],
+            "mIoU (95 %)": [_with_interval(row) for row in rows],
+        }
+    )
     floor = dict.fromkeys(cells, _NOTHING) | {
         "model": "background everywhere",
         "aAcc": _percent(ours.background_aAcc.iloc[0]),
-        "mIoU": _percent(ours.background_mIoU.iloc[0]),
+        "mIoU (95 %)": _percent(ours.background_mIoU.iloc[0]),
     }
     cells = pd.concat([cells, pd.DataFrame([floor])], ignore_index=True)
     return cells.loc[:, (cells != _NOTHING).any()]
 
 
+def _with_interval(row) -> str:
+    return f"{_percent(row.mIoU)} ({_percent(row.mIoU_low, 1)}–{_percent(row.mIoU_high, 1)})"
+
+
+def _pair(aacc: float, miou: float) -> str:
+    return _NOTHING if pd.isna(aacc) else f"{_percent(aacc)} / {_percent(miou)}"
+
+
 def _title(row) -> str:
-    """The model's title; with the run's variant, if it has one."""
-    known = variant(row.run, row.model, row.scale, row.init) if row.run else ""
-    return model_title(row.model) + (f" ({known})" if known else "")
+    """The model's title; with the run's variant, and how long an unfinished run was trained."""
+    known = variant(row.run, row.model, row.scale, row.init)
+    short = f"{row.epochs} epochs" if isinstance(row.epochs, str) else ""
+    said = ", ".join(filter(None, (known, short)))
+    return model_title(row.model, row.scale) + (f" ({said})" if said else "")
 
 
 def _picked(epoch: float, epochs: float | str) -> str:
@@ -96,6 +104,17 @@ def _what_it_is(ours: pd.DataFrame) -> str:
         f"mIoU is the mean IoU over the {counted} classes that occur, background included (the paper does "
         f"not say whether it counts background), on the {ours.photos.iloc[0]} photos of our "
         f"{ours.scored_on.iloc[0]} split, in percent, at the picked epoch."
+    )
+
+
+def _caption(data: str, ours: pd.DataFrame) -> str:
+    """A caption for print, at most 40 words."""
+    same = all(set(ours[name]) == {value} for name, value in PAPERS_RUN.items())
+    whose, counted = "" if same else " Not the paper's.", "/".join(map(str, sorted(ours.n_classes.unique())))
+    where = f"the {ours.photos.iloc[0]} {ours.scored_on.iloc[0]} photos of {data}"
+    return (
+        f"Scores in percent on {where}; mIoU over {counted} classes, background included, with its 95 % "
+        f"bootstrap interval.{whose}"
     )
 
 
@@ -123,8 +142,8 @@ def _what_it_is_not(ours: pd.DataFrame) -> list[str]:
     ]
 
 
-def _percent(value: float) -> str:
-    return _NOTHING if pd.isna(value) else f"{100 * value:.2f}"
+def _percent(value: float, digits: int = 2) -> str:
+    return _NOTHING if pd.isna(value) else f"{100 * value:.{digits}f}"
 
 
 def markdown(cells: pd.DataFrame) -> str:
@@ -133,18 +152,19 @@ def markdown(cells: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [list(cells), rule, *cells.to_numpy().tolist()])
 
 
-def _latex(cells: pd.DataFrame, caption: str) -> str:
-    """A ``table`` that needs no package; the last row, the floor, stands apart."""
+def _latex(cells: pd.DataFrame, caption: str, notes: list[str]) -> str:
+    """A ``table`` that needs no package; the last row, the floor, stands apart, the notes below."""
     head, *rows, floor = (
         " & ".join(map(_escape, row)) + r" \\" for row in [list(cells), *cells.to_numpy().tolist()]
     )
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_escape(caption.replace('**', ''))}}}",
+        rf"\caption{{{_escape(caption)}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(cells.columns) - 1)}}}",
         *(r"\hline", head, r"\hline", *rows, r"\hline", floor, r"\hline"),
         r"\end{tabular}",
+        rf"\par\footnotesize {_escape(' '.join(notes).replace('**', ''))}",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"

@@ -48,8 +48,9 @@ def headline(recipe: Recipe) -> str:
     photos = "all training photos" if recipe.photos is None else f"{recipe.photos} training photos (seeded)"
     whose = "This is the paper's run." if is_the_papers(recipe) else "This is not the paper's run."
     height, width = recipe.crop
+    encoder = models.MODELS[recipe.model].encoder_at(recipe.scale)
     return (
-        f"{recipe.model} at scale {recipe.scale} from {recipe.init} on {recipe.data}, {photos}, "
+        f"{recipe.model} ({encoder}) at scale {recipe.scale} from {recipe.init} on {recipe.data}, {photos}, "
         f"preset {recipe.preset}, {recipe.epochs} epochs of batch {recipe.batch}, crops {height}x{width}, "
         f"seed {recipe.seed}. {whose}"
     )

@@ -15,11 +15,11 @@ from unittest.mock import patch
 
 import cv2
 import numpy as np
-from fashionlib.data.label_maps import Photo
 from PIL import Image
 from pycocotools import mask as coco
 
 from fashionlib.data import prepared, rle
+from fashionlib.data.prepared import Photo
 from tests.benchmarks.frame import Line, faster, seconds
 from tools.draw_sample.plan import plan
 from tools.draw_sample.scenes import draw

@@ -12,7 +12,7 @@ from fake_runs import DATA, NAMES, make_data, make_run
 from PIL import Image
 
 from fashionlib import evaluate, models
-from fashionlib.evaluate import metrics, runs
+from fashionlib.evaluate import areas, metrics, runs
 from fashionlib.evaluate.result_tables import progress_bar
 from fashionlib.evaluate.score import Scorer
 from fashionlib.evaluate.split import Photos, Split
@@ -63,6 +63,7 @@ def test_every_checkpoint_is_scored(home, loaded):
     row = table.iloc[1]
     assert row.mIoU == pytest.approx(metrics.miou(cm), abs=1e-5)
     assert row.aAcc == pytest.approx(metrics.aacc(cm), abs=1e-5)
+    assert row.mAcc == pytest.approx(metrics.macc(cm), abs=1e-5)
     assert row.mIoU_no_background == pytest.approx(metrics.miou(cm, background=False), abs=1e-5)
     assert row.person_IoU == pytest.approx(metrics.person_iou(cm, NAMES), abs=1e-5)
     assert (row.n_classes, row.photos) == (metrics.n_classes(cm), 4)
@@ -158,12 +159,12 @@ def test_keep_picked_removes_the_other_weights(home, loaded):
     evaluate.pick_epochs(DATA, home=home, keep="picked")
     assert [file.stem for file in (home / "runs" / DATA / RUN).glob("*.safetensors")] == ["epoch_2"]
     assert len(validate(home)) == 3  # their scores stay
-    assert len(loaded) == 4  # three to validate, one to test
+    assert len(loaded) == 5  # three to validate, the picked and the last to test
 
 
 def test_test_scores_the_picked_epoch_only(home, loaded):
     table = run_all(home)
-    assert loaded[3:] == [f"{RUN}/epoch_2"]
+    assert loaded[3:] == [f"{RUN}/epoch_3", f"{RUN}/epoch_2"]  # of the last the areas alone are kept
     cm, row = matrix(0.6, range(10, 15)), table.iloc[0]
     floor = metrics.background_everywhere(cm)
     assert row.mIoU == pytest.approx(metrics.miou(cm), abs=1e-5)
@@ -179,15 +180,50 @@ def test_test_scores_the_picked_epoch_only(home, loaded):
     np.testing.assert_allclose(per_class.IoU, metrics.iou(cm), atol=1e-5)
     assert per_class.pixels.tolist() == cm.sum(axis=1).tolist()
     assert per_class.photos["skin"] == 5 and per_class.photos[NAMES[1]] == 1 and per_class.photos["tie"] == 0
-    photos = pd.read_csv(results / "photos" / f"{RUN}.csv", dtype={"photo": str})
-    assert photos.photo.tolist() == ["0010", "0011", "0012", "0013", "0014"]
-    assert photos.mean_IoU[0] == pytest.approx(metrics.miou(matrix(0.6, [10])), abs=1e-5)
+    by_photo = areas.mean_iou(results / "areas" / f"{RUN}.csv.gz", "test", 2)
+    assert list(by_photo.index) == ["0010", "0011", "0012", "0013", "0014"]
+    assert by_photo["0010"] == pytest.approx(metrics.miou(matrix(0.6, [10])), abs=1e-5)
+
+
+def test_areas_of_every_validated_epoch_and_of_the_picked_and_last_tested(home, loaded):
+    run_all(home)
+    file = home / "runs" / DATA / "results" / "areas" / f"{RUN}.csv.gz"
+    rows = areas.read(file)
+    scored = [("test", 2), ("test", 3), ("val", 1), ("val", 2), ("val", 3)]
+    assert sorted(set(zip(rows.split, rows.epoch, strict=True))) == scored
+    for (split, epoch), group in rows.groupby(["split", "epoch"]):
+        photos = range(6, 10) if split == "val" else range(10, 15)
+        counts = metrics.class_counts(matrix((0.3, 0.6, 0.5)[epoch - 1], photos))
+        sums = group.groupby("class")[["intersection", "truth", "prediction"]].sum()
+        present = [name for name, total in zip(NAMES, counts.sum(axis=0), strict=True) if total]
+        assert sorted(sums.index) == sorted(present)
+        np.testing.assert_array_equal(sums.loc[present], counts[:, counts.sum(axis=0) > 0].T)
+    before = file.read_bytes()
+    for name in ("validation.csv", "test.csv"):
+        (home / "runs" / DATA / "results" / name).unlink()
+    run_all(home)
+    assert file.read_bytes() == before  # the same bytes when made again
+    fake_runs.set_quality(home / "runs" / DATA / RUN, 1, 0.35)  # trained again
+    validate(home)
+    assert set(areas.read(file).split) == {"val"}
+
+
+def test_areas_of_other_photos_go(home, loaded):
+    run_all(home)
+    file, listed = (
+        home / "runs" / DATA / "results" / "areas" / f"{RUN}.csv.gz",
+        home / "data" / DATA / "splits",
+    )
+    (listed / "test.txt").write_text("0010\n0011\n")
+    evaluate.test(DATA, home=home, progress=False)
+    rows = areas.read(file)
+    assert set(rows[rows.split == "test"].photo) == {"0010", "0011"} and (rows.split == "val").any()
 
 
 def test_test_is_not_done_twice(home, loaded):
     first = run_all(home)
     pd.testing.assert_frame_equal(run_all(home), first)
-    assert len(loaded) == 4
+    assert len(loaded) == 5
 
 
 def test_another_split_goes_to_its_own_folder(home, loaded):

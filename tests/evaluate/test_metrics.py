@@ -137,6 +137,7 @@ def test_agrees_with_mmsegmentation():
     np.testing.assert_allclose(metrics.iou(cm), intersect / union, atol=1e-6)
     assert abs(metrics.aacc(cm) - intersect.sum() / truth.sum()) < 1e-6
     assert abs(metrics.miou(cm) - np.mean(intersect / union)) < 1e-6
+    assert abs(metrics.macc(cm) - np.nanmean(intersect / truth)) < 1e-6
 
 
 def test_agrees_with_torchmetrics():

@@ -11,6 +11,8 @@ from fake_runs import DATA, make_data, make_run
 
 from fashionlib import evaluate, report
 from fashionlib.core import paths, run_files
+from fashionlib.evaluate import areas
+from fashionlib.evaluate.runs import read_picked
 from fashionlib.report import captions, figures, run_record
 from fashionlib.report.table1 import _what_it_is_not
 
@@ -78,13 +80,13 @@ def test_figure_6_marks_our_picks_and_the_papers(home):
     axis = report.fig6_validation_miou(DATA, home=home).axes[0]
     circles = [line.get_xdata().tolist() for line in axis.lines if line.get_marker() == "o"]
     triangles = [line.get_xdata().tolist() for line in axis.lines if line.get_marker() == "^"]
-    assert circles == [[2], [8], [2]]  # Segmenter ViT-T, SETR MLA, ViT-S
+    assert circles == [[2], [8], [2]]  # Segmenter mini-T, SETR mini-L MLA, ViT-S
     assert triangles == [[8]]  # of the paper's two picks, the one of a model shown
 
 
 def test_curves_can_be_drawn_of_some_runs(home):
     fig = report.fig4_train_accuracy(DATA, runs=[RUNS[0]], home=home)
-    assert [text.get_text() for text in fig.legends[0].texts] == ["Segmenter ViT-T"]
+    assert [text.get_text() for text in fig.legends[0].texts] == ["Segmenter mini-T"]
     assert "scale mini · init none · preset quick · 3 epochs" in texts(fig)
 
 
@@ -106,19 +108,23 @@ def test_table1_has_the_paper_beside_ours(home):
 def test_table1_for_readers(home):
     mine = report.table1(DATA, home=home).set_index("model").loc["setr_mla"]
     text = (paths.results_folder(DATA, home) / "table1.md").read_text()
-    line = next(line for line in text.splitlines() if line.startswith("| SETR MLA"))
+    head = next(line for line in text.splitlines() if line.startswith("| model"))
+    line = next(line for line in text.splitlines() if line.startswith("| SETR mini-L MLA"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[:5] == ["SETR MLA", "mini", "none", "quick", "8 of 9"]
-    assert cells[5:9] == ["94.42", "42.59", f"{100 * mine.aAcc:.2f}", f"{100 * mine.mIoU:.2f}"]
-    assert "| background everywhere |" in text
+    assert head.count("|") == 8  # seven columns
+    assert cells[:4] == ["SETR mini-L MLA", "0.0", "none", "94.42 / 42.59"]
+    assert cells[4:6] == [f"{100 * mine.aAcc:.2f}", f"{100 * mine.mAcc:.2f}"]
+    assert cells[6] == f"{100 * mine.mIoU:.2f} ({100 * mine.mIoU_low:.1f}–{100 * mine.mIoU_high:.1f})"
+    assert "| background everywhere |" in text and "epoch 8 of 9" in text
     assert "7 classes that occur, background included" in text
     assert "These are not the paper's experiments: data toy instead of imaterialist; class set" in text
     assert "scale full/mini" in text or "scale mini/full" in text
     assert all(f"`{run}`: `papermill" in text for run in RUNS)
     latex = (paths.results_folder(DATA, home) / "table1.tex").read_text()
-    assert r"SETR MLA & mini & none & quick & 8 of 9 & 94.42 & 42.59" in latex
-    assert r"95 \% from" in latex and "_" not in latex.replace(r"\_", "")
-    assert latex.count(r"\\") == 7  # head, five models, the floor
+    assert r"SETR mini-L MLA & 0.0 & none & 94.42 / 42.59" in latex and "_" not in latex.replace(r"\_", "")
+    caption = next(line for line in latex.splitlines() if line.startswith(r"\caption"))
+    assert len(caption.split()) <= 40 and "Not the paper's." in caption
+    assert latex.count(r"\\") == 2 + len(RUNS)  # head, our models, the floor
 
 
 def test_only_the_papers_run_passes_for_it(home):
@@ -140,10 +146,11 @@ def test_an_unfinished_run_says_so_wherever_it_appears(tmp_path, monkeypatch):
     evaluate.test(DATA, home=tmp_path, progress=False)
     for name in [name for name in report.__all__ if name.startswith("fig") and name not in OF_DATA]:
         said = texts(drawn(name, tmp_path, None)).replace("\n", " ")
-        assert "SETR MLA (2 of 10 epochs, short)" in said, name
+        assert "SETR mini-L MLA (2 of 10 epochs, short)" in said, name
     report.table1(DATA, home=tmp_path)
     page = (paths.results_folder(DATA, tmp_path) / "table1.md").read_text()
-    assert "| 2 (unfinished: 2 of 10 epochs) |" in page and "| 2 of 2 |" in page
+    assert "| SETR mini-L MLA (short, 2 of 10 epochs) |" in page
+    assert "epoch 2 (unfinished: 2 of 10 epochs)" in page and "epoch 2 of 2" in page
 
 
 def test_a_run_killed_in_its_first_iteration_is_in_the_legend(tmp_path):
@@ -154,7 +161,7 @@ def test_a_run_killed_in_its_first_iteration_is_in_the_legend(tmp_path):
     for left in (",".join(run_files.HISTORY) + "\n", "epoch,it"):
         (killed / "history.csv").write_text(left)
         for name in ("fig4_train_accuracy", "fig5_train_loss"):
-            assert "SETR MLA (0 of 8 epochs)" in texts(drawn(name, tmp_path, None))
+            assert "SETR mini-L MLA (0 of 8 epochs)" in texts(drawn(name, tmp_path, None))
 
 
 def test_history_is_thinned_by_means(home):
@@ -200,12 +207,12 @@ def test_model_titles():
 def test_labels_tell_runs_apart():
     alike = dict(model="setr_mla", scale="mini", init="none", epochs=5)
     runs = pd.DataFrame([dict(alike, run="setr_mla-mini-none"), dict(alike, run="setr_mla-mini-none-lr2")])
-    assert list(captions.labels(runs).values()) == ["SETR MLA", "SETR MLA (lr2)"]
+    assert list(captions.labels(runs).values()) == ["SETR mini-L MLA", "SETR mini-L MLA (lr2)"]
     other = dict(alike, run="setr_mla-mini-seed1", init="/w/seed1.safetensors")
     runs = pd.DataFrame([dict(alike, run="setr_mla-mini-none"), other])
-    assert list(captions.labels(runs).values()) == ["SETR MLA (none)", "SETR MLA (seed1)"]
+    assert list(captions.labels(runs).values()) == ["SETR mini-L MLA (none)", "SETR mini-L MLA (seed1)"]
     assert list(captions.labels(pd.DataFrame([dict(alike, run="setr_mla-mini-none-lr2")])).values()) == [
-        "SETR MLA (lr2)"  # its variant is said even where nothing else has to be told apart
+        "SETR mini-L MLA (lr2)"  # its variant is said even where nothing else has to be told apart
     ]
 
 
@@ -219,9 +226,10 @@ def test_cost_of_rare_classes_by_hand():
 
 def test_figure_7_ranks_photos_over_the_runs_shown(home):
     results = paths.results_folder(DATA, home)
-    tables = [pd.read_csv(results / "photos" / f"{run}.csv", dtype={"photo": str}) for run in RUNS]
-    means = pd.concat(tables).groupby("photo").mean_IoU.mean()
-    chosen = figures._best_median_worst(results, list(RUNS))
+    epochs = dict(zip(*(read_picked(DATA, list(RUNS), home)[name] for name in ("run", "epoch")), strict=True))
+    of_runs = [areas.mean_iou(areas.path(results, run), "test", epoch) for run, epoch in epochs.items()]
+    means = pd.concat(of_runs).groupby(level=0).mean()
+    chosen = figures._best_median_worst(results, epochs)
     assert means[chosen["best"]] == means.max() and means[chosen["worst"]] == means.min()
     assert means[chosen["median"]] == means.median()
     fig = report.fig7_inference(DATA, runs=[RUNS[0]], home=home, name="fig7_inference-vit_t")

@@ -1,0 +1,69 @@
+"""Pixel counts per photo, class and epoch of a run: intervals and paired tests are made of them.
+
+``areas/<run>.csv.gz`` has a row for each class that a photo has or is said to have, with the columns of
+`COLUMNS`: pixels of intersection, truth and prediction, as in `metrics.class_counts`. Validation writes every
+epoch, the test the picked one and the last.
+"""
+
+import gzip
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fashionlib.core.files import atomic_write
+from fashionlib.evaluate import metrics
+from fashionlib.evaluate.split import Split
+
+COLUMNS = ["split", "epoch", "photo", "class", "intersection", "truth", "prediction"]
+
+
+def path(folder: Path, run: str) -> Path:
+    """The file of a run in a folder of results."""
+    return folder / "areas" / f"{run}.csv.gz"
+
+
+def read(file: Path) -> pd.DataFrame:
+    """The rows of a run; none where nothing was scored yet."""
+    if not file.is_file():
+        return pd.DataFrame(columns=COLUMNS)
+    return pd.read_csv(file, dtype={"photo": str})
+
+
+def put(file: Path, split: Split, epoch: int, per_photo: np.ndarray) -> None:
+    """Put the counts of one epoch on `split`, (P, 3, C) int64, in place of those that were there."""
+    photo, value = np.nonzero(per_photo.any(axis=1))
+    intersect, truth, predicted = per_photo[photo, :, value].T
+    names = np.array(split.classes, dtype=object)[value], np.array(split.ids, dtype=object)[photo]
+    new = pd.DataFrame(
+        {"split": split.name, "epoch": epoch, "photo": names[1], "class": names[0]}
+        | {"intersection": intersect, "truth": truth, "prediction": predicted}
+    )
+    known = read(file)
+    kept = known[(known.split != split.name) | (known.epoch != epoch)]
+    table = (pd.concat([kept, new]) if len(kept) else new).sort_values(["split", "epoch"], kind="stable")
+    _write(file, table)
+
+
+def drop(file: Path, split: str) -> None:
+    """Drop the rows of a split, whose photos are others now."""
+    if len(known := read(file)):
+        _write(file, known[known.split != split])
+
+
+def mean_iou(file: Path, split: str, epoch: int) -> pd.Series:
+    """Photo -> its mean IoU, over the classes that it has or is said to have; ValueError without rows."""
+    rows = read(file)
+    rows = rows[(rows.split == split) & (rows.epoch == epoch)]
+    if rows.empty:
+        raise ValueError(f"{file} has no rows of {split} at epoch {epoch}: run notebook 05 again.")
+    iou = metrics.iou_of(rows[["intersection", "truth", "prediction"]].to_numpy().T)
+    return pd.Series(iou).groupby(rows.photo.to_numpy()).mean()
+
+
+def _write(file: Path, table: pd.DataFrame) -> None:
+    text = io.StringIO()
+    table.to_csv(text, index=False, lineterminator="\n")
+    with atomic_write(file) as part:
+        part.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))  # no time: the same bytes again
