@@ -77,8 +77,8 @@ def check_name(name: str, allowed, what: str = "name") -> str:
 def _palette(n: int) -> tuple[tuple[int, int, int], ...]:
     """`n` RGB colours (0-255): black, then hues a golden ratio apart in three alternating lightnesses.
 
-    Neighbouring label values differ in lightness as well as in hue, so that they stay apart for
-    colour-blind readers and in greyscale print.
+    Neighbouring label values differ in lightness as well as in hue. So many colours can't all stay apart
+    for colour-blind readers.
     """
     colours = [(0, 0, 0)]
     for i in range(n - 1):

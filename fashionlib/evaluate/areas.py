@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from fashionlib.core.classes import BACKGROUND
 from fashionlib.core.files import atomic_write
 from fashionlib.evaluate import metrics
 from fashionlib.evaluate.split import Split
@@ -60,6 +61,15 @@ def mean_iou(file: Path, split: str, epoch: int) -> pd.Series:
         raise ValueError(f"{file} has no rows of {split} at epoch {epoch}: run notebook 05 again.")
     iou = metrics.iou_of(rows[["intersection", "truth", "prediction"]].to_numpy().T)
     return pd.Series(iou).groupby(rows.photo.to_numpy()).mean()
+
+
+def background_miou(file: Path, split: str) -> float:
+    """The mIoU that calling everything background reaches on the photos of `split`: the floor."""
+    rows = read(file)
+    truth = rows[(rows.split == split) & (rows.epoch == rows.epoch[rows.split == split].min())]
+    truth = truth.groupby("class").truth.sum()
+    truth = truth[truth > 0]
+    return float(truth.get(BACKGROUND, 0) / truth.sum() / len(truth))
 
 
 def _write(file: Path, table: pd.DataFrame) -> None:

@@ -4,68 +4,66 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from fashionlib.core import paths
-from fashionlib.core.classes import MAIN, NAMES, PERSON
+from fashionlib.core.classes import MAIN, NAMES
 from fashionlib.evaluate.split import Split
 from fashionlib.report import style
 from fashionlib.report.captions import class_title
+
+_PATCH = 100 * 16**2 / 512**2  # percent of a crop
 
 
 def fig_class_frequency(data: str, instances: pd.DataFrame, home: str | Path | None = None) -> Figure:
     """Photos and share of pixels of each main class in the raw data, both on a log scale.
 
-    `instances` is what `fashionlib.data.raw.read` returns; garment parts are left out.
+    `instances` is what `fashionlib.data.raw.read` returns; garment parts, hair and skin are left out.
     """
     table = _main(instances)
-    groups = table.groupby("name")
-    photos = groups.ImageId.nunique().sort_values()
     size = table.drop_duplicates("ImageId").eval("Height * Width").sum()
-    share = 100 * groups.pixels.sum()[photos.index] / size
-    fig, axes = style.panels(style.COLUMN, 0.6 + 0.125 * len(photos), columns=2, sharey=True)
-    for axis, values, label, i in (
-        (axes[0, 0], photos, "photos", 0),
-        (axes[0, 1], share, "share of pixels [%]", 1),
+    groups = table.groupby("name")
+    classes = pd.DataFrame({"photos": groups.ImageId.nunique(), "pixels": 100 * groups.pixels.sum() / size})
+    classes["group"] = groups.ClassId.first().map(NAMES).map(style.group_of)
+    classes = classes.sort_values(["photos", "pixels"], ascending=False).reset_index()
+    fig, axes = style.panels(style.COLUMN, 0.8 + 0.125 * len(classes), columns=2, sharey=True)
+    looks = dict(y="name", hue="group", palette=style.GROUP_COLOURS, jitter=False, size=4, legend=False)
+    for axis, column, label in zip(
+        axes[0], ("photos", "pixels"), ("photos", "share of pixels [%]"), strict=True
     ):
-        axis.barh(photos.index, values, color=style.COLOURS[i], height=0.7)
+        sns.stripplot(classes, x=column, ax=axis, **looks)
         _log_axis(axis, label)
-        axis.set_xlim(values.min() / 2, None)
-        axis.grid(axis="x")
-        axis.margins(y=0.01)
+        axis.grid()
         axis.tick_params(axis="y", length=0, labelsize=6)
-    parts = len(instances) - len(table)
+        axis.set_ylabel("")
+    fig.legend(handles=style.group_legend()[1:], loc="outside upper center", ncols=4, fontsize=6)
+    left = len(instances) - len(table)
     shown = f"{instances.ImageId.nunique()} photos, {len(table)} instances of main classes"
-    text = f"{data}: {shown}, before merging; {parts} garment parts left out."
+    text = f"{data}: {shown}, before merging; {left} of garment parts, hair and skin left out."
     return style.save(fig, "fig_class_frequency", paths.figures_folder(data, home), text)
 
 
 def fig_mask_areas(data: str, instances: pd.DataFrame, home: str | Path | None = None) -> Figure:
-    """How much of its photo an instance of each class covers: median, quartiles, 5 and 95 %."""
+    """How much of its photo an instance of each class covers, beside one patch of a network's crop."""
     table = _main(instances)
-    share = (100 * table.pixels / (table.Height * table.Width)).groupby(table.name)
-    order = share.median().sort_values().index
+    table["share"] = 100 * table.pixels / (table.Height * table.Width)
+    order = table.groupby("name").share.median().sort_values(ascending=False).index
+    counts = table.name.value_counts()
     fig, axes = style.panels(style.COLUMN, 0.6 + 0.125 * len(order))
-    axis, thin = axes[0, 0], dict(linewidth=0.6)
-    axis.boxplot(
-        [share.get_group(name) for name in order],
-        orientation="horizontal",
-        tick_labels=list(order),
-        whis=(5, 95),
-        showfliers=False,
-        widths=0.6,
-        patch_artist=True,
-        boxprops=thin | dict(facecolor="#9dc6e0"),
-        whiskerprops=thin,
-        capprops=thin,
-        medianprops=dict(color=style.COLOURS[3], linewidth=1.2),
-    )
+    axis = axes[0, 0]
+    options = dict(color="#9dc6e0", linewidth=0.4, width=0.7, showfliers=False)
+    sns.boxenplot(table, x="share", y="name", order=order, log_scale=(True, False), ax=axis, **options)
+    axis.axvline(_PATCH, color=style.COLOURS[3], linewidth=0.8)
     _log_axis(axis, "instance's share of its photo [%]")
-    axis.tick_params(axis="y", length=0, labelsize=6)
+    axis.set_yticks(range(len(order)), [f"{name} ({counts[name]})" for name in order], fontsize=6)
+    axis.set_ylabel("")
+    axis.tick_params(axis="y", length=0)
     axis.grid(axis="x")
-    text = f"{data}: {len(table)} instances of main classes. Box: quartiles; whiskers: 5 and 95 %."
+    about = "Line: median; boxes: half of the rest each. Red: one patch of 16 pixels in a crop of 512."
+    text = f"{data}: {len(table)} instances of main classes, in brackets of each. {about}"
     return style.save(fig, "fig_mask_areas", paths.figures_folder(data, home), text)
 
 
@@ -83,8 +81,8 @@ def fig_label_maps(data: str, photos: int = 4, seed: int = 0, home: str | Path |
 
 
 def _main(instances: pd.DataFrame) -> pd.DataFrame:
-    """Instances of main classes (and hair and skin) with `name` and `pixels`, counted from their codes."""
-    table = instances[(instances.ClassId < MAIN) | instances.ClassId.isin(PERSON)]
+    """Instances of main classes with `name` and `pixels`, counted from their codes."""
+    table = instances[instances.ClassId < MAIN]
     pixels = [sum(map(int, code.split()[1::2])) for code in table.EncodedPixels]
     return table.assign(name=table.ClassId.map(NAMES).map(class_title), pixels=pixels)
 
@@ -92,6 +90,9 @@ def _main(instances: pd.DataFrame) -> pd.DataFrame:
 def _log_axis(axis: Axes, label: str) -> None:
     """A logarithmic x axis with plain numbers on it, however few decades it spans."""
     axis.set(xscale="log", xlabel=label)
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    low, high = axis.get_xlim()
+    axis.xaxis.set_major_locator(
+        LogLocator(subs=(1, 2, 5) if high < 20 * low else (1, 3) if high < 300 * low else (1,))
+    )
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter(NullFormatter())

@@ -26,6 +26,7 @@ CURVES = (  # figures without photos: all that may be published of any data set 
     "fig_class_frequency",
     "fig_mask_areas",
     "fig_per_class_iou",
+    "fig_per_photo_iou",
     "fig_confusion",
 )
 

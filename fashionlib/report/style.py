@@ -5,22 +5,31 @@ label maps uint8 (H, W), as everywhere.
 """
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from scipy.ndimage import binary_dilation
 
-from fashionlib.core.classes import FULL_PALETTE, IGNORE
+from fashionlib.core.classes import BACKGROUND, FULL_PALETTE, GROUPS, IGNORE
 from fashionlib.core.files import atomic_write
+from fashionlib.report.captions import class_title
 
 COLUMN, PAGE = 3.4, 7.0  # inches: width of one column and of the text of a two-column paper
 COLOURS = (  # seaborn's "colorblind", told apart under every common colour vision deficiency
     "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc",
     "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9",
 )  # fmt: skip
-LINES = ("-", "--", "-.", ":")  # a second cue beside the colour, for greyscale print
+_MODELS = ("segmenter_vit_t", "segmenter_vit_b", "setr_mla", "setr_pup", "segmenter_vit_s")
+_MODELS += ("segmenter_vit_s_linear", "detail_vit_s", "setr_vit_s_naive", "setr_vit_s_pup", "setr_vit_s_mla")
+OF_MODELS = dict(zip(_MODELS, COLOURS, strict=True))
+_COARSE = {"upperbody": "upper body", "lowerbody": "lower body", "wholebody": "whole body"}
+_GROUPS = ("background", *_COARSE.values(), "accessories")
+GROUP_COLOURS = dict(zip(_GROUPS, ("#949494", *COLOURS[:4]), strict=True))
+LINES = ("-", "--", "-.", ":")  # of several runs of one model
 STYLE = {
     "figure.dpi": 150,
     "savefig.dpi": 300,
@@ -63,9 +72,20 @@ def panels(
     )
 
 
-def line_style(i: int) -> dict:
-    """Colour and dash of the i-th run of a figure, the same in every figure of a data set."""
-    return dict(color=COLOURS[i % len(COLOURS)], linestyle=LINES[i // 4 % len(LINES)])
+def line_styles(models: Sequence[str]) -> list[dict]:
+    """Colour and dash of each run of a figure: a model has one colour in the whole project.
+
+    Runs of the same model differ by their dashes; models that are not in `OF_MODELS` get what is left.
+    """
+    models = list(models)
+    used = {OF_MODELS.get(model) for model in models}
+    others = [colour for colour in COLOURS if colour not in used] or COLOURS
+    rest = sorted(set(models) - set(OF_MODELS))
+    colours = OF_MODELS | {model: others[i % len(others)] for i, model in enumerate(rest)}
+    return [
+        dict(color=colours[model], linestyle=LINES[models[:i].count(model) % len(LINES)])
+        for i, model in enumerate(models)
+    ]
 
 
 def note(fig: Figure, text: str) -> None:
@@ -100,6 +120,16 @@ def overlay(photo: np.ndarray, label_map: np.ndarray, classes, alpha: float = 0.
     return np.where(label_map[..., None] == 0, photo, blended.round().astype(np.uint8))
 
 
+def outline(picture: np.ndarray, label_map: np.ndarray) -> np.ndarray:
+    """`picture` with the borders of a label map drawn in white on black; uint8 RGB (H, W, 3)."""
+    border = np.zeros(label_map.shape, bool)
+    border[1:] |= label_map[1:] != label_map[:-1]
+    border[:, 1:] |= label_map[:, 1:] != label_map[:, :-1]
+    width = max(1, round(max(label_map.shape) / 400))  # as wide in print whatever the photo's size
+    inner, outer = (binary_dilation(border, iterations=n) for n in (width, 2 * width))
+    return np.where(inner[..., None], 255, np.where(outer[..., None], 0, picture)).astype(np.uint8)
+
+
 def checkerboard(rgba: np.ndarray, square: int = 16) -> np.ndarray:
     """A cut-out (H, W, 4) over a grey and white checkerboard; uint8 RGB (H, W, 3). `square` in pixels."""
     rows, columns = np.indices(rgba.shape[:2]) // square
@@ -108,10 +138,29 @@ def checkerboard(rgba: np.ndarray, square: int = 16) -> np.ndarray:
     return (alpha * rgba[..., :3] + (1 - alpha) * board).round().astype(np.uint8)
 
 
+def group_of(name: str) -> str:
+    """The group of a class name that figures colour by: a key of `GROUP_COLOURS`."""
+    if name == BACKGROUND:
+        return name
+    group = next(group for group, names in GROUPS.items() if name in names)
+    return _COARSE.get(group, "accessories")
+
+
+def group_legend() -> list[Patch]:
+    """A patch for each group."""
+    return [Patch(color=colour, label=group) for group, colour in GROUP_COLOURS.items()]
+
+
+def group_edges(names) -> list[int]:
+    """Positions in the class `names` at which a group of the ontology begins."""
+    groups = [next((g for g, members in GROUPS.items() if name in members), name) for name in names]
+    return [i for i in range(1, len(groups)) if groups[i] != groups[i - 1]]
+
+
 def legend(label_maps, classes) -> list[Patch]:
     """A patch for each class that occurs in `label_maps`, background left out, in class order."""
     present = sorted(set().union(*(_present(label_map, classes) for label_map in label_maps)) - {0})
-    return [Patch(color=np.array(FULL_PALETTE[v]) / 255, label=classes[v]) for v in present]
+    return [Patch(color=np.array(FULL_PALETTE[v]) / 255, label=class_title(classes[v])) for v in present]
 
 
 def picture_grid(rows, titles=(), row_labels=(), patches=(), text: str = "", width: float = COLUMN) -> Figure:

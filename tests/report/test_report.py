@@ -239,6 +239,9 @@ def test_figure_7_ranks_photos_over_the_runs_shown(home):
 
 def test_class_frequency_counts_photos_and_pixels(home, instances):
     left, right = report.fig_class_frequency(DATA, instances, home=home).axes
-    assert [tick.get_text() for tick in left.get_yticklabels()] == ["belt", "shirt"]
-    assert [bar.get_width() for bar in left.patches] == [1, 2]  # photos
-    assert [bar.get_width() for bar in right.patches] == [0.5, 10]  # percent of 200 pixels
+    assert [tick.get_text() for tick in left.get_yticklabels()] == ["shirt", "belt"]
+    dots = [
+        [tuple(dot) for part in axis.collections for dot in part.get_offsets().data] for axis in (left, right)
+    ]
+    assert sorted(dots[0], key=lambda dot: dot[1]) == [(2, 0), (1, 1)]  # photos of shirt and belt
+    assert sorted(dots[1], key=lambda dot: dot[1]) == [(10, 0), (0.5, 1)]  # percent of 200 pixels

@@ -71,7 +71,7 @@ def test_row_labels_fit_beside_their_rows():
 def test_same_figure_gives_the_same_bytes(tmp_path):
     def draw(folder):
         fig, axes = style.panels(style.COLUMN, 2)
-        axes[0, 0].plot([1, 2, 3], **style.line_style(0))
+        axes[0, 0].plot([1, 2, 3], **style.line_styles(["setr_mla"])[0])
         style.save(fig, "fig", tmp_path / folder, "toy")
         return [(tmp_path / folder / f"fig{suffix}").read_bytes() for suffix in (".png", ".pdf")]
 
@@ -92,8 +92,18 @@ def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 def test_lines_are_told_apart():
-    styles = [tuple(style.line_style(i).values()) for i in range(10)]
-    assert len(set(styles)) == 10
+    looks = style.line_styles(["segmenter_vit_t", "setr_mla", "unet", "deeplabv3plus_r50", "setr_mla"])
+    assert len({tuple(look.values()) for look in looks}) == 5
+    assert len({look["color"] for look in looks}) == 4  # two runs of one model differ by their dashes
+
+
+def test_a_model_has_its_colour_whoever_is_beside_it():
+    looks = style.line_styles(["setr_mla", "segmenter_vit_t"])
+    assert [look["color"] for look in looks] == [
+        style.OF_MODELS["setr_mla"],
+        style.OF_MODELS["segmenter_vit_t"],
+    ]
+    assert all(look["color"] in style.COLOURS for look in style.line_styles([*style.OF_MODELS, "unet"]))
 
 
 def test_small_print_fits_its_width():
@@ -102,3 +112,11 @@ def test_small_print_fits_its_width():
     style.note(fig, text)
     fig.canvas.draw()
     assert fig._supxlabel.get_window_extent().width < fig.bbox.width
+
+
+def test_an_outline_lies_on_the_borders_alone():
+    picture, label_map = np.full((40, 40, 3), 90, np.uint8), np.zeros((40, 40), np.uint8)
+    assert (style.outline(picture, label_map) == picture).all()
+    label_map[10:30, 10:30] = 3
+    drawn = style.outline(picture, label_map)
+    assert (drawn[10, 10:30] == 255).all() and (drawn[:6] == 90).all() and (drawn[14:26, 14:26] == 90).all()
