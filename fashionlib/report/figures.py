@@ -258,7 +258,7 @@ def fig7_inference(
         titles=["photo", "ground truth", *(label.replace(" (", "\n(") for label in labels(table).values())],
         row_labels=list(chosen),
         patches=style.legend([label for maps in by_photo for label in maps], names),
-        text=f"{circumstances(table)}. White: outlines of the truth. Test photos {', '.join(chosen.values())}.",
+        text=f"{circumstances(table)}. White: the truth's outlines. Photos {', '.join(chosen.values())}.",
         width=style.COLUMN if len(table) == 1 else style.PAGE,
     )
     return style.save(fig, name, paths.pictures_folder(data, home))
