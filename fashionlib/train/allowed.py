@@ -1,4 +1,4 @@
-"""Types and ranges of a recipe's settings."""
+"""Names, types and ranges of a recipe's settings."""
 
 import re
 from sys import float_info
@@ -13,6 +13,23 @@ _ABOVE_0 = {
 }
 _AT_MOST = dict.fromkeys(("momentum", "warmup", "flip", "cat_max_ratio", "layer_decay", "oversample_thr"), 1)
 _AT_MOST["seed"] = 2**32 - 1  # numpy's
+
+
+# settings in recipe.json files of older versions -> their names now, and how to say it now
+RENAMED = {"balance": "oversample_thr", "memory": "activation_checkpointing"}
+_NOW = {"balance": "the same number", "memory": 'True for "lean", False for "auto"'}
+
+
+def today(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a recipe.json under the names and values that they have now."""
+    new = {RENAMED.get(name, name): value for name, value in values.items()}
+    return new | ({"activation_checkpointing": values["memory"] == "lean"} if "memory" in values else {})
+
+
+def refuse_old_name(name: str) -> None:
+    """Raise ValueError for a setting that has another name now, with how to say it."""
+    if name in RENAMED:
+        raise ValueError(f"The setting {name} is called {RENAMED[name]} now: {_NOW[name]}.")
 
 
 def check(name: str, value: Any, kind: type | UnionType) -> None:

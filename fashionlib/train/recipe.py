@@ -154,8 +154,7 @@ class Recipe:
             ValueError: a name or value that can't be, with what is allowed.
         """
         for name in overrides:
-            if name in RENAMED:
-                raise ValueError(f"The setting {name} is called {RENAMED[name]} now: {_NOW[name]}.")
+            allowed.refuse_old_name(name)
             check_name(name, _SETTINGS, "setting")
         given = {name: _plain(value) for name, value in overrides.items() if value is not None}
         run = dict(model=model, data=data, preset=preset)
@@ -234,17 +233,6 @@ class Recipe:
 
 _KINDS = {f.name: f.type for f in fields(Recipe) if f.name != "origin"}
 _SETTINGS = tuple(name for name in _KINDS if name not in ("model", "data", "preset"))
-
-
-# settings in recipe.json files of older versions -> their names now, and how to say it now
-RENAMED = {"balance": "oversample_thr", "memory": "activation_checkpointing"}
-_NOW = {"balance": "the same number", "memory": 'True for "lean", False for "auto"'}
-
-
-def today(values: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a recipe.json under the names and values that they have now."""
-    new = {RENAMED.get(name, name): value for name, value in values.items()}
-    return new | ({"activation_checkpointing": values["memory"] == "lean"} if "memory" in values else {})
 
 
 def _plain(value: Any) -> Any:

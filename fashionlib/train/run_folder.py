@@ -12,7 +12,8 @@ from fashionlib.core import checked_files
 from fashionlib.core.files import LOCK, folder_lock, write_text
 from fashionlib.core.run_files import CARD
 from fashionlib.train import provenance, resume
-from fashionlib.train.recipe import Recipe, today
+from fashionlib.train.allowed import today
+from fashionlib.train.recipe import Recipe
 
 _INSTEAD = "give this run a name of its own (variant=…) or replace that one (overwrite=True)"
 

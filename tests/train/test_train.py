@@ -19,8 +19,8 @@ from fashionlib import models, train
 from fashionlib.core import paths
 from fashionlib.reproduce import plan
 from fashionlib.train import Recipe, RunRefused, resume, run_folder, runner
+from fashionlib.train.allowed import today
 from fashionlib.train.describe import recipe_page
-from fashionlib.train.recipe import today
 
 
 def weights(folder, epoch):

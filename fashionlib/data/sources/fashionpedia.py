@@ -97,9 +97,8 @@ def convert(
         files.write_text(out / raw.OFFICIAL_VAL, "\n".join(ids) + "\n")
     if left_out:
         files.write_csv(out / "left_out.csv", pd.DataFrame(left_out.items(), columns=["ImageId", "problem"]))
-    raw.write(
-        out, pd.DataFrame(rows, columns=list(raw.COLUMNS)), SOURCE, {"url": URL, "licence": "THIRD_PARTY.md"}
-    )
+    about = {"url": URL, "licence": "THIRD_PARTY.md"}
+    raw.write(out, pd.DataFrame(rows, columns=list(raw.COLUMNS)), SOURCE, about)
 
 
 def _root(src: Path) -> Path:
