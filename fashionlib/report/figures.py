@@ -228,7 +228,7 @@ def _cost_of_rare_classes(rows: pd.DataFrame) -> str:
     wrong = rows.pixels * (1 - rows.accuracy)
     whole = {"pixels": rows.pixels, "lost IoU": 1 - rows.IoU, "wrong pixels": wrong}
     parts = [f"{100 * x[rare].sum() / (x.sum() or 1):.1f} % of {what}" for what, x in whole.items()]
-    return f"the {rare.sum()} rarest classes: {parts[0]}, {parts[1]}, {parts[2]}"
+    return f"the {rare.sum()} rarest classes: {parts[0]},\n{parts[1]}, {parts[2]}"
 
 
 def fig7_inference(

@@ -36,17 +36,25 @@ def describe(recipe: Recipe) -> pd.DataFrame:
 _FREE = ("scale", "init", "gpus", "workers", "activation_checkpointing", "accumulate")
 
 
-def is_the_papers(recipe: Recipe) -> bool:
-    """Whether this is one of the runs of the paper's Table I, as far as it says."""
+# how the paper prepared its data, as far as it says: every photo as it is, split 70/20/10
+_DATA = {"class_set": "main", "max_side": None, "fractions": [0.7, 0.2, 0.1]}
+
+
+def is_the_papers(recipe: Recipe, dataset: dict) -> bool:
+    """Whether this is one of the runs of the paper's Table I, as far as the paper says.
+
+    `dataset` is the prepared data's dataset.json: photos made smaller are not the paper's.
+    """
     given = {name for name, where in recipe.origin.items() if where == CALLER and name not in _FREE}
     states = all(getattr(recipe, name) == value for name, value in PAPERS_RUN.items())
-    return states and recipe.model in models.PAPER and recipe.photos is None and not given
+    prepared = all(dataset["options"].get(name, value) == value for name, value in _DATA.items())
+    return states and prepared and recipe.model in models.PAPER and recipe.photos is None and not given
 
 
-def headline(recipe: Recipe) -> str:
-    """One-line summary of a run, saying whether it is one of the paper's."""
+def headline(recipe: Recipe, dataset: dict) -> str:
+    """One-line summary of a run on the data of `dataset`, saying whether it is one of the paper's."""
     photos = "all training photos" if recipe.photos is None else f"{recipe.photos} training photos (seeded)"
-    whose = "This is the paper's run." if is_the_papers(recipe) else "This is not the paper's run."
+    whose = "This is the paper's run." if is_the_papers(recipe, dataset) else "This is not the paper's run."
     height, width = recipe.crop
     encoder = models.MODELS[recipe.model].encoder_at(recipe.scale)
     return (

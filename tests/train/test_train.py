@@ -42,6 +42,8 @@ STATED = {  # section III-C of the paper
     "segmenter_vit_t": 8, "segmenter_vit_b": 4, "setr_mla": 2, "setr_pup": 2,
 }  # fmt: skip
 
+AS_THE_PAPER = dict(options=dict(class_set="main", max_side=None, fractions=[0.7, 0.2, 0.1]))
+
 
 @pytest.mark.parametrize(("model", "batch"), STATED.items())
 def test_the_papers_recipe(model, batch):
@@ -54,7 +56,10 @@ def test_the_papers_recipe(model, batch):
     table = train.describe(paper)
     assert set(table.loc[["epochs", "batch", "lr", "optimizer", "crop"], "provenance"]) == {"paper"}
     assert set(table.loc[["weight_decay", "min_lr"], "provenance"]) == {"MMSegmentation config"}
-    assert "This is the paper's run" in train.headline(paper)
+    assert "This is the paper's run" in train.headline(paper, AS_THE_PAPER)
+    for option in (dict(max_side=1024), dict(class_set="person"), dict(fractions=[0.8, 0.1, 0.1])):
+        smaller = dict(options=AS_THE_PAPER["options"] | option)
+        assert "This is not the paper's run" in train.headline(paper, smaller)
 
 
 def test_a_table_lists_what_applies_and_the_page_credits_the_paper():
@@ -83,7 +88,9 @@ def test_other_rows_follow_their_own_config():
 @pytest.mark.parametrize("change", [dict(photos=20), dict(epochs=3), dict(lr=0.01), dict(preset="quick")])
 def test_nothing_else_passes_for_the_papers_run(change):
     given = dict(preset="paper", model="setr_mla", data="imaterialist", init="ade20k") | change
-    assert "This is not the paper's run" in train.headline(Recipe.from_preset(given.pop("preset"), **given))
+    assert "This is not the paper's run" in train.headline(
+        Recipe.from_preset(given.pop("preset"), **given), AS_THE_PAPER
+    )
 
 
 @pytest.mark.parametrize(
