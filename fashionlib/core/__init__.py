@@ -1,10 +1,10 @@
-"""The ground that every stage stands on; it knows no stage.
+"""Shared utilities of all stages; imports none of the stages.
 
-classes        the classes, their groups and colours
-paths          where raw/, data/, runs/, results/ and figures/ lie
-files          atomic writes, folder locks, full disks
-outputs        output folders that a stage may claim, filled whole or not at all
-checked_files  readers of text, JSON and CSV that others wrote
+classes        class names, groups and colours
+paths          locations of raw/, data/, runs/, results/ and figures/
+files          atomic writes, folder locks, disk errors
+outputs        safe output folders, filled atomically
+checked_files  validating readers of text, JSON and CSV
 run_files      readers of history.csv and of a notebook's parameters
 processes      pools of worker processes
 engine         MMSegmentation, imported once and quietly

@@ -1,4 +1,4 @@
-"""Files that others wrote: read whole, or refused in one sentence that names the file."""
+"""Validating readers for text, JSON and CSV files; every error is one sentence that names the file."""
 
 import json
 import struct
@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-# What decoders raise on damaged files; Pillow's bomb is no kind of any other. No MemoryError: that is ours.
+# Exceptions that decoders raise on damaged files. Pillow's DecompressionBombError is a subclass of none of
+# the others. MemoryError is not included: it is the machine's fault, not the file's.
 DAMAGED = (
     *(OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, TypeError, AttributeError),
     *(NotImplementedError, struct.error, zlib.error, Image.DecompressionBombError),
@@ -17,22 +18,22 @@ DAMAGED = (
 
 
 def shown(text: str) -> str:
-    """`text` in quotes, on one line and short enough for a sentence, whatever is in it."""
+    """`text` quoted and escaped on one line, truncated to fit into an error message."""
     if len(text) <= 40 and len(repr(text)) <= 42:
         return repr(text)
     kept = text[:37]
-    while len(repr(kept)) > 39:  # control characters take up to ten
+    while len(repr(kept)) > 39:  # an escaped character takes up to ten
         kept = kept[:-1]
     return repr(kept + "...")
 
 
 def reason(error: Exception) -> str:
-    """What a decoder says, on one line."""
+    """A decoder's error message on one line, without the final full stop; its type if there is none."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def check_file(path: str | Path, refuse: type[ValueError] = ValueError) -> Path:
-    """`path`, unless it is something else than a file: reading from a pipe could wait for ever."""
+    """Return `path`; raises `refuse` if it exists but is not a file: reading a pipe could block forever."""
     path = Path(path)
     if path.exists() and not path.is_file():
         what = "folder" if path.is_dir() else "pipe, a socket or a device"
@@ -41,9 +42,9 @@ def check_file(path: str | Path, refuse: type[ValueError] = ValueError) -> Path:
 
 
 def text(path: str | Path, refuse: type[ValueError] = ValueError) -> str:
-    """The UTF-8 text of a file, with or without a byte-order mark.
+    """Content of a UTF-8 text file, with or without a byte-order mark.
 
-    Raises `refuse` for what is no text, FileNotFoundError.
+    Raises `refuse` if it is not UTF-8 text, FileNotFoundError if it is missing.
     """
     path = check_file(path, refuse)
     try:
@@ -58,9 +59,9 @@ def json_object(
     advice: str,
     refuse: type[ValueError] = ValueError,
 ) -> dict:
-    """The object in a JSON file, which has the keys `needed`, with values of those types.
+    """The object in a JSON file, which must have the keys in `needed` with values of the given types.
 
-    Raises `refuse` with a sentence that ends in `advice`, FileNotFoundError.
+    Raises `refuse` with a message that ends in `advice`, FileNotFoundError if the file is missing.
     """
     content = text(path, refuse)
     try:
@@ -77,26 +78,26 @@ def json_object(
 
 
 def lines(path: str | Path, refuse: type[ValueError] = ValueError) -> list[str]:
-    """The lines of a text file that are not empty, such as the ids of a split."""
+    """Non-empty lines of a text file, such as the ids of a split."""
     return [line for line in text(path, refuse).splitlines() if line]
 
 
 def table(
     path: str | Path, columns: tuple[str, ...], refuse: type[ValueError] = ValueError, **options
 ) -> pd.DataFrame:
-    """A CSV file as strings, blank lines and all; `columns` must be among its own, each once.
+    """A CSV file as a table of strings, including blank lines; it must contain each of `columns` once.
 
-    As strings: ids such as "0012" and "NA" stay what they are, and bad numbers can be named. `options` are
-    `pandas.read_csv`'s. Raises `refuse`, FileNotFoundError.
+    Strings preserve ids such as "0012" and "NA" and let error messages quote bad numbers. `options` are
+    passed to `pandas.read_csv`. Raises `refuse` for a bad file, FileNotFoundError if it is missing.
     """
     path = check_file(path, refuse)
     try:
         found = pd.read_csv(
             path, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig", **options
         )
-    except ValueError as error:  # pandas' own errors, and those of UTF-8, are of this kind
+    except ValueError as error:  # includes pandas' own errors and UnicodeDecodeError
         raise refuse(f"{path} can't be read as CSV: {reason(error)}.") from None
-    if not isinstance(found.index, pd.RangeIndex):  # pandas takes the first fields for an index then
+    if not isinstance(found.index, pd.RangeIndex):  # pandas used the surplus first fields as index
         raise refuse(f"{path} can't be read as CSV: its rows have more fields than its header names.")
     names = ", ".join(map(shown, list(found.columns)[:10])) + (", …" if len(found.columns) > 10 else "")
     if missing := [name for name in columns if name not in found]:
@@ -110,9 +111,9 @@ def table(
 
 
 def numbers(path: Path, columns: tuple[str, ...], remedy: str, texts: Collection[str] = ()) -> pd.DataFrame:
-    """A CSV file of ours with at least `columns`: numbers or empty cells, except in the columns `texts`.
+    """A CSV file of this project with at least `columns`: numbers or empty cells, except in columns `texts`.
 
-    Raises ValueError naming file, row and column, and ending in `remedy`.
+    Raises ValueError naming file, row and column; the message ends in `remedy`.
     """
     try:
         found = table(path, columns)

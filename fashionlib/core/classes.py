@@ -1,4 +1,4 @@
-"""Class numbers, names, groups and colours, stated once.
+"""Class numbers, names, groups and colours.
 
 Category ids are those of the Fashionpedia ontology (``label_descriptions.json`` of iMaterialist
 (Fashion) 2020): 0-26 main apparel, 27-45 garment parts. Ids 46 and 47 are ours, for the hair and
@@ -50,7 +50,7 @@ CLASS_SETS: dict[str, tuple[str, ...]] = {
 
 
 def label_values(class_set: str = "main") -> dict[int, int]:
-    """Category id -> label value for every category that `class_set` keeps; the others are dropped."""
+    """Label value of each category id in `class_set`; other categories are omitted."""
     names = CLASS_SETS[check_name(class_set, CLASS_SETS, "class set")]
     return {IDS[name]: value for value, name in enumerate(names) if value}
 
@@ -66,7 +66,7 @@ def supercategory(category_id: int) -> str:
 
 
 def check_name(name: str, allowed, what: str = "name") -> str:
-    """`name` if it is one of `allowed`, else a ValueError that lists them and guesses what was meant."""
+    """Return `name` if it is in `allowed`, else raise ValueError with the list and the closest match."""
     if name in allowed:
         return name
     close = difflib.get_close_matches(str(name), list(allowed), n=1)

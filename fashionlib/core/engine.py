@@ -1,4 +1,4 @@
-"""OpenMMLab's packages, imported once, without their notices about parts that we do not use."""
+"""Quiet import of OpenMMLab's packages, without their notices about parts that this project doesn't use."""
 
 import contextlib
 import io
@@ -10,7 +10,7 @@ with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
     import mmseg.datasets  # noqa: F401  (fills the registries)
     import mmseg.models  # noqa: F401
 
-# Said at every build and every load; both are meant: the paper's recipe divides the loss by all pixels,
-# and 0 is a class of ours.
+# Warnings at every build and every load. Both settings are intended: the paper's recipe divides the loss by
+# all pixels, and label 0 (background) is a class here.
 for said in ("Default ``avg_non_ignore`` is False", "`reduce_zero_label` will be deprecated"):
     warnings.filterwarnings("ignore", message=said)

@@ -1,4 +1,4 @@
-"""Atomic file writes, folder locks, and the disk's refusals in one sentence."""
+"""Atomic file writes, per-folder locks, and readable errors for full or read-only disks."""
 
 import errno
 import hashlib
@@ -14,7 +14,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 LOCK = ".lock"
-PART = re.compile(r"\..+\.\d+\.fashionlib\.part(\.\w+)?")  # `part_name`: no other's file is called so
+PART = re.compile(r"\..+\.\d+\.fashionlib\.part(\.\w+)?")  # see `part_name`; unlike any other program's files
 _REMEDIES = {
     errno.ENOSPC: "make room on that disk, or write to another",
     errno.EDQUOT: "make room within your quota, or write to another disk",
@@ -26,11 +26,11 @@ _REMEDIES = {
 
 
 class FolderLocked(ValueError):
-    """Another process is at work in a folder; the sentence names it."""
+    """Another process holds the lock of a folder; the message names the process if it is known."""
 
 
 class DiskError(OSError):
-    """A disk that is full or may not be written to; the message is a sentence that names the path."""
+    """A disk that is full or not writable; the message is one sentence that names the path."""
 
     def __init__(self, code: int, path: str | Path | None):
         where = path or "a file"
@@ -39,24 +39,24 @@ class DiskError(OSError):
         )
         self.errno, self.filename = code, str(where)
 
-    def __str__(self) -> str:  # an OSError that has a number would show that
+    def __str__(self) -> str:  # OSError would print its errno instead
         return self.args[0]
 
-    def __reduce__(self):  # worker processes hand it over
+    def __reduce__(self):  # worker processes pickle it
         return DiskError, (self.errno, self.filename)
 
 
 def disk_error(error: BaseException, path: str | Path | None = None) -> DiskError | None:
-    """`error`, raised while `path` was written, as a `DiskError`; None if it is of another kind.
+    """Convert `error`, raised while `path` was written, to a `DiskError`; None if the disk was not the cause.
 
-    Libraries that are not Python's say it in words: ``No space left on device (os error 28)``.
+    Non-Python libraries report it only in the message text: ``No space left on device (os error 28)``.
     """
     if isinstance(error, DiskError):
         return error
     if isinstance(error, OSError):
         code = error.errno
         if code in (errno.EACCES, errno.EPERM) and not PART.fullmatch(Path(str(error.filename)).name):
-            path = error.filename or path  # perhaps of a file that was read
+            path = error.filename or path  # may be a file that was being read
         path = path or error.filename2 or error.filename
     else:
         code = next((code for code in _REMEDIES if os.strerror(code) in str(error)), None)
@@ -65,7 +65,7 @@ def disk_error(error: BaseException, path: str | Path | None = None) -> DiskErro
 
 @contextmanager
 def explain_disk_errors(path: str | Path):
-    """What the disk refuses inside becomes a `DiskError` that names `path`: a bare write names nothing."""
+    """Convert disk errors in the block to a `DiskError` naming `path`: a failed write names no file."""
     try:
         yield
     except Exception as error:
@@ -75,15 +75,16 @@ def explain_disk_errors(path: str | Path):
 
 
 def part_name(path: Path) -> str:
-    """The name of `path` while it is written. The suffix stays last: writers choose the format by it."""
+    """Temporary name of `path` while it is written; keeps the suffix, by which writers choose the format."""
     return f".{path.stem}.{os.getpid()}.fashionlib.part{path.suffix}"
 
 
 @contextmanager
 def atomic_write(path: str | Path):
-    """A temporary path beside `path` to write to; moved into place if nothing was raised.
+    """Yield a temporary path in the same folder, which is renamed to `path` if the block succeeds.
 
-    A kill while writing leaves what was there before, and the temporary file for `folder_lock` to remove.
+    A process killed while writing leaves the old file intact, and a temporary file that the next
+    `folder_lock` removes.
     """
     path = Path(path)
     part = path.with_name(part_name(path))
@@ -93,19 +94,19 @@ def atomic_write(path: str | Path):
             yield part
             os.replace(part, path)
         finally:
-            with suppress(OSError):  # a disk that became read-only
-                if part.exists():  # after an error, or a hard link of what `path` is already: no rename then
+            with suppress(OSError):  # the disk may have become read-only
+                if part.exists():  # after an error, or if both are hard links to one file: a no-op for rename
                     part.unlink()
 
 
 @contextmanager
 def folder_lock(folder: str | Path, doing="at work in", refuse=FolderLocked, otherwise="", wait=False):
-    """Lock `folder` for this process, and remove what a killed one left half-written in it.
+    """Lock `folder` for this process and remove partial files of killed processes from it.
 
-    The kernel frees the lock of a process that died; children hold no copy of it (filelock sees to forks).
-    While another process has it, this one waits if told to, or raises the ValueError `refuse` with the words
-    `doing`, the process and since when it has the lock (its file says so), and what to do `otherwise`. What
-    the disk refuses inside becomes a `DiskError` that names `folder`, unless it names a file already.
+    The kernel releases the lock of a process that dies; child processes do not inherit it (filelock handles
+    forks). If another process holds the lock, waits if `wait`, else raises the ValueError `refuse` with a
+    message made of `doing`, the process and its start time (from the lock file) and the advice `otherwise`.
+    Disk errors in the block become a `DiskError` that names `folder`, unless they already name a file.
     """
     folder = Path(folder)
     new = not folder.exists()
@@ -120,7 +121,7 @@ def folder_lock(folder: str | Path, doing="at work in", refuse=FolderLocked, oth
                 f"{_holder(folder / LOCK)}{otherwise}."
             ) from None
     try:
-        with suppress(OSError):  # of a full disk: the lock holds without it
+        with suppress(OSError):  # the disk may be full: the lock works without this text
             started = time.strftime("%Y-%m-%d %H:%M:%S")
             (folder / LOCK).write_text(f"process {os.getpid()}, at work since {started}")
         with explain_disk_errors(folder):
@@ -128,15 +129,15 @@ def folder_lock(folder: str | Path, doing="at work in", refuse=FolderLocked, oth
             yield
     finally:
         with suppress(OSError):
-            (folder / LOCK).unlink(missing_ok=True)  # while it is held: who opened it sees that it is gone
+            (folder / LOCK).unlink(missing_ok=True)  # while locked: waiting processes notice
         lock.release()
         if new:
-            with suppress(OSError):  # of an error before anything was written; else it is not empty
+            with suppress(OSError):  # succeeds only if an error came before anything was written
                 folder.rmdir()
 
 
 def _holder(lock: Path) -> str:
-    """Who holds a lock and since when, in brackets; "" where its file does not say."""
+    """Process that holds a lock and its start time, in brackets; "" if the lock file does not tell."""
     with suppress(OSError, ValueError):
         if found := re.fullmatch(r"process \d+, at work since [\d :-]+", lock.read_text()):
             return f" ({found[0]})"
@@ -150,19 +151,19 @@ def sha256(path: str | Path) -> str:
 
 
 def fingerprint(path: str | Path) -> str:
-    """The first 16 hexadecimal digits of a file's SHA-256: enough to tell files of one project apart."""
+    """First 16 hexadecimal digits of a file's SHA-256: enough to distinguish the files of one project."""
     return sha256(path)[:16]
 
 
 def sweep(folder: str | Path) -> None:
-    """Remove what killed `atomic_write`s left in `folder` and below; nobody may be at work there."""
+    """Remove temporary files of killed `atomic_write` calls in `folder` and below; requires its lock."""
     for where, _, names in os.walk(folder):
         for name in filter(PART.fullmatch, names):
             Path(where, name).unlink(missing_ok=True)
 
 
 def link(source: str | Path, target: str | Path) -> None:
-    """`target` with the bytes of `source`: a hard link costs nothing; where there can be none, a copy."""
+    """Create `target` as a hard link to `source` (takes no space), or as a copy if linking fails."""
     try:
         os.link(os.path.realpath(source), target)
     except OSError:  # another disk
@@ -170,7 +171,7 @@ def link(source: str | Path, target: str | Path) -> None:
 
 
 def temporary_folder() -> str:
-    """Where temporary files go. Raises OSError, a sentence, where none can be written (a full disk)."""
+    """Folder for temporary files. Raises OSError with one sentence if none is writable (full disk)."""
     try:
         return tempfile.gettempdir()
     except FileNotFoundError as error:
@@ -180,23 +181,23 @@ def temporary_folder() -> str:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Write UTF-8 `text` whole; returns the path."""
+    """Write `text` as UTF-8, atomically; returns the path."""
     with atomic_write(path) as part:
         part.write_text(text, encoding="utf-8")
     return Path(path)
 
 
 def write_csv(path: str | Path, frame: pd.DataFrame) -> Path:
-    """Write `frame` whole, without its index, floats to 6 decimals that count; returns the path."""
+    """Write `frame` as CSV, atomically, without index, floats to 6 significant digits; returns the path."""
     return write_text(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def write_tensors(path: str | Path, tensors: dict, metadata: dict[str, str]) -> Path:
-    """Write a safetensors file whole; returns the path.
+    """Write a safetensors file atomically; returns the path.
 
-    Not by safetensors' own `save_file`: a kill would leave its temporary file, whose name tells nothing.
+    Avoids safetensors' own `save_file`: if killed, it leaves a temporary file that `sweep` can't recognise.
     """
-    from safetensors.torch import save  # here: torch takes seconds to import
+    from safetensors.torch import save  # imported late: torch takes seconds to import
 
     with atomic_write(path) as part:
         part.write_bytes(save(tensors, metadata))

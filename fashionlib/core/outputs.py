@@ -1,4 +1,4 @@
-"""Output folders and files that a stage may claim: apart from its inputs, and never over what is not ours."""
+"""Safe output folders and files: separate from a stage's inputs, and never overwriting foreign files."""
 
 import itertools
 import os
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from fashionlib.core.files import LOCK, PART, DiskError, folder_lock
 
-UNFINISHED = ".unfinished"  # begins the name of the folder, within its own, that `building` fills
+UNFINISHED = ".unfinished"  # name prefix of the subfolder of the output that `building` fills
 
 
 class Taken(FileExistsError, ValueError):
-    """An output that would replace, or lie among, what is not ours; the sentence names it."""
+    """An output that would overwrite or mix with foreign files; the message names one of them."""
 
 
 def lie_apart(out: str | Path, inputs: Iterable[str | Path]) -> None:
-    """Raise `Taken` where an input is the output `out`, lies in it or holds it, or holds a link into it."""
+    """Raise `Taken` if an input equals, contains or lies inside the output `out`, or links into it."""
     place = Path(os.path.realpath(out))
 
     def within(path: str | Path) -> bool:
@@ -42,11 +42,12 @@ def claim(
     ours: Callable[[Path], bool] = lambda folder: False,
     last: str = "",
 ) -> None:
-    """Make sure that the folder `out` may be written to; changes nothing.
+    """Check that the folder `out` may be written to; changes nothing.
 
-    It must lie apart from the `inputs`, and be new, empty, or ours: by ``ours(out)``, or because a `building`
-    was killed while it filled it, or moved what its `last` file says is whole. Raises `Taken` else; `kind`
-    says what ours would hold.
+    It must be separate from the `inputs`, and new, empty or written by this project: ``ours(out)`` is true,
+    or it contains only leftovers of a killed `building`, or a completed `building` (recognised by its file
+    `last`) was killed while moving its files. Raises `Taken` otherwise; `kind` names the expected content
+    in the message.
     """
     lie_apart(out, inputs)
     out = Path(out)
@@ -55,7 +56,7 @@ def claim(
         raise Taken(f"{there} is no folder: choose another name.")
     if there != out:
         return
-    left = re.compile(rf"{re.escape(LOCK)}|{re.escape(UNFINISHED)}.*|{PART.pattern}")  # by a killed command
+    left = re.compile(rf"{re.escape(LOCK)}|{re.escape(UNFINISHED)}.*|{PART.pattern}")  # of killed commands
     foreign = sorted(path.name for path in out.iterdir() if not left.fullmatch(path.name))
     if foreign and not ours(out) and not (last and any(out.glob(f"{UNFINISHED}*/{last}"))):
         raise Taken(
@@ -67,7 +68,7 @@ def claim(
 def claim_file(
     out: str | Path, kind: str, inputs: Iterable[str | Path], ours: Callable[[Path], bool]
 ) -> None:
-    """Make sure that the file `out` may be written, as `claim` does: it is new, or ``ours(out)``."""
+    """Check, like `claim`, that the file `out` may be written: it is new, or ``ours(out)`` is true."""
     lie_apart(out, inputs)
     out = Path(out)
     if os.path.lexists(out) and not (out.is_file() and ours(out)):
@@ -75,7 +76,7 @@ def claim_file(
 
 
 def begins(words: str) -> Callable[[Path], bool]:
-    """Whether a file begins with these words, as a function for `claim_file`."""
+    """Predicate for `claim_file`: whether a file begins with `words`."""
     return lambda path: path.read_bytes().startswith(words.encode())
 
 
@@ -89,11 +90,12 @@ def building(
     ours: Callable[[Path], bool] = lambda folder: False,
     key: str = "",
 ) -> Iterator[Path]:
-    """An empty folder to fill; what is in it moves to `out` at the end of the block, over what is there.
+    """Yield a temporary folder; its content is moved into `out` at the end, over entries of the same name.
 
-    `out` is claimed (`claim`) and this process's alone. The file `last` moves last: it says that all is
-    there. After an error or Ctrl-C `out` is as it was before. But with a `key`, made of all that decides what
-    is written, only a ValueError (a refusal) does that; else the next block of that key goes on.
+    `out` is checked (`claim`) and locked. The file `last` is moved last and marks the output as complete.
+    After an error or Ctrl-C, `out` is unchanged and the temporary folder is deleted. With a `key` (a hash of
+    everything that determines the output) only a ValueError deletes it; after any other error the next
+    `building` with the same key continues in it.
     """
     out = Path(out)
     claim(out, kind, inputs, ours, last)
@@ -108,18 +110,18 @@ def building(
             if not key or isinstance(error, ValueError):
                 shutil.rmtree(part, ignore_errors=True)
             if isinstance(error, DiskError) and str(part) in error.filename:
-                raise DiskError(error.errno, out) from None  # the file it names is hidden, or gone
+                raise DiskError(error.errno, out) from None  # it names a file in the hidden folder
             raise
         _move(part, out, last)
 
 
 def unfinished(out: Path, key: str = "") -> Path:
-    """The folder that `building` fills for `out`."""
+    """Temporary folder that `building` fills for `out`."""
     return out / f"{UNFINISHED}{key and '.'}{key}"
 
 
 def recover(out: Path, last: str, keep: Path | None = None) -> None:
-    """Finish what a killed `building` was moving; remove what it was filling, all but the folder `keep`."""
+    """Finish the moves of killed `building` calls; delete their incomplete folders, except `keep`."""
     for part in out.glob(f"{UNFINISHED}*"):
         if (part / last).exists():
             _move(part, out, last)
@@ -128,10 +130,10 @@ def recover(out: Path, last: str, keep: Path | None = None) -> None:
 
 
 def _move(part: Path, out: Path, last: str) -> None:
-    (out / last).unlink(missing_ok=True)  # until all is there
+    (out / last).unlink(missing_ok=True)  # no completion mark while files are moved
     for path in sorted(part.iterdir(), key=lambda path: path.name == last):
         target = out / path.name
-        if target.is_symlink():  # it may lead to a folder, which no folder can replace
+        if target.is_symlink():  # a folder can't replace a link, even one to a folder
             target.unlink()
         elif target.is_dir():
             shutil.rmtree(target)

@@ -1,9 +1,9 @@
-"""Where things lie.
+"""Locations of data, runs, results and figures.
 
-Two roots. The *project* (this repository: notebooks, committed results and figures) is found from
-the package, never from the current folder. The *home* (raw/, data/ and runs/, all git-ignored) is
-the project too unless the environment variable ``FASHION_HOME`` or a `home` argument moves it, for
-instance to a cluster's disk. Installed from a wheel, outside a checkout, both are the current folder.
+There are two roots. The *project* (this repository: notebooks, committed results and figures) is located
+from the package, not from the current folder. The *home* (raw/, data/ and runs/, all git-ignored) is the
+project too, unless the environment variable ``FASHION_HOME`` or a `home` argument points elsewhere, for
+instance to a cluster's disk. If the package is installed from a wheel, both are the current folder.
 """
 
 import os
@@ -23,7 +23,7 @@ def home(home: str | Path | None = None) -> Path:
 
 
 def raw_folder(data: str, home_: str | Path | None = None) -> Path:
-    """``raw/<data>``: what a source wrote, never changed afterwards."""
+    """``raw/<data>``: the output of a converter, never changed afterwards."""
     return home(home_) / "raw" / _name(data)
 
 
@@ -33,7 +33,7 @@ def data_folder(data: str, home_: str | Path | None = None) -> Path:
 
 
 def runs_folder(data: str, home_: str | Path | None = None) -> Path:
-    """``runs/<data>``: the run folders of a data set, and what the stages derive from them."""
+    """``runs/<data>``: the run folders of a data set and files derived from them."""
     return home(home_) / "runs" / _name(data)
 
 
@@ -45,39 +45,39 @@ def run_folder(data: str, run: str, home_: str | Path | None = None) -> Path:
 def run_name(model: str, scale: str, init: str, variant: str = "") -> str:
     """``<model>-<scale>-<init>[-<variant>]``: the key of a run in runs/, history/ and every table.
 
-    `init` may be a path to a checkpoint; its stem then stands in the name.
+    `init` may be a path to a checkpoint; then its stem is used.
     """
     init = Path(init).stem if any(c in init for c in "/\\.") else init
     return _name("-".join(part for part in (model, scale, init, variant) if part))
 
 
 def results_folder(data: str, home_: str | Path | None = None) -> Path:
-    """``runs/<data>/results``: the small text files of this machine's runs; `publish` copies them."""
+    """``runs/<data>/results``: small text files from this machine's runs; `publish` copies them."""
     return runs_folder(data, home_) / "results"
 
 
 def figures_folder(data: str, home_: str | Path | None = None) -> Path:
-    """``runs/<data>/figures``: curves without photos of this machine's runs; `publish` copies them."""
+    """``runs/<data>/figures``: plots without photos from this machine's runs; `publish` copies them."""
     return runs_folder(data, home_) / "figures"
 
 
 def pictures_folder(data: str, home_: str | Path | None = None) -> Path:
-    """``runs/<data>/pictures``: whatever shows a photo; committed only for the drawn sample."""
+    """``runs/<data>/pictures``: figures that contain photos; committed only for the drawn sample."""
     return runs_folder(data, home_) / "pictures"
 
 
 def published_results(data: str) -> Path:
-    """``results/<data>`` of the repository: committed."""
+    """``results/<data>`` in the repository, committed."""
     return PROJECT / "results" / _name(data)
 
 
 def published_figures(data: str) -> Path:
-    """``figures/<data>`` of the repository: committed."""
+    """``figures/<data>`` in the repository, committed."""
     return PROJECT / "figures" / _name(data)
 
 
 def _name(name: str) -> str:
-    """`name` if it is a plain folder name, else a ValueError: names come from the command line."""
+    """Return `name` if it is a plain folder name, else raise ValueError: names come from the command line."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name or ""):
         raise ValueError(
             f"{name!r} can't name a folder: use letters, digits, '_', '-', '+' and '.', "

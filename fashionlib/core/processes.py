@@ -1,4 +1,4 @@
-"""Worker processes that end with the process that started them, and errors that mean too little memory."""
+"""Pools of worker processes that exit with their parent, and detection of out-of-memory errors."""
 
 import errno
 import multiprocessing
@@ -18,24 +18,24 @@ from tqdm import tqdm
 from fashionlib.core.files import DiskError, disk_error
 
 _SEMAPHORES = "/dev/shm (semaphores of worker processes)"
-_CHUNK = 8  # items that a process is given at once
-_PATIENCE = 5  # seconds; a worker writes its files whole or not at all
+_CHUNK = 8  # items sent to a process at once
+_PATIENCE = 5  # seconds before workers are terminated; safe, because they write files atomically
 _SIGNS = ("can't allocate memory", "Cannot allocate memory", "std::bad_alloc", "out of memory")
 
 
 class WorkerLost(RuntimeError):
-    """A worker process died; the sentence says what to do."""
+    """A worker process died; the message names the remedy."""
 
 
 @contextmanager
 def executor(
     workers: int | None, start: Callable | None = None, arguments=()
 ) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes that ``start(*arguments)`` prepares, and that are gone when the block is left.
+    """Pool of processes, each initialised by ``start(*arguments)``, that end when the block is left.
 
-    They are spawned: a fork of a process in which OpenCV or torch runs threads (a notebook) can hang. A
-    killed parent takes them along, and Ctrl-C at a terminal, which reaches all, is left to the parent.
-    An error or the stop button ends the pool without working through its queue first.
+    They are spawned: forking a process in which OpenCV or torch runs threads (a notebook) can hang. They exit
+    if the parent is killed. They ignore Ctrl-C, which a terminal sends to all processes: the parent handles
+    it. An error or a notebook's stop button ends the pool without finishing its queue.
     """
     others = set(multiprocessing.active_children())
     pool = _pool(workers, start, arguments)
@@ -50,7 +50,7 @@ def executor(
 
 @contextmanager
 def pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
-    """An `executor` for work that needs all of its processes: raises WorkerLost if one dies."""
+    """`executor` that raises WorkerLost if one of its processes dies."""
     try:
         with executor(workers) as processes:
             yield processes
@@ -65,10 +65,10 @@ def in_parallel(
     work: Callable, items: Sequence, workers: int | None = None, progress: bool = True, what: str = "",
     unit: str = "photo", threads: bool = False,
 ) -> Iterator:  # fmt: skip
-    """``work(item)`` for each item, in order, under a progress bar.
+    """``work(item)`` for each item, in order, with a progress bar.
 
-    On `workers` processes (None: one a core, but none without work), or threads, where the work lets go of
-    Python's lock; 1 works in this process.
+    Runs on `workers` processes (None: one per core, but no more than there is work for), or on as many
+    threads if `threads`, for work that releases the GIL; with 1, in this process.
     """
     workers = count(workers) if workers else min(count(None), -(-len(items) // _CHUNK) or 1)
     interval = 0.5 if sys.stderr.isatty() else 2  # seconds; notebooks and log files get few lines
@@ -84,14 +84,14 @@ def in_parallel(
 
 
 def count(workers: int | None) -> int:
-    """How many processes `workers` means: None is one a core. Raises ValueError for less than 1."""
+    """Number of processes for `workers`; None means one per core. Raises ValueError if less than 1."""
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers} must be a number of processes, or None for one a core.")
     return workers or os.cpu_count() or 1
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory was short; numpy, torch and the kernel have words of their own."""
+    """Whether `error` means out of memory; numpy, torch and the kernel each report it differently."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     return isinstance(error, RuntimeError | OSError) and any(sign in str(error) for sign in _SIGNS)
@@ -102,16 +102,16 @@ def _pool(workers: int | None, start: Callable | None, arguments: tuple) -> Proc
     try:
         return ProcessPoolExecutor(workers, spawn, _begin, (start, arguments))
     except OSError as error:
-        if not error.errno:  # a semaphore of which a part could be written: the system gives no reason
+        if not error.errno:  # a partly written semaphore: the system gives no errno
             raise DiskError(errno.EFBIG, _SEMAPHORES) from None
         raise disk_error(error, _SEMAPHORES) or error from None
 
 
 def _end(workers: Iterable[multiprocessing.Process]) -> None:
-    """Let them finish what they are at, for _PATIENCE seconds.
+    """Give the workers _PATIENCE seconds to finish their current item, then terminate them.
 
-    A pool that Ctrl-C meets while it starts a worker can forget to tell them all that they may go, and then
-    waits for them as they for it (seen once in some 60 kills).
+    If Ctrl-C arrives while the pool starts a worker, the pool may fail to tell all workers to exit and then
+    deadlock with them (seen once in about 60 kills).
     """
     deadline = time.monotonic() + _PATIENCE
     for worker in workers:
@@ -127,6 +127,6 @@ def _begin(start: Callable | None, arguments: tuple) -> None:
 
 
 def _follow(parent) -> None:
-    """Exit when the parent dies; else the worker would wait for work on its own end of the queue."""
+    """Exit when the parent dies; otherwise the worker blocks on its own end of the queue."""
     parent.join()
     os._exit(1)

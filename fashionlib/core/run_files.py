@@ -1,4 +1,4 @@
-"""What several stages read of a run without loading torch: its text files, and notebook 03's parameters."""
+"""Readers of a run's text files and of a notebook's parameters; need no torch."""
 
 import ast
 import json
@@ -10,27 +10,27 @@ import pandas as pd
 from fashionlib.core import paths
 from fashionlib.core.checked_files import numbers
 
-CARD = {"recipe": dict, "classes": list, "fingerprint": str}  # what every recipe.json holds
-# a run of the paper's Table I, as far as it says
+CARD = {"recipe": dict, "classes": list, "fingerprint": str}  # required keys of recipe.json
+# settings of a run in the paper's Table I, as far as the paper states them
 PAPERS_RUN = {"data": "imaterialist", "scale": "full", "init": "ade20k", "preset": "paper"}
 HISTORY = ("epoch", "iter", "loss", "loss_decode", "acc", "lr", "seconds", "memory_mb")
 
 
 def read_history(folder: Path) -> pd.DataFrame:
-    """``history.csv`` of a run folder, a row an iteration, without a last line that a kill tore.
+    """``history.csv`` of a run folder, one row per iteration, without an incomplete last line.
 
-    Raises ValueError naming the file and the row for what training did not write, FileNotFoundError.
+    Raises ValueError, naming file and row, for invalid content, FileNotFoundError if the file is missing.
     """
     path, header = folder / "history.csv", ",".join(HISTORY).encode()
     with path.open("rb") as file:
-        if header.startswith(file.read(len(header) + 1)):  # torn within its first line
+        if header.startswith(file.read(len(header) + 1)):  # the header itself is incomplete
             return pd.DataFrame(columns=HISTORY, dtype=float)
     rows = numbers(path, HISTORY, "remove it (the curve is lost, the weights are not)")
     return rows[rows.memory_mb.notna()]
 
 
 def declared_parameters(code: str) -> dict[str, tuple[str, object]]:
-    """Name -> (type, default) of the annotated literals in a cell's code; none in what is not plain Python.
+    """Type and default, by name, of a cell's annotated assignments; empty if it is not plain Python.
 
     ``epochs: int = None`` gives ``{"epochs": ("int", None)}``.
     """
@@ -42,7 +42,7 @@ def declared_parameters(code: str) -> dict[str, tuple[str, object]]:
 
 
 def statements(code: str) -> list[ast.stmt]:
-    """The statements of a cell's code; none where it is not plain Python (``%magic``)."""
+    """Parsed statements of a cell's code; empty if it is not plain Python (``%magic``)."""
     try:
         return ast.parse(code).body
     except SyntaxError:
@@ -51,7 +51,7 @@ def statements(code: str) -> list[ast.stmt]:
 
 @cache
 def parameter_defaults(notebook: str) -> dict[str, object]:
-    """Parameter -> default of a notebook such as ``03_train``, from its cell tagged ``parameters``."""
+    """Default of each parameter of a notebook such as ``03_train``, from its cell tagged ``parameters``."""
     content = json.loads((paths.NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))
     cells = [cell for cell in content["cells"] if "parameters" in cell["metadata"].get("tags", ())]
     found = [declared_parameters("".join(cell["source"])) for cell in cells]

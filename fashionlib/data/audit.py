@@ -1,8 +1,8 @@
-"""The audit: one Markdown page about a raw data set, to be read before any training.
+"""Audit of a raw data set: one Markdown page to read before training.
 
-It says what is there (photos, instances, sizes, classes) and what would mislead a training run: bad rows,
-photos that disagree with their rows, EXIF turns, photos with parts only, rows that stand twice, classes that
-overlap, rare classes in a small split, and photos that look alike on both sides of a split.
+It counts photos, instances, sizes and classes, and lists what would mislead a training run: bad rows, photos
+that disagree with their rows, EXIF rotations, photos with garment parts only, duplicate rows, overlapping
+classes, rare classes in a small split, and near-duplicate photos in different splits.
 """
 
 import functools
@@ -22,20 +22,20 @@ from fashionlib.data import prepared, raw, rle
 from fashionlib.data.splits import SPLITS
 
 NEAR = 6  # of 64 bits: CCP's five true pairs are 4 to 6 apart, its first pair of different photos 10
-OVERLAP_PHOTOS = 500  # overlaps are counted on at most this many photos
-ROWS = 15  # a table that could be long shows this many rows and says how many there are
+OVERLAP_PHOTOS = 500  # maximum number of photos on which overlaps are counted
+ROWS = 15  # maximum number of rows of a long table
 EXIF_ORIENTATION = 0x0112
 
 _TITLE = "# Audit of `"
-_each = functools.partial(processes.in_parallel, threads=True)  # decoding and numpy let go of Python's lock
+_each = functools.partial(processes.in_parallel, threads=True)  # decoding and numpy release the GIL
 
 
 def audit(raw_folder, out=None, data_folder=None, progress: bool = True) -> str:
-    """One page of Markdown about `raw_folder` (iMaterialist layout), also written to `out` if given.
+    """Markdown page about `raw_folder` (iMaterialist layout), also written to `out` if given.
 
-    `data_folder` is a prepared data set, whose splits are then audited too; by default the one of the
-    same name, if it exists. Raises `raw.RawError` where the CSV can't be read at all; single bad rows
-    and photos are counted on the page instead.
+    `data_folder` is a prepared data set whose splits are audited too; by default the one of the same name,
+    if it exists. Raises `raw.RawError` if the CSV as a whole can't be read; individual bad rows and photos
+    are listed on the page instead.
     """
     folder = Path(raw_folder).resolve()
     data_folder = Path(data_folder) if data_folder else paths.home() / "data" / folder.name
@@ -62,7 +62,7 @@ def audit(raw_folder, out=None, data_folder=None, progress: bool = True) -> str:
 
 @dataclass(frozen=True)
 class _Photo:
-    """What one decoding of a photo tells; `error` is a sentence where it failed, and the rest is empty."""
+    """Size, EXIF orientation and perceptual hash of a photo; only `error` is set if decoding failed."""
 
     image_id: str
     size: tuple[int, int] = (0, 0)  # (width, height) as stored
@@ -83,7 +83,7 @@ def _look_at(folder: Path, image_id: str) -> _Photo:
 
 
 def _read_splits(data_folder: Path) -> dict[str, set[str]]:
-    """Split name -> photo ids, in the order train, val, test, others; empty where nothing is prepared."""
+    """Photo ids of each split, in the order train, val, test, others; empty if the data are not prepared."""
     names = prepared.split_names(data_folder)
     names = [*(name for name in SPLITS if name in names), *(name for name in names if name not in SPLITS)]
     return {name: set(prepared.ids(data_folder, name)) for name in names}
@@ -144,7 +144,7 @@ def _sizes(problems: pd.DataFrame, photos: list[_Photo]) -> str:
 
 
 def _repeats(instances: pd.DataFrame) -> str:
-    """Rows that repeat an earlier one wholly, or its mask under another class."""
+    """Section on rows that repeat an earlier row entirely, or its mask under another class."""
     mask_again = instances.duplicated(["ImageId", "EncodedPixels"])
     row_again = instances.duplicated(["ImageId", "EncodedPixels", "ClassId"])
     found = {
@@ -156,7 +156,7 @@ def _repeats(instances: pd.DataFrame) -> str:
 
 
 def _overlaps(instances: pd.DataFrame, progress: bool) -> str:
-    """Parts lie on garments by design, so only the classes that compete for a pixel are compared."""
+    """Section on overlapping classes; excludes garment parts, which lie on garments by design."""
     competing = instances[~instances["ClassId"].between(MAIN, len(CATEGORIES) - 1)]
     groups = [group for _, group in competing.groupby("ImageId")]
     chosen = np.random.default_rng(0).permutation(len(groups))[:OVERLAP_PHOTOS]
@@ -184,7 +184,7 @@ def _overlaps(instances: pd.DataFrame, progress: bool) -> str:
 
 
 def _overlap(rows: pd.DataFrame) -> list[tuple[int, int, int, int, int]]:
-    """(class, class, shared pixels, pixels of the first, of the second) of one photo's classes that meet."""
+    """Overlapping class pairs of one photo: (class a, class b, shared pixels, pixels of a, pixels of b)."""
     masks: dict[int, np.ndarray] = {}
     for row in rows.itertuples():
         mask = rle.decode(row.EncodedPixels, row.Height, row.Width)
@@ -233,9 +233,9 @@ def _near_duplicates(photos: list[_Photo], splits: dict[str, set[str]]) -> str:
 
 
 def near_pairs(hashes, most: int = NEAR) -> list[tuple[int, int, int]]:
-    """(i, j, distance), i < j, of all pairs of 64-bit hashes at most `most` bits apart, the nearest first.
+    """All pairs of 64-bit hashes at most `most` bits apart: (i, j, distance) with i < j, nearest first.
 
-    Every pair is compared, in blocks: exact, and 4 s for 45,623 hashes on one core.
+    Exact: compares every pair, in blocks; 4 s for 45,623 hashes on one core.
     """
     hashes = np.asarray(hashes, np.uint64)
     found = []

@@ -30,10 +30,10 @@ class FashionDataset(BaseSegDataset):
     Args:
         data_root: a folder that `fashionlib.data.prepare` wrote.
         split: ``train``, ``val``, ``test`` or ``official_val``.
-        photos: keep this many photos, drawn by `seed` (None: all of them).
-        seed: makes augmentation a pure function of (seed, epoch, photo): item
-            ``epoch * len(self) + i`` is photo ``i`` as that epoch sees it, whatever worker,
-            process or resumed run asks for it. None leaves NumPy's generator alone.
+        photos: size of a random subset of the photos, drawn with `seed` (None: all of them).
+        seed: makes augmentation a pure function of (seed, epoch, photo): item ``epoch * len(self) + i`` is
+            photo ``i`` with that epoch's augmentation, independent of the worker, process or resumed run that
+            requests it. None does not seed NumPy's generator.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class FashionDataset(BaseSegDataset):
         )
 
     def __iter__(self):
-        return (self[i] for i in range(len(self)))  # one epoch: an index beyond it means the next
+        return (self[i] for i in range(len(self)))  # one epoch: larger indices belong to later epochs
 
     def __getitem__(self, index: int) -> dict:
         epoch, i = divmod(index, len(self))
@@ -74,7 +74,7 @@ class FashionDataset(BaseSegDataset):
         return super().get_data_info(i) | {"classes": len(self.metainfo["classes"])}
 
     def classes_shown(self) -> np.ndarray:
-        """bool (photos, classes): which classes the label map of each photo holds; reads them all."""
+        """Classes present in each photo, bool (photos, classes); reads all label maps."""
         shown = np.zeros((len(self), 256), bool)
         for i in range(len(self)):
             path = Path(self.get_data_info(i)["seg_map_path"])
@@ -101,15 +101,15 @@ def _subset(data_root: Path, split: str, photos: int | None, seed: int | None) -
 class EpochSampler(Sampler):
     """A new shuffle every epoch, a pure function of (seed, epoch), shared by all processes.
 
-    Global batch k of an epoch is the same photos however many processes share it: process r takes
-    its r-th slice. The last batch is filled up from the front of the shuffle, so that all batches
-    are equally large and their number is a multiple of `accumulate`. `skip` (in photos of this
-    process) starts an epoch where a stopped run left it.
+    Global batch k of an epoch contains the same photos for any number of processes: process r takes its r-th
+    slice. The last batches are filled from the front of the shuffle: all batches have equal size, and
+    their number is a multiple of `accumulate`. `skip` (in photos of this process) resumes an interrupted
+    epoch.
 
-    `oversample_thr` shows photos of rare classes more often, by LVIS's repeat factors (Gupta et al. 2019):
-    the threshold t, a share of the photos, of `repeat_factors`. An epoch keeps its length: a photo stands
-    in the shuffle floor(r) times, or once more with probability r - floor(r), and what goes beyond the
-    epoch's length is not shown. None shows every photo once.
+    `oversample_thr` repeats photos of rare classes by LVIS's repeat factors r (Gupta et al. 2019); it is the
+    threshold t, a fraction of the photos, of `repeat_factors`. The epoch's length is unchanged: a photo is in
+    the shuffle floor(r) times, plus once with probability r - floor(r), and the shuffle is cut off at the
+    epoch's length. None uses every photo once.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class EpochSampler(Sampler):
         self.epoch = self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose shuffle comes next."""
+        """Set the epoch of the next shuffle."""
         self.epoch = epoch
 
     def __iter__(self):
@@ -147,9 +147,9 @@ class EpochSampler(Sampler):
 
 
 def repeat_factors(shown: np.ndarray, threshold: float) -> np.ndarray:
-    """How often to show each photo: the largest of max(1, sqrt(threshold / f)) over its classes.
+    """Repeat factor of each photo: the maximum of max(1, sqrt(threshold / f)) over its classes.
 
-    f is a class's share of the photos, so a class in `threshold` of them or more asks for no repeats.
+    f is the fraction of photos that contain the class; classes with f >= `threshold` cause no repeats.
 
     Args:
         shown: bool (photos, classes).

@@ -1,13 +1,13 @@
-"""Raw layout -> photos, label maps and splits as MMSegmentation expects them.
+"""Preparation of raw data: photos, label maps and splits as MMSegmentation expects them.
 
-    data/<data>/images/<id>.jpg      the raw photos (linked or copied), shrunk if asked for, EXIF turns undone
+    data/<data>/images/<id>.jpg      raw photos (linked or copied), optionally shrunk, EXIF rotation removed
     data/<data>/labels/<id>.png      8-bit palette PNG: number in the class set, 0 = background, 255 = ignore
-    data/<data>/splits/<split>.txt   one id a line: train, val, test (and official_val, if the source has one)
+    data/<data>/splits/<split>.txt   one id per line: train, val, test (and official_val, if in the source)
     data/<data>/dataset.json         written last: source, options, counts, fingerprint of the inputs
     data/<data>/left_out.csv         ImageId, row, reason (bad, part_only, unlabelled), problem
 
-`prepare` goes on where an interrupted one stopped, in the hidden folder that `outputs.building` moves from at
-the end, and does nothing when the fingerprint is unchanged and all files are there.
+`prepare` resumes an interrupted call in the hidden folder of `outputs.building`, and does nothing if the
+fingerprint is unchanged and all files exist.
 """
 
 import functools
@@ -30,9 +30,9 @@ from fashionlib.data.prepared import INFO, Photo, Written
 from fashionlib.data.splits import SPLITS, split
 
 PART_ONLY = ("leave_out", "ignore", "keep")
-_VERSIONS = {"whole": 1, "shrunk": 2}  # raise them when the same input and options give other pixels
+_VERSIONS = {"whole": 1, "shrunk": 2}  # increment when the same input and options give other pixels
 _KIND = "prepared data"
-_LABEL_BYTES = 0.05  # of PNG a pixel, generously: Clothing Co-Parsing's label maps take 0.01
+_LABEL_BYTES = 0.05  # PNG bytes per pixel, a generous estimate: Clothing Co-Parsing's label maps take 0.01
 
 
 def prepare(
@@ -53,18 +53,18 @@ def prepare(
 
     Args:
         class_set: ``main`` (the paper's 28), ``person`` (with hair and skin) or ``all`` (with garment parts).
-        part_only: photos with garment parts but no class of the set, whose garment would be labelled
-            background: ``leave_out``, ``ignore`` (the parts' pixels get 255) or ``keep`` them.
-        fractions, seed, stratify: shares of train, val and test, and how photos are drawn: `splits.split`.
+        part_only: treatment of photos with garment parts but no class of the set (their garments would become
+            background): ``leave_out``, ``ignore`` (the parts' pixels get 255) or ``keep``.
+        fractions, seed, stratify: fractions of train, val and test, and how to draw them: see `splits.split`.
         max_side: shrink photos whose longer side has more pixels, and their label maps; None: no shrinking.
-        order: painting order of overlapping instances: `rle.label_map`.
-        max_bad: share of unusable photos allowed; they are left out and listed. Part-only photos are not bad.
-        workers: processes; None: all cores, 1: this one. More than one are spawned: a script must call this
-            under ``if __name__ == "__main__":``.
+        order: painting order of overlapping instances, see `rle.label_map`.
+        max_bad: allowed fraction of unusable photos, which are skipped and listed; excludes part-only photos.
+        workers: number of processes; None: one per core, 1: only this process. Several are spawned, so a
+            script must call this under ``if __name__ == "__main__":``.
 
     Raises RawError if more than `max_bad` of the photos are unusable, ValueError for a bad option,
-    FileExistsError if `out` holds something else, OSError if the disk has too little room,
-    `files.FolderLocked` while another process prepares it.
+    FileExistsError if `out` contains other files, OSError if the disk has too little room,
+    `files.FolderLocked` while another process is preparing it.
     """
     raw, out = Path(raw), Path(out)
     processes.count(workers)
@@ -76,14 +76,14 @@ def prepare(
         return done
     photos, left_out = _choose(raw, class_set, part_only)
     _refuse_if_bad(photos, left_out, max_bad)
-    _split(raw, photos, options)  # before the work, for what it refuses
+    _split(raw, photos, options)  # raises its errors before the work starts
     _check_room(raw, out, photos, max_side)
     with outputs.building(out, INFO, "preparing", _KIND, [raw], _is_ours, key=fingerprint) as part:
         return _prepare(raw, part, options, max_bad, fingerprint, photos, left_out, workers, progress)
 
 
 def _check_options(class_set, part_only, fractions, seed, stratify, max_side, order) -> dict:
-    """The options that decide what is written, as dataset.json keeps them; ValueError for a bad one."""
+    """Validated options that determine the output, as stored in dataset.json; ValueError for a bad one."""
     if max_side is not None and max_side < 1:
         raise ValueError(f"max_side={max_side} must be a number of pixels, or None to keep the photos' size.")
     return {
@@ -101,7 +101,7 @@ def _prepare(
     raw: Path, out: Path, options: dict, max_bad: float, fingerprint: str, photos: list[Photo],
     left_out: pd.DataFrame, workers: int | None, progress: bool,
 ) -> dict:  # fmt: skip
-    """Write everything into `out`, the folder of `outputs.building`; returns what dataset.json says."""
+    """Write all files to `out`, the folder of `outputs.building`; returns the content of dataset.json."""
     for name in ("images", "labels", "splits"):
         (out / name).mkdir(exist_ok=True)
     how = {name: options[name] for name in ("max_side", "order")}
@@ -112,7 +112,7 @@ def _prepare(
     photos = [photo for photo in photos if not written[photo.id].problem]
     left_out = pd.concat([left_out, pd.DataFrame(damaged, columns=left_out.columns)]).sort_values("row")
     with atomic_write(out / "left_out.csv") as path:
-        left_out.to_csv(path, index=False, errors="backslashreplace")  # a file's name may be anything
+        left_out.to_csv(path, index=False, errors="backslashreplace")  # file names may not be valid UTF-8
     _refuse_if_bad(photos, left_out, max_bad)
     splits = _split(raw, photos, options)
     for name, ids in splits.items():
@@ -134,7 +134,7 @@ def _prepare(
 
 
 def make_fingerprint(raw: Path, options: dict) -> str:
-    """A hash of the raw text files' bytes, the photos' names and sizes, and the options; reads no photo."""
+    """Hash of the raw text files' bytes, the photos' names and sizes, and the options; reads no photo."""
     version = _VERSIONS["shrunk" if options.get("max_side") else "whole"]
     total = hashlib.sha256(json.dumps([version, options]).encode())
     for path in (
@@ -154,7 +154,7 @@ def make_fingerprint(raw: Path, options: dict) -> str:
 
 
 def _finished(out: Path, fingerprint: str) -> dict | None:
-    """The dataset.json of a finished `prepare` of this fingerprint; completes the moves of a killed one."""
+    """dataset.json of a complete `out` with this fingerprint, else None; finishes a killed call's moves."""
     if any(out.glob(f"{outputs.UNFINISHED}*")) or (out / files.LOCK).exists():
         with files.folder_lock(out, "preparing"):
             outputs.recover(out, INFO, keep=outputs.unfinished(out, fingerprint))
@@ -166,12 +166,12 @@ def _finished(out: Path, fingerprint: str) -> dict | None:
 
 
 def _is_ours(out: Path) -> bool:
-    """Whether `prepare` made the folder `out`; what stands in its dataset.json is checked when it is read."""
+    """Whether `prepare` created the folder `out`; does not check its dataset.json."""
     return (out / INFO).exists()
 
 
 def _is_whole(out: Path, done: dict) -> bool:
-    """Whether the lists of photos, the photos and the label maps are all there; reads none of the latter."""
+    """Whether all splits, photos and label maps exist; opens no photo or label map."""
     names = prepared.split_names(out)
     try:
         ids = {i for name in names for i in prepared.ids(out, name)}
@@ -182,7 +182,7 @@ def _is_whole(out: Path, done: dict) -> bool:
 
 
 def _choose(raw: Path, class_set: str, part_only: str) -> tuple[list[Photo], pd.DataFrame]:
-    """The photos to prepare, in the layout.CSV's order, and those left out: ImageId, row, reason, problem."""
+    """Photos to prepare, in the order of the CSV, and a table of those left out (as in left_out.csv)."""
     instances, problems = layout.check(raw)
     left_out = problems.assign(reason="bad")[["ImageId", "row", "reason", "problem"]]
     listed = {*instances.ImageId, *problems.ImageId}
@@ -223,7 +223,7 @@ def _refuse_if_bad(photos: list[Photo], left_out: pd.DataFrame, max_bad: float) 
 
 
 def _split(raw: Path, photos: list[Photo], options: dict) -> dict[str, list[str]]:
-    """The ids of each split. Photos that the source set aside, for a split or for training, are not drawn."""
+    """Ids of each split; photos that the source reserves (official_val, train_only) are not drawn."""
     official, train_only = layout.listed(raw, layout.OFFICIAL_VAL), layout.listed(raw, layout.TRAIN_ONLY)
     ids = {photo.id for photo in photos}
     aside = official | train_only
@@ -249,7 +249,7 @@ def _check_room(raw: Path, out: Path, photos: list[Photo], max_side: int | None)
 
 
 def _counts(photos: list[Photo], written: dict[str, Written], splits: dict, names: tuple[str, ...]) -> dict:
-    """dataset.json's counts: photos, photos of each split, instances, photos and pixels of each class."""
+    """Counts for dataset.json: photos, photos per split, instances, photos and pixels per class."""
     tables = {part: np.array([written[i].pixels for i in ids]) for part, ids in splits.items() if ids}
     kept = {i for ids in splits.values() for i in ids}
     per_class = {}

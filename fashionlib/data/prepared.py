@@ -1,11 +1,11 @@
-"""Prepared data: the files of a folder that `fashionlib.data.prepare` writes, written and read.
+"""Reader and writer of the files in a prepared folder, which `fashionlib.data.prepare` creates.
 
-Photos lie in ``images/<id>.jpg``, label maps in ``labels/<id>.png``, lists of ids in ``splits/<split>.txt``;
-``dataset.json`` describes them.
+Photos are stored as ``images/<id>.jpg``, label maps as ``labels/<id>.png``, lists of ids as
+``splits/<split>.txt``; ``dataset.json`` describes them.
 
-Label maps are read by a PNG parser of our own. Pillow inflates a PNG row by row, which takes as long as
-decoding the JPEG beside it; ISA-L (`isal`) inflates a label map, long runs of few values, ten times as fast
-in one piece. With Pillow alone a training photo 1024 pixels high takes 6.6 ms instead of 5.2, and the
+Label maps are decoded by a PNG parser of our own. Pillow inflates a PNG row by row, which takes as long as
+decoding the photo's JPEG; ISA-L (`isal`) inflates a whole label map (long runs of few values) at once, ten
+times as fast. With Pillow alone a training photo 1024 pixels high takes 6.6 ms instead of 5.2, and the
 loader's ratio falls to 2.3, below its target of 2.5.
 """
 
@@ -35,21 +35,21 @@ _ORIENTATIONS = {
     b"\x12\x01\x03\x00\x01\x00\x00\x00": b"\x01\x00",
     b"\x01\x12\x00\x03\x00\x00\x00\x01": b"\x00\x01",
 }
-_Z_RLE = 3  # zlib's strategy for runs, which label maps are made of: 3 to 9 times the default's speed
+_Z_RLE = 3  # zlib's run-length strategy: 3 to 9 times as fast as the default on label maps
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_INDEXED = (8, 3, 0, 0, 0)  # bits, palette, and the only compression, filtering and order we read
-_CHUNKS = [b"IHDR", b"PLTE", b"IDAT", b"IEND"]  # the parts of a PNG that `fashionlib prepare` wrote
+_INDEXED = (8, 3, 0, 0, 0)  # supported IHDR: bit depth, palette colour, compression, filter, interlace
+_CHUNKS = [b"IHDR", b"PLTE", b"IDAT", b"IEND"]  # the chunks of a PNG that `fashionlib prepare` wrote
 _HEAD = struct.Struct(">IIBBBBB")
-_MODES = ("1", "L", "P")  # Pillow's names of one channel of 8 bits or less
-_DEFLATE = 1032  # the most bytes that a byte can inflate to
+_MODES = ("1", "L", "P")  # Pillow's single-channel modes of 8 bits or less
+_DEFLATE = 1032  # maximum expansion factor of deflate
 
 
 class Photo(NamedTuple):
-    """What a worker needs of a photo; only the instances to paint."""
+    """Input of a worker: a photo's id, CSV row and size, and the instances to paint."""
 
     id: str
-    row: int  # of its first instance in the CSV
+    row: int  # CSV row of its first instance
     height: int
     width: int
     codes: tuple[str, ...]
@@ -57,7 +57,7 @@ class Photo(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What a worker says about a photo: `pixels` of each label value (256,) or the `problem`."""
+    """Result of a worker for one photo: `pixels` of each label value (256,), or the `problem`."""
 
     pixels: np.ndarray | None = None
     exif_turned: bool = False
@@ -65,7 +65,7 @@ class Written(NamedTuple):
 
 
 def write(photo: Photo, raw: Path, out: Path, max_side: int | None, order: str) -> Written:
-    """Write a photo and then its label map, whose presence means that both are there."""
+    """Write a photo and then its label map; an existing label map therefore means that both exist."""
     source, target = image_path(raw, photo.id), out / "images" / f"{photo.id}.jpg"
     label_path = out / "labels" / f"{photo.id}.png"
     h, w = size = size_of(photo, max_side)
@@ -96,55 +96,55 @@ def write(photo: Photo, raw: Path, out: Path, max_side: int | None, order: str) 
 
 
 def size_of(photo: Photo, max_side: int | None) -> tuple[int, int]:
-    """(height, width) that the photo gets: its own, or with `max_side` as the longer side."""
+    """(height, width) of the prepared photo: its own, or with the longer side reduced to `max_side`."""
     scale = min(1, (max_side or np.inf) / max(photo.height, photo.width))
     return max(1, round(photo.height * scale)), max(1, round(photo.width * scale))
 
 
 def shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The photo at `size` (width, height).
+    """The photo resized to `size` (width, height).
 
-    A JPEG is decoded at the smallest of its own scales (1/2, 1/4, 1/8) that is not below `size`. This spares
-    most of the resampling and some of the decoding, and changes values by 0.4 of 255 on average: half of
-    what storing the answer as JPEG does.
+    A JPEG is decoded at the smallest of its built-in scales (1/2, 1/4, 1/8) that is not below `size`. This
+    saves most of the resampling and some of the decoding, and changes values by 0.4 of 255 on average: half
+    the change from storing the result as JPEG.
     """
-    scaled = image.draft(None, size)  # what of the decoded picture is the photo; None if it is no JPEG
+    scaled = image.draft(None, size)  # (mode, box of the photo in the decoded image); None if not a JPEG
     box = scaled[1] if scaled else None
     return image.convert("RGB").resize(size, Image.Resampling.LANCZOS, box)
 
 
 def _whole(image: Image.Image) -> None:
-    """Read a photo that stays as it is, at 1/8, only to find damage."""
+    """Decode a photo that is not shrunk, at 1/8 scale, only to detect damage."""
     image.draft(None, (1, 1))
     image.load()
 
 
 def _unturned(jpeg: bytes) -> bytes:
-    """The file with EXIF's orientation set to 1; masks follow the pixels as stored, OpenCV turns photos."""
+    """The file with EXIF orientation 1: OpenCV would rotate the photo, but masks fit the stored pixels."""
     for entry, upright in _ORIENTATIONS.items():
         head, found, tail = jpeg.partition(entry)
-        if found and len(head) < 1 << 16:  # EXIF lies at the file's beginning
+        if found and len(head) < 1 << 16:  # EXIF is stored at the beginning of the file
             return head + entry + upright + tail[2:]
     return jpeg
 
 
 def _palette_image(label: np.ndarray) -> Image.Image:
-    """The label map as a palette image; all 256 entries, or Pillow would store fewer bits a pixel."""
+    """The label map as a palette image, with all 256 entries: Pillow stores fewer bits per pixel for less."""
     palette = np.full((256, 3), 255, np.uint8)  # 255 (ignore) is white
     palette[: len(classes.FULL_PALETTE)] = classes.FULL_PALETTE
-    image = Image.fromarray(cv2.transpose(label.T))  # column-major to row-major, far quicker than numpy
+    image = Image.fromarray(cv2.transpose(label.T))  # column-major to row-major, much faster than numpy
     image.putpalette(palette.tobytes())
     return image
 
 
 def decode(content: bytes, name: str | Path = "The label map") -> np.ndarray:
-    """The numbers that the PNG `content` stores, uint8 (H, W): palette indices, not colours.
+    """Label values stored in the PNG `content`, uint8 (H, W): palette indices, not colours.
 
-    A PNG of another kind than `fashionlib prepare` writes is left to Pillow.
+    Files in another PNG variant than `fashionlib prepare` writes are decoded by Pillow.
 
     Raises:
-        ValueError: `content` is damaged, or no image of one channel of 8 bits. The sentence begins with
-            `name`, the file's path.
+        ValueError: `content` is damaged or not a single-channel 8-bit image. The message begins with `name`,
+            the file's path.
     """
     try:
         return _read(content)
@@ -153,8 +153,8 @@ def decode(content: bytes, name: str | Path = "The label map") -> np.ndarray:
 
 
 def check_labels(labels: np.ndarray, n_classes: int, name: str | Path) -> np.ndarray:
-    """`labels`, uint8, if all are below `classes` or to be ignored; else a ValueError naming the file."""
-    if (labels + np.uint8(1)).max() > n_classes:  # 255, to be ignored, becomes 0
+    """Return `labels`, uint8, if each is below `n_classes` or 255 (ignore); else ValueError with `name`."""
+    if (labels + np.uint8(1)).max() > n_classes:  # 255 (ignore) wraps to 0
         worst = int(labels[labels != classes.IGNORE].max())
         raise ValueError(
             f"{name} holds the label {worst}, but there are {n_classes} classes: prepare the data again."
@@ -163,7 +163,7 @@ def check_labels(labels: np.ndarray, n_classes: int, name: str | Path) -> np.nda
 
 
 def _read(content: bytes) -> np.ndarray:
-    """As `decode`, whose sentence the ValueError's text is to be in the middle of."""
+    """Label values as in `decode`; the ValueError's text is a fragment for the message of `decode`."""
     stored = _indexed(content)
     if stored is not None:
         return stored
@@ -180,7 +180,7 @@ def _read(content: bytes) -> np.ndarray:
 
 
 def _indexed(content: bytes) -> np.ndarray | None:
-    """The pixels of an 8-bit palette PNG with unfiltered rows; None for any other."""
+    """Pixels of an 8-bit palette PNG with unfiltered rows; None for any other PNG."""
     chunks = _chunks(content)
     head, data = chunks.get(b"IHDR", b""), chunks.get(b"IDAT", b"")
     if list(chunks) != _CHUNKS or len(head) != _HEAD.size or (kind := _HEAD.unpack(head))[2:] != _INDEXED:
@@ -196,11 +196,11 @@ def _indexed(content: bytes) -> np.ndarray | None:
     if len(inflated) != size:
         raise ValueError(f"its head promises {width} x {height} pixels, but {len(inflated)} bytes follow")
     rows = np.frombuffer(inflated, np.uint8).reshape(height, width + 1)
-    return None if rows[:, 0].any() else rows[:, 1:]  # each row begins with its filter's number
+    return None if rows[:, 0].any() else rows[:, 1:]  # each row begins with its filter type
 
 
 def _chunks(content: bytes) -> dict[bytes, bytes]:
-    """Name -> data; chunks of one name are joined, as IDAT's are meant to be. {} for what is no PNG."""
+    """Data of each chunk by name; chunks of one name are joined, as PNG does with IDAT. {} if not a PNG."""
     found, at = {}, len(_SIGNATURE)
     while content.startswith(_SIGNATURE) and at + 12 <= len(content):
         size, name = struct.unpack_from(">I4s", content, at)
@@ -215,11 +215,11 @@ def _chunks(content: bytes) -> dict[bytes, bytes]:
 
 
 def require(folder: str | Path) -> dict:
-    """``dataset.json`` of a prepared folder, checked.
+    """Validated content of the ``dataset.json`` of a prepared folder.
 
-    Raises FileNotFoundError, with the command that prepares the data, where it is missing, and ValueError
-    for one that is torn or not of this version. Label values are positions in "classes": a list that is not
-    its class set's would name them all wrongly.
+    Raises FileNotFoundError, with the command that prepares the data, if the file is missing, and ValueError
+    if it is incomplete or from another version. "classes" must equal the list of its class set: label values
+    are positions in it, and another list would name them all wrongly.
     """
     path = Path(folder) / INFO
     if not path.exists():
@@ -233,12 +233,12 @@ def require(folder: str | Path) -> dict:
 
 
 def split_names(folder: str | Path) -> list[str]:
-    """The lists of photos that there are: train, val, test, perhaps official_val."""
+    """Names of the available splits: train, val, test and, for some data sets, official_val."""
     return sorted(path.stem for path in (Path(folder) / "splits").glob("*.txt"))
 
 
 def ids(folder: str | Path, split: str) -> list[str]:
-    """The ids in a list of photos. Raises ValueError for an unknown list, or a line that is no id."""
+    """Photo ids of a split. Raises ValueError for an unknown split or an invalid id."""
     path = Path(folder) / "splits" / f"{classes.check_name(split, split_names(folder), 'split')}.txt"
     found = checked_files.lines(path)
     for name in found:
@@ -250,7 +250,7 @@ def ids(folder: str | Path, split: str) -> list[str]:
 
 
 def check_files(folder: str | Path, ids: Collection[str]) -> None:
-    """Raise ValueError, naming the file, where a photo or its label map is missing; opens none."""
+    """Raise ValueError, naming the file, if a photo or its label map is missing; opens no file."""
     for name, suffix in (("images", ".jpg"), ("labels", ".png")):
         where = Path(folder) / name
         there = set(os.listdir(where)) if where.is_dir() else set()
@@ -259,7 +259,7 @@ def check_files(folder: str | Path, ids: Collection[str]) -> None:
 
 
 def label_map(folder: str | Path, photo: str, n_classes: int = 255) -> np.ndarray:
-    """A photo's label map, uint8 (H, W). Raises ValueError for a damaged one, or labels that are none."""
+    """Label map of a photo, uint8 (H, W). Raises ValueError if it is damaged or contains invalid labels."""
     path = Path(folder) / "labels" / f"{photo}.png"
     try:
         content = path.read_bytes()

@@ -1,17 +1,18 @@
-"""Raw data, read, checked and written: the layout of Kaggle's iMaterialist (Fashion) 2020.
+"""Reader, validator and writer of raw data: the layout of Kaggle's iMaterialist (Fashion) 2020.
 
-    raw/<data>/train.csv                 one row an instance; its columns are COLUMNS
+    raw/<data>/train.csv                 one row per instance; its columns are COLUMNS
     raw/<data>/label_descriptions.json   info, categories (id, name, supercategory, level), attributes
     raw/<data>/train/<ImageId>.jpg       annotated photos
-    raw/<data>/test/<ImageId>.jpg        photos outside the data set
-    raw/<data>/tags.csv                  ImageId,ClassId: what is in photos of test/, but not where (optional)
-    raw/<data>/official_val.txt          ids of annotated photos that make a split of their own (optional)
-    raw/<data>/train_only.txt            ids of photos that may not be scored on: composites, labels that a
-                                         model made (optional)
+    raw/<data>/test/<ImageId>.jpg        photos without annotation
+    raw/<data>/tags.csv                  ImageId,ClassId: image-level labels of photos in test/ (optional)
+    raw/<data>/official_val.txt          ids of the annotated photos in the source's own validation split
+                                         (optional)
+    raw/<data>/train_only.txt            ids of photos never used for evaluation: composites, photos with
+                                         model-made labels (optional)
 
-`read` stops at the first bad row or photo; `check` collects them, and `prepare` leaves them out. The form of
-2019 is read too: there ImageId ends in ``.jpg``, ClassId is ``6_1_20`` (class, then attributes) and the
-column AttributesIds is missing.
+`read` raises at the first bad row or photo; `check` collects all of them, and `prepare` skips them. The 2019
+format is accepted too: there ImageId ends in ``.jpg``, ClassId is ``6_1_20`` (class, then attributes) and
+the column AttributesIds is missing.
 """
 
 import functools
@@ -35,14 +36,14 @@ TAGS, OFFICIAL_VAL, TRAIN_ONLY = "tags.csv", "official_val.txt", "train_only.txt
 
 
 class RawError(ValueError):
-    """Unusable raw data; the message is one sentence that names file, row or value."""
+    """Unusable raw data; the message is one sentence that names the file, row or value."""
 
 
 def fills_new_folder(doing: str) -> Callable[[Callable], Callable]:
-    """A decorator for a function ``(source, out, …)`` that fills the folder `out`: whole or not at all.
+    """Decorator that makes a function ``(source, out, …)`` fill the folder `out` atomically.
 
-    The function gets a temporary folder, which becomes `out` when it returns (`outputs.building`). Raises
-    RawError where `out` holds raw data already: raw data are never changed.
+    The function writes to a temporary folder, which becomes `out` when it returns (`outputs.building`).
+    Raises RawError if `out` already contains raw data: raw data are never changed.
     """
 
     def decorate(function: Callable) -> Callable:
@@ -50,7 +51,7 @@ def fills_new_folder(doing: str) -> Callable[[Callable], Callable]:
         def into_new_folder(source, out: str | Path, *args, **options) -> Path:
             refuse_complete(out)
             with outputs.building(out, CSV, doing, "raw data", [source]) as part:
-                refuse_complete(out)  # what another process did meanwhile, or before it was killed
+                refuse_complete(out)  # again, under the lock: another process may have filled it
                 function(source, part, *args, **options)
             return Path(out)
 
@@ -60,16 +61,16 @@ def fills_new_folder(doing: str) -> Callable[[Callable], Callable]:
 
 
 def refuse_complete(out: str | Path) -> None:
-    """Raise RawError where `out` has its ``train.csv``, which every source writes last."""
+    """Raise RawError if `out` contains ``train.csv``, which every converter writes last."""
     if (Path(out) / CSV).exists():
         raise RawError(f"{out} already holds raw data: delete it or choose another folder.")
 
 
 def make_room(part: Path, photos: Iterable[Path]) -> None:
-    """Make ``train/`` and ``test/`` in `part`, the temporary folder of `fills_new_folder`.
+    """Create ``train/`` and ``test/`` in `part`, the temporary folder of `fills_new_folder`.
 
-    Raises RawError where its disk has no room for copies of `photos` and their rows, or where a photo is no
-    file or has a name that a list of ids can't hold.
+    Raises RawError if the disk has no room for copies of `photos` and their rows, or if a photo is not a
+    file or its name can't be an id.
     """
     photos = [checked_files.check_file(photo, RawError) for photo in photos]
     for photo in photos:
@@ -83,7 +84,7 @@ def make_room(part: Path, photos: Iterable[Path]) -> None:
 
 
 def require(folder: str | Path) -> Path:
-    """`folder` if it holds raw data, else a FileNotFoundError with the command that fills it."""
+    """Return `folder` if it contains raw data; raises FileNotFoundError with the command that fills it."""
     folder = Path(folder)
     if (folder / CSV).is_file():
         return folder
@@ -97,7 +98,7 @@ def require(folder: str | Path) -> Path:
 
 
 def read(folder: str | Path) -> pd.DataFrame:
-    """All instances of a raw folder, checked: the CSV's columns and `row`, the line number in the file.
+    """Validated instances of a raw folder: the CSV's columns and `row`, the line number in the file.
 
     ImageId, EncodedPixels and AttributesIds ("" for none) are strings; Height, Width, ClassId and row are
     int64. Raises RawError at the first bad row or photo. Photos are opened for their size, not decoded.
@@ -114,11 +115,11 @@ def read(folder: str | Path) -> pd.DataFrame:
 
 
 def check(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(instances of the good photos, problems), sorted by row; columns of the former as in `read`.
+    """Instances of the valid photos (columns as in `read`) and a table of problems, both sorted by row.
 
-    problems has the columns ImageId, row and problem (half a sentence); one bad row makes its whole photo
-    bad, because a label map without one of its instances would be wrong. What concerns the whole file
-    (missing, unreadable, without rows, a missing column) raises RawError.
+    The problems have the columns ImageId, row and problem (half a sentence). One bad row excludes its whole
+    photo, because a label map without one of its instances would be wrong. Raises RawError if the file as a
+    whole is unusable: missing, unreadable, without rows, without a required column.
     """
     folder = Path(folder)
     table = _table(folder / CSV)
@@ -132,10 +133,10 @@ def check(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def write(folder: str | Path, instances: pd.DataFrame, source: str, info: dict | None = None) -> None:
-    """Write a raw folder's train.csv and label_descriptions.json, each whole or not at all, the CSV last.
+    """Write train.csv and label_descriptions.json of a raw folder, each atomically, the CSV last.
 
-    `instances` has the columns ImageId, EncodedPixels, Height, Width, ClassId (and AttributesIds, if any);
-    `source` says where the data is from and goes, with `info`, into the JSON's "info". Writes no photos.
+    `instances` has the columns ImageId, EncodedPixels, Height, Width, ClassId (and AttributesIds, if any).
+    `source`, the name of the data's origin, and `info` are stored in the JSON's "info". Writes no photos.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,9 +153,9 @@ def write(folder: str | Path, instances: pd.DataFrame, source: str, info: dict |
 
 
 def descriptions(folder: str | Path) -> dict:
-    """label_descriptions.json as a dict with "info" and "categories" at least; {} where the file is missing.
+    """Content of label_descriptions.json, with at least "info" and "categories"; {} if the file is missing.
 
-    Raises RawError if it is unreadable, or these two are not what they should be.
+    Raises RawError if the file is unreadable or one of these two has the wrong form.
     """
     path = Path(folder) / DESCRIPTIONS
     if not path.exists():
@@ -172,13 +173,13 @@ def descriptions(folder: str | Path) -> dict:
 
 
 def listed(folder: str | Path, name: str) -> set[str]:
-    """The ids in `folder`'s list `name` (`OFFICIAL_VAL`, `TRAIN_ONLY`), one a line; none without the file."""
+    """Ids in the file `name` of `folder` (`OFFICIAL_VAL`, `TRAIN_ONLY`), one per line; empty without it."""
     path = Path(folder) / name
     return set(checked_files.lines(path, RawError)) if path.exists() else set()
 
 
 def image_path(folder: str | Path, image_id: str, part: str = "train") -> Path:
-    """``<folder>/<part>/<image_id>.jpg``. Raises RawError for an id that is no plain file name (``../x``)."""
+    """``<folder>/<part>/<image_id>.jpg``; raises RawError if the id is not a plain file name (``../x``)."""
     if not is_file_name(image_id):
         raise RawError(
             f"The image id {image_id!r} is not a plain file name: use printable UTF-8 without / \\ and :."
@@ -187,7 +188,7 @@ def image_path(folder: str | Path, image_id: str, part: str = "train") -> Path:
 
 
 def _table(csv: Path) -> pd.DataFrame:
-    """The CSV as strings, with `row` numbers (the header is row 1), 2019's form turned into 2020's."""
+    """The CSV as strings, with `row` numbers (the header is row 1); the 2019 format becomes that of 2020."""
     try:
         table = checked_files.table(csv, COLUMNS[:-1], RawError)
     except FileNotFoundError:
@@ -203,9 +204,9 @@ def _table(csv: Path) -> pd.DataFrame:
 
 
 def _class_ids(folder: Path) -> list[int]:
-    """The class ids that may occur: 0-45, and our hair and skin where label_descriptions.json lists them.
+    """Allowed class ids: 0-45, and our hair and skin if label_descriptions.json lists them.
 
-    Raises RawError where that gives one of these ids another name: its rows would get the wrong classes.
+    Raises RawError if that file gives one of these ids another name: its rows would get the wrong classes.
     """
     listed = {entry["id"]: entry.get("name") for entry in descriptions(folder).get("categories", [])}
     for i, name in listed.items():
@@ -218,7 +219,7 @@ def _class_ids(folder: Path) -> list[int]:
 
 
 def _row_problems(table: pd.DataFrame, class_ids: list[int]) -> dict[int, str]:
-    """What is wrong with a row, by its index in `table`; turns Height, Width and ClassId into numbers."""
+    """Problem of each bad row, by its index in `table`; converts Height, Width and ClassId to integers."""
     found: dict[int, str] = {}
 
     def flag(bad, sentence: str) -> None:
@@ -229,7 +230,7 @@ def _row_problems(table: pd.DataFrame, class_ids: list[int]) -> dict[int, str]:
     names = {name: is_file_name(name) for name in table.ImageId.unique()}
     flag(~table.ImageId.map(names), "ImageId {ImageId} is no plain file name: it could lead out of train/")
     for column in ("Height", "Width", "ClassId", "EncodedPixels"):
-        broken = table[column].str.contains("\n", regex=False)  # from here on row numbers are wrong
+        broken = table[column].str.contains("\n", regex=False)  # makes all later row numbers wrong
         flag(broken, column + " {" + column + "} holds a line break: a quote was left open")
     for column in ("Height", "Width", "ClassId"):
         number = pd.to_numeric(table[column], errors="coerce")
@@ -253,7 +254,7 @@ def _row_problems(table: pd.DataFrame, class_ids: list[int]) -> dict[int, str]:
 
 
 def _photo_problems(folder: Path, table: pd.DataFrame) -> dict[int, str]:
-    """What is wrong with a photo's file, by the index of the photo's first row in `table`."""
+    """Problem of each bad photo file, by the index of the photo's first row in `table`."""
     found = {}
     for i, photo in table.drop_duplicates("ImageId").iterrows():
         path = image_path(folder, photo.ImageId)
@@ -271,9 +272,9 @@ def _photo_problems(folder: Path, table: pd.DataFrame) -> dict[int, str]:
 
 
 def photo_size(photo: Path) -> tuple[int, int]:
-    """(height, width) of the pixels as stored, from the file's head; masks follow these, whatever EXIF says.
+    """(height, width) of the stored pixels, from the file header; masks ignore the EXIF orientation.
 
-    Raises RawError for a photo that is missing or can't be read.
+    Raises RawError for a missing or unreadable photo.
     """
     try:
         with Image.open(checked_files.check_file(photo)) as image:
@@ -285,12 +286,12 @@ def photo_size(photo: Path) -> tuple[int, int]:
 
 
 def check_max_bad(share: float) -> None:
-    """Raise ValueError unless `share` is one of 0 to 1."""
+    """Raise ValueError unless the fraction `share` lies between 0 and 1."""
     if not 0 <= share <= 1:
         raise ValueError(f"max_bad={share} must be a share of the photos, from 0 to 1.")
 
 
 def is_file_name(name: str) -> bool:
-    """Whether `name` can name a file in a folder and a line in a list of ids."""
+    """Whether `name` is valid as a file name and as a line in a list of ids."""
     plain = name.isprintable() and name == name.strip() and not set(name) & set("/\\:")
     return plain and name not in ("", ".", "..")

@@ -1,7 +1,7 @@
-"""Run-length codes <-> masks <-> label maps.
+"""Conversion between run-length codes and masks, and from run-length codes to label maps.
 
 A code is a string of space-separated ``start length`` pairs. Pixels are numbered from 1, *down the
-columns* (column-major), as Kaggle's iMaterialist (Fashion) 2020 does. In a photo 3 high and 4 wide
+columns* (column-major), as in Kaggle's iMaterialist (Fashion) 2020. In a photo 3 high and 4 wide
 
     1  4  7 10           . # . .
     2  5  8 11           . # # .
@@ -9,10 +9,10 @@ columns* (column-major), as Kaggle's iMaterialist (Fashion) 2020 does. In a phot
 
 the mask on the right has the code ``"4 2 8 2"``: two pixels from number 4 on, two from number 8 on.
 
-Painting rule: the instances of a photo overlap (a belt lies on a dress), so `label_map` paints the
-larger ones first and a later one covers an earlier one; instances of equal area go in their given order.
+Painting rule: the instances of a photo overlap (a belt on a dress), so `label_map` paints larger instances
+first and later ones cover earlier ones; instances of equal area are painted in the given order.
 
-Masks and label maps come back as transposed (Fortran-ordered) arrays: runs lie along the columns.
+Masks and label maps are returned as transposed (Fortran-ordered) arrays, since runs follow the columns.
 """
 
 import re
@@ -23,14 +23,14 @@ import numpy as np
 from fashionlib.core.checked_files import shown
 
 ORDERS = ("area", "csv")
-_LONE_SIGN = re.compile(r"[+-]\s")  # which NumPy reads together with the number behind
+_LONE_SIGN = re.compile(r"[+-]\s")  # NumPy joins it with the number that follows
 
 
 def runs(code: str, pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Starts (counted from 0) and ends (exclusive) of a code's runs, int64, in a photo of `pixels` pixels.
+    """Starts (0-based) and ends (exclusive) of a code's runs, int64, in a photo of `pixels` pixels.
 
-    Runs may overlap and come in any order. Raises ValueError with one sentence for anything but pairs of
-    positive integers inside the photo.
+    Runs may overlap and come in any order. Raises ValueError unless the code consists of pairs of positive
+    integers that lie inside the photo.
     """
     try:
         numbers = np.fromstring(code, dtype=np.int64, sep=" ") if code.strip() else np.empty(0, np.int64)
@@ -55,18 +55,18 @@ def runs(code: str, pixels: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def decode(code: str, height: int, width: int) -> np.ndarray:
-    """The mask of a code, bool (H, W). An empty code is an empty mask. Raises ValueError as `runs` does."""
+    """Mask of a code, bool (H, W); an empty code gives an empty mask. Raises ValueError like `runs`."""
     flat = np.zeros(height * width, bool)
     _paint(flat, *runs(code, height * width), True)
     return flat.reshape(width, height).T
 
 
 def encode(mask: np.ndarray) -> str:
-    """The code of a mask (H, W), where anything but zero is inside; an empty mask gives ``""``."""
+    """Run-length code of a mask (H, W), where nonzero means inside; an empty mask gives ``""``."""
     if np.ndim(mask) != 2:
         raise ValueError(f"A mask has two dimensions (height, width), not the shape {np.shape(mask)}.")
     flat = np.asarray(mask, bool).ravel(order="F")
-    edges = np.flatnonzero(np.diff(flat, prepend=False, append=False))  # where a run starts, where it ends
+    edges = np.flatnonzero(np.diff(flat, prepend=False, append=False))  # alternately starts and ends of runs
     starts, ends = edges[::2], edges[1::2]
     return " ".join(map(str, np.column_stack((starts + 1, ends - starts)).ravel().tolist()))
 
@@ -79,7 +79,7 @@ def label_map(
     size: tuple[int, int] | None = None,
     order: str = "area",
 ) -> np.ndarray:
-    """The label map of a photo's instances, uint8 (H, W): 0 = background, elsewhere class id + 1.
+    """Label map of a photo's instances, uint8 (H, W): 0 = background, elsewhere class id + 1.
 
     Parameters
     ----------
@@ -88,12 +88,12 @@ def label_map(
     height, width
         The photo's size in pixels, which the codes refer to.
     size
-        (h, w), at most (height, width): the same map sampled by nearest neighbour, where row i shows row
-        ``floor((i + 0.5) * height / h)`` of the full map and columns likewise. The full map is never filled.
+        (h, w), at most (height, width): output size, by nearest-neighbour sampling. Row i is row
+        ``floor((i + 0.5) * height / h)`` of the full map, columns likewise; the full map is never built.
     order
         ``"area"`` paints larger instances first (equal areas in the given order), ``"csv"`` as given.
 
-    Raises ValueError for a bad code (as `runs`), class id, size or order.
+    Raises ValueError for a bad code (like `runs`), class id, size or order.
     """
     if order not in ORDERS:
         raise ValueError(f"Unknown painting order {order!r}. Known: {', '.join(map(repr, ORDERS))}.")
@@ -121,16 +121,16 @@ def label_map(
 
 
 def _paint(flat: np.ndarray, starts: np.ndarray, ends: np.ndarray, value: int) -> None:
-    """Fill the runs [start, end) of a flat map; far cheaper than one pass over all its pixels."""
+    """Fill the runs [start, end) of a flat map; far cheaper than a pass over all its pixels."""
     kept = ends > starts  # shrinking can empty a run
     for start, end in zip(starts[kept].tolist(), ends[kept].tolist(), strict=True):
         flat[start:end] = value
 
 
 def _sampler(height: int, width: int, h: int, w: int):
-    """A function from pixel numbers (from 0) of the full map to how many sampled pixels lie before them.
+    """Function that maps a 0-based pixel number of the full map to the number of sampled pixels before it.
 
-    Applied to both ends of a run it gives the run in the map of h by w pixels, as sampling keeps the order.
+    Applied to both ends of a run it gives the run in the h x w map, because sampling preserves the order.
     """
 
     def before(n: int, full: int) -> np.ndarray:  # (full + 1,): how many of n sampled lines precede a line
@@ -148,6 +148,6 @@ def _sampler(height: int, width: int, h: int, w: int):
 
 
 def _run(code: str, bad: np.ndarray) -> str:
-    """The first bad run as it stands in the code, in quotes."""
+    """The first bad run, quoted from the code, with the number of its pair."""
     i = int(bad.argmax())
     return f"{shown(' '.join(code.split()[2 * i : 2 * i + 2]))} (pair {i + 1})"

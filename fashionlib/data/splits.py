@@ -1,4 +1,4 @@
-"""Photos -> train, val and test: by photo, never by row, a pure function of the ids and a seed."""
+"""Train, val and test splits: by photo, never by row, a pure function of the ids and a seed."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
@@ -11,12 +11,12 @@ PAPER_DATA = ("imaterialist", "fashionpedia")  # split at random as the paper do
 
 
 def stratify_by_default(data: str) -> bool:
-    """Whether rare classes are spread over the splits unless asked: for all data but the paper's own."""
+    """Whether splits are stratified by default: yes, except for the paper's own data."""
     return data not in PAPER_DATA
 
 
 def check_fractions(fractions: Collection[float]) -> None:
-    """Raise ValueError unless `fractions` are three shares with sum 1."""
+    """Raise ValueError unless `fractions` are three nonnegative numbers with sum 1."""
     if len(fractions) != len(SPLITS) or min(fractions) < 0 or not abs(sum(fractions) - 1) <= 1e-6:
         raise ValueError(
             f"fractions={tuple(fractions)} must be the shares of train, val and test, with sum 1."
@@ -29,10 +29,10 @@ def split(
     seed: int = 0,
     labels: Mapping[str, Collection[int]] | None = None,
 ) -> dict[str, list[str]]:
-    """``{"train": ids, "val": ids, "test": ids}``, each sorted; the order of `ids` plays no part.
+    """``{"train": ids, "val": ids, "test": ids}``, each sorted; independent of the order of `ids`.
 
-    Photos are drawn in the order of a hash of seed and id: leaving one out hardly moves the others.
-    With `labels` (the classes in each photo) every class is spread in proportion too: see `_stratify`.
+    Photos are drawn in the order of a hash of seed and id, so removing one hardly changes the others' split.
+    With `labels` (the classes in each photo) each class is also distributed in proportion: see `_stratify`.
 
     Raises ValueError for fractions that don't sum to 1 and for too few photos to fill every split asked for.
     """
@@ -57,16 +57,16 @@ def split(
 def _stratify(
     ids: list[str], fractions: Collection[float], labels: Mapping[str, Collection[int]]
 ) -> list[list[str]]:
-    """Iterative stratification: the rarest class still to be placed goes first, where it is wanted most.
+    """Iterative stratification: assigns photos of the rarest remaining class to the split that needs it most.
 
     Sechidis, Tsoumakas, Vlahavas: On the Stratification of Multi-Label Data, ECML PKDD 2011, algorithm 1.
-    Ours: each split wants at least one photo of a class, or a class in four photos would never be tested.
+    Addition: each split needs at least one photo of a class; else a class in four photos is never tested.
     """
     shares = np.asarray(fractions, float)
     classes = sorted({c for i in ids for c in labels[i]})
     has = np.array([[c in labels[i] for c in classes] for i in ids], bool).reshape(len(ids), len(classes))
-    room = shares * len(ids)  # (3,) photos that each split still wants
-    wanted = np.maximum(shares * has.sum(axis=0)[:, None], shares > 0)  # (C, 3) likewise of each class
+    room = shares * len(ids)  # (3,) photos that each split still needs
+    wanted = np.maximum(shares * has.sum(axis=0)[:, None], shares > 0)  # (C, 3) same per class
     parts: list[list[str]] = [[] for _ in SPLITS]
     left = np.ones(len(ids), bool)
 

@@ -1,9 +1,9 @@
-"""Training photos by their window: draw resize and crop first, then do only the work that survives them.
+"""Fast training transforms: draw scale and crop window first, then resize only the window.
 
 MMSegmentation's pipeline decodes, resizes and counts whole photos and then cuts a window out of them.
-`LoadCrop` makes the same draws from the same generators, the window's redraws included (they need only
-the label map), and then resizes the window alone: of the same seed it gives the same label map and, but
-for rounding, the same photo. Usable from any stock config whose photos are 8-bit colour::
+`LoadCrop` makes the same draws from the same generators, including redrawn windows (which need only the
+label map), and then resizes only the window. The same seed gives the same label map and, up to rounding,
+the same photo. Usable from any stock config for 8-bit colour photos::
 
     custom_imports = dict(imports=["fashionlib.data.transforms"])
     train_pipeline = [
@@ -31,8 +31,8 @@ from mmseg.registry import TRANSFORMS
 from fashionlib.data import prepared
 
 _REDRAWS = 10  # MMSegmentation's number
-_SLACK = 16  # pixels that a window may be widened by on each side, and
-_PHASE = 0.1  # how far off a source pixel its edges may then be: see `Span.source`
+_SLACK = 16  # pixels; how far a window may be widened on each side (see `Span.source`)
+_PHASE = 0.1  # source pixels; maximum distance of a widened window's edge from a pixel edge
 _LEVELS = np.arange(256, dtype=np.uint8)
 
 
@@ -49,22 +49,22 @@ class Span(NamedTuple):
         return side[self.start : self.start + self.size]
 
     def source(self) -> tuple[int, int, int, int]:
-        """The part of the photo to resize, and where the window begins in it once resized.
+        """Part of the photo to resize, and the window's offset in the resized part.
 
-        ``cv2.resize`` can't begin between two source pixels. So the window is widened to places where the
-        two grids meet: resized pixel p begins at source pixel p * old / new, which must be whole, or nearly.
-        With old / new = 2 / 3 every third resized pixel does::
+        ``cv2.resize`` can't begin between two source pixels, so the window is widened to positions where the
+        two grids align: resized pixel p begins at source pixel p * old / new, which must be (nearly) whole.
+        With old / new = 2 / 3 this holds for every third resized pixel::
 
             resized  |  0  |  1  |  2  |  3  |  4  |  5  |  6  |
             source   |   0    |   1    |   2    |   3    |
                      ^ meet            ^ meet            ^ meet
 
-        a window of the pixels 4 and 5 is resized as 3 to 6 from the source pixels 2 and 3, and begins at 1.
-        Where the grids meet nowhere close by, the photo's own edges serve. A margin keeps the neighbours that
-        are cut off out of the interpolation.
+        A window of the pixels 4 and 5 is computed by resizing the source pixels 2 and 3 to the pixels 3 to 5;
+        it begins at offset 1. If the grids align nowhere nearby, the photo's own edges are used. A margin
+        ensures that interpolation in the window needs no pixels from beyond the cut.
 
         Returns:
-            first source pixel, the one past the last, their resized size, where in it the window begins.
+            first source pixel, last source pixel + 1, size after resizing, offset of the window in it.
         """
         step = self.old / self.new
         margin = max(math.ceil((1 / step - 1) / 2), 0)
@@ -74,7 +74,7 @@ class Span(NamedTuple):
 
 
 def _meet(step: float, places: np.ndarray, edge: int, new: int) -> int:
-    """The first of `places` inside the side that lies on a source pixel's edge, or nearly; else `edge`."""
+    """The entry of `places` closest to a source pixel's edge, if close enough and inside; else `edge`."""
     at = places * step
     off = np.abs(at - at.round())
     best = off.argmin()
@@ -82,18 +82,18 @@ def _meet(step: float, places: np.ndarray, edge: int, new: int) -> int:
 
 
 def nearest(old: int, new: int) -> np.ndarray:
-    """int (new,): the source pixel of each pixel, as ``cv2.resize(..., INTER_NEAREST)`` takes it."""
+    """Source pixel of each resized pixel, int (new,), as in ``cv2.resize(..., INTER_NEAREST)``."""
     return np.minimum((np.arange(new) * (1 / (new / old))).astype(int), old - 1)  # OpenCV's rounding
 
 
 def _draw(old: int, new: int, crop: int) -> Span:
-    """RandomCrop's draw along one axis."""
+    """Draw a crop window along one axis as RandomCrop does."""
     size = min(crop, new)
     return Span(old, new, np.random.randint(new - size + 1), size)
 
 
 def sample(labels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """``labels[np.ix_(rows, columns)]`` for ascending indices, by copying whole rows only."""
+    """``labels[np.ix_(rows, columns)]`` for ascending indices; faster, because it copies whole rows."""
     top, left = rows[0], columns[0]
     box = labels[top : rows[-1] + 1, left : columns[-1] + 1]
     return cv2.transpose(cv2.transpose(box).take(columns - left, 0)).take(rows - top, 0)
@@ -101,22 +101,22 @@ def sample(labels: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
 
 @TRANSFORMS.register_module()
 class LoadCrop(BaseTransform):
-    """LoadImageFromFile, LoadAnnotations, RandomResize, RandomCrop and RandomFlip, for the window alone.
+    """LoadImageFromFile, LoadAnnotations, RandomResize, RandomCrop and RandomFlip, for the window only.
 
-    A photo smaller than the crop gives a smaller window; the data preprocessor pads it, as always.
-    An EXIF turn is ignored: the stored pixels are what the label map was drawn on.
+    A photo smaller than the crop gives a smaller window, which the data preprocessor pads as usual.
+    The EXIF orientation is ignored: label maps fit the stored pixels.
 
     Args:
-        scale: (long, short) side that a ratio of 1 fits the photo into.
-        ratio_range: least and greatest ratio.
+        scale: (long, short) side to fit the photo into at ratio 1.
+        ratio_range: smallest and largest ratio.
         crop_size: (height, width).
-        cat_max_ratio: redraw a window, up to 10 times, of which one class fills this share or more.
+        cat_max_ratio: redraw a window, up to 10 times, if one class fills this fraction of it or more.
         flip: probability of a horizontal flip.
-        ignore_index: label that the share does not count.
+        ignore_index: label excluded from that fraction.
         backend_args: as in LoadImageFromFile.
 
     Raises (from `transform`):
-        ValueError: a photo or label map that can't be decoded, or the two differ in size.
+        ValueError: a photo or label map can't be decoded, or the two differ in size.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class LoadCrop(BaseTransform):
         self.ignore_index, self.backend_args = ignore_index, backend_args
 
     def transform(self, results: dict) -> dict:
-        """Add ``img``, ``gt_seg_map`` and what the packer and the model want to know of them."""
+        """Add ``img``, ``gt_seg_map`` and the metadata that the packer and the model need."""
         labels = self.read_labels(results)
         height, width = labels.shape
         results["scale"] = self.draw_scale()
@@ -168,16 +168,16 @@ class LoadCrop(BaseTransform):
         return prepared.check_labels(labels, results["classes"], path) if "classes" in results else labels
 
     def draw_scale(self) -> tuple[int, int]:
-        """RandomResize's draw: the (long, short) side to fit the photo into."""
+        """Draw the (long, short) side to fit the photo into, as RandomResize does."""
         low, high = self.ratio_range
         ratio = np.random.random_sample() * (high - low) + low
         return int(self.scale[0] * ratio), int(self.scale[1] * ratio)
 
     def draw_window(self, labels: np.ndarray, height: int, width: int) -> tuple[Span, Span, np.ndarray]:
-        """RandomCrop's draws on `labels` resized to (height, width).
+        """Draw a crop window on `labels` resized to (height, width), as RandomCrop does.
 
         Returns:
-            its rows, its columns, and the label map in it, uint8 (h, w).
+            rows and columns of the window, and its label map, uint8 (h, w).
         """
         axes = list(zip(labels.shape, (height, width), self.crop_size, strict=True))
         places = [nearest(old, new) for old, new, _ in axes]
@@ -189,16 +189,16 @@ class LoadCrop(BaseTransform):
         raise AssertionError
 
     def is_mixed(self, window: np.ndarray) -> bool:
-        """RandomCrop's rule: two classes or more, of which none fills `cat_max_ratio` of the window."""
+        """Whether the window has at least two classes, none filling `cat_max_ratio` of it (RandomCrop)."""
         background = window.size - cv2.countNonZero(window)
-        if background / window.size >= self.cat_max_ratio:  # the usual reason, counted ten times as fast
+        if background / window.size >= self.cat_max_ratio:  # the usual case, counted ten times as fast
             return False
         counts = cv2.calcHist([window], [0], None, [256], [0, 256]).ravel().astype(int)
         counts[self.ignore_index] = 0
         return np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < self.cat_max_ratio
 
     def read_photo(self, path: str, rows: Span, columns: Span) -> np.ndarray:
-        """The window of the photo at `path`: uint8 BGR (h, w, 3)."""
+        """Window of the photo at `path`, uint8 BGR (h, w, 3)."""
         content = fileio.get(path, backend_args=self.backend_args)
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
@@ -217,10 +217,10 @@ class LoadCrop(BaseTransform):
 
 @TRANSFORMS.register_module()
 class FastPhotoMetricDistortion(PhotoMetricDistortion):
-    """PhotoMetricDistortion by look-up tables, with at most one turn to HSV and back.
+    """PhotoMetricDistortion with look-up tables and at most one conversion to HSV and back.
 
-    MMSegmentation's draws and formulas: its own methods fill the tables. Saturation and hue drawn
-    together round once where it rounds twice; everything else is equal to the bit.
+    Draws and formulas are MMSegmentation's: its own methods fill the tables. When both saturation and hue are
+    drawn, values are rounded once instead of twice; everything else is bit-identical.
     """
 
     def transform(self, results: dict) -> dict:
@@ -239,13 +239,13 @@ class FastPhotoMetricDistortion(PhotoMetricDistortion):
         return results
 
     def saturation_table(self) -> np.ndarray | None:
-        """uint8 (256,): the drawn factor on each saturation; None: not drawn."""
+        """Look-up table of the drawn saturation factor, uint8 (256,); None if no factor is drawn."""
         if not np.random.randint(2):
             return None
         return self.convert(_LEVELS, alpha=np.random.uniform(self.saturation_lower, self.saturation_upper))
 
     def hue_table(self) -> np.ndarray | None:
-        """uint8 (256,): the drawn turn of each hue, 180 steps of 2 degrees; None: not drawn."""
+        """Look-up table of the drawn hue shift, uint8 (256,), in steps of 2 degrees; None if not drawn."""
         if not np.random.randint(2):
             return None
         shift = np.random.randint(-self.hue_delta, self.hue_delta)
@@ -257,7 +257,7 @@ def _look_up(image: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def _in_hsv(image: np.ndarray, *tables: np.ndarray | None) -> np.ndarray:
-    """uint8 BGR with `tables` applied to hue and saturation."""
+    """The image, uint8 BGR, with the look-up `tables` applied to its hue and saturation."""
     channels = list(cv2.split(cv2.cvtColor(image, cv2.COLOR_BGR2HSV)))
     for i, table in enumerate(tables):
         if table is not None:
@@ -267,12 +267,12 @@ def _in_hsv(image: np.ndarray, *tables: np.ndarray | None) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class PackCrop(PackSegInputs):
-    """PackSegInputs, its turn from (H, W, 3) to (3, H, W) done by OpenCV, ten times as fast as torch's."""
+    """PackSegInputs with OpenCV's transpose from (H, W, 3) to (3, H, W), ten times as fast as torch's."""
 
     def transform(self, results: dict) -> dict:
         """Pack as PackSegInputs does."""
         image = results["img"]
         planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
         cv2.split(image, list(planes))
-        results["img"] = planes.transpose(1, 2, 0)  # which the packer turns back without a copy
+        results["img"] = planes.transpose(1, 2, 0)  # the packer transposes it back without a copy
         return super().transform(results)

@@ -1,14 +1,14 @@
-"""Other data sets -> ``raw/<data>`` in the layout of Kaggle's iMaterialist (Fashion) 2020.
+"""Converters to ``raw/<data>``, the layout of Kaggle's iMaterialist (Fashion) 2020.
 
-download       Clothing Co-Parsing and Fashionpedia from their official places
+download       downloads of Clothing Co-Parsing and Fashionpedia from their official sources
 ccp            Clothing Co-Parsing
 fashionpedia   Fashionpedia
 folder         your own photos with painted masks
 
-The sample ships with the package and is unpacked here. It holds drawings of dressed figures and flat-lays,
-made by ``tools/draw_sample``: 400 with annotation and 16 without. The test photos and those without
-annotation have their full size, photos for training and validation a short side of 256 pixels. Scores on
-drawings show that the pipeline learns; they say nothing about real garments.
+The sample is part of the package and unpacked by this module. It contains drawings of dressed figures and
+flat-lays, made by ``tools/draw_sample``: 400 with annotation and 16 without. Test photos and photos without
+annotation have full size; training and validation photos have a short side of 256 pixels. Scores on drawings
+show that the pipeline learns; they say nothing about real garments.
 """
 
 import re
@@ -22,9 +22,9 @@ SAMPLE = paths.ASSETS / "sample.zip"
 
 
 def require_raw(data: str, source: str | Path | None = None) -> Path:
-    """The folder ``raw/<data>``; where it is missing, the sample is unpacked and ccp converted from `source`.
+    """The folder ``raw/<data>``; if missing, unpacks the sample or converts ccp from `source`.
 
-    Raises FileNotFoundError with the command that fills the folder where this function can't.
+    Raises FileNotFoundError, with the command that fills the folder, in all other cases.
     """
     folder = paths.raw_folder(data)
     if not (folder / raw.CSV).is_file():
@@ -38,10 +38,10 @@ def require_raw(data: str, source: str | Path | None = None) -> Path:
 
 
 def unpack_sample(out: str | Path, archive: str | Path = SAMPLE) -> Path:
-    """Unpack the sample into the folder `out`, over an older sample; returns `out`.
+    """Unpack the sample into the folder `out`, replacing an older sample; returns `out`.
 
-    Raises FileExistsError where `out` holds anything but a sample, and `files.FolderLocked` while another
-    process unpacks there.
+    Raises FileExistsError if `out` contains anything but a sample, and `files.FolderLocked` while another
+    process is unpacking there.
     """
     doing, kind = "unpacking the sample into", "a drawn sample"
     with (
@@ -53,6 +53,6 @@ def unpack_sample(out: str | Path, archive: str | Path = SAMPLE) -> Path:
 
 
 def is_sample(folder: Path) -> bool:
-    """Whether `folder` holds a sample, and no other photos in the folders that another sample replaces."""
+    """Whether `folder` contains a sample, and no other photos in the subfolders that a new one replaces."""
     names = [path.name for part in ("train", "test") for path in (folder / part).glob("*")]
     return "drawn_0000.jpg" in names and all(re.fullmatch(r"drawn_t?\d+\.jpg", name) for name in names)

@@ -1,15 +1,15 @@
-"""Clothing Co-Parsing (GitHub ``bearpaw/clothing-co-parsing``, Apache-2.0) -> raw layout.
+"""Converter from Clothing Co-Parsing (GitHub ``bearpaw/clothing-co-parsing``, Apache-2.0) to the raw layout.
 
-The release, as unpacked::
+Contents of the unpacked release::
 
     label_list.mat                       59 names; position = value in the label maps, 0 is 'null'
-    annotations/pixel-level/<id>.mat     'groundtruth': uint8 (H, W), one value a pixel
-    annotations/image-level/<id>.mat     'tags': the labels in a photo, but not where; become tags.csv
+    annotations/pixel-level/<id>.mat     'groundtruth': uint8 (H, W), one label value per pixel
+    annotations/image-level/<id>.mat     'tags': labels of a photo without their location; go to tags.csv
     photos/<id>.jpg
 
-A label map has no instances: each of the 59 labels that occurs in a photo becomes one (a pair of
-shoes is one instance, a shirt over a t-shirt two). They cannot overlap. A photo whose label map is
-empty (0536) gets no row.
+The label maps have no instances, so each of the 59 labels present in a photo becomes one instance (a pair
+of shoes is one instance, a shirt over a t-shirt two). Instances never overlap. A photo with an empty label
+map (0536) gets no row.
 
 W. Yang, P. Luo, L. Lin: Clothing Co-Parsing by Joint Image Segmentation and Labeling, CVPR 2014.
 """
@@ -26,7 +26,7 @@ from fashionlib.core import checked_files, classes, files, processes
 from fashionlib.data import raw, rle
 
 SOURCE, URL = "Clothing Co-Parsing", "https://github.com/bearpaw/clothing-co-parsing"
-# category -> the names that Clothing Co-Parsing has for it
+# Fashionpedia category -> label names in Clothing Co-Parsing
 _CATEGORY_NAMES = {
     "shirt, blouse": "shirt blouse",
     "top, t-shirt, sweatshirt": "top t-shirt sweatshirt hoodie",
@@ -56,7 +56,7 @@ _CATEGORY_NAMES = {
 CATEGORY_IDS = {
     name: classes.IDS[category] for category, names in _CATEGORY_NAMES.items() for name in names.split()
 } | {name: classes.IDS[name] for name in classes.PERSON.values()}
-# jewellery, underwear, swimwear and the unnamed rest
+# labels mapped to background: jewellery, underwear, swimwear, and labels that name no garment
 _BACKGROUND = set(
     [
         "null",
@@ -75,11 +75,11 @@ _BACKGROUND = set(
 
 @raw.fills_new_folder("converting to")
 def convert(src: str | Path, out: str | Path, workers: int | None = None, progress: bool = True) -> Path:
-    """Write the data set at `src` to the new folder `out` in the raw layout; returns `out`.
+    """Convert the data set at `src` to the raw layout in the new folder `out`; returns `out`.
 
     The 900 photos with a label map go to ``train/``, the 1,094 with tags only to ``test/``. Hair and
-    skin become the categories 46 and 47. Raises `raw.RawError` naming the file that is missing,
-    unreadable, of another size than its photo, or labelled beyond the list.
+    skin become the categories 46 and 47. Raises `raw.RawError` for a missing or unreadable file, a label
+    map whose size differs from its photo, or a label outside the label list; the message names the file.
     """
     src = Path(src)
     category_ids = _read_categories(src / "label_list.mat")
@@ -102,7 +102,7 @@ def convert(src: str | Path, out: str | Path, workers: int | None = None, progre
 
 
 def _tags(src: Path, category_ids: list[int | None]) -> list[tuple[str, int]]:
-    """(photo, category id) of every tag, each once: two kinds of trousers are one class."""
+    """Unique (photo id, category id) pairs of all tags, sorted; tags of one category are merged."""
     found = set()
     for path in sorted((src / "annotations" / "image-level").glob("*.mat")):
         tags = _read_mat(path, "tags")
@@ -113,7 +113,7 @@ def _tags(src: Path, category_ids: list[int | None]) -> list[tuple[str, int]]:
 
 
 def _read_categories(path: Path) -> list[int | None]:
-    """Category ids, position = value in the label maps; None for labels that are background."""
+    """Category id of each label value (the list index); None for labels that map to background."""
     names = [_name(entry) for entry in _read_mat(path, "label_list").ravel()]
     unknown = [name for name in names if name not in CATEGORY_IDS and name not in _BACKGROUND]
     if unknown:
@@ -124,12 +124,12 @@ def _read_categories(path: Path) -> list[int | None]:
 
 
 def _name(entry) -> str:
-    """A cell of MATLAB's list of texts, or what is there in its place."""
+    """Text of a cell in a MATLAB cell array of strings; any other content as its ``str``."""
     return str(entry.item() if getattr(entry, "size", 0) == 1 else entry)
 
 
 def _convert_photo(src: Path, out: Path, category_ids: list[int | None], annotation: Path) -> list[tuple]:
-    """Place one annotated photo and return its rows, one a label."""
+    """Copy one annotated photo and return its CSV rows, one per label."""
     photo = src / "photos" / f"{annotation.stem}.jpg"
     labels = _read_mat(annotation, "groundtruth")
     _check(annotation, labels, photo, len(category_ids))
@@ -142,7 +142,7 @@ def _convert_photo(src: Path, out: Path, category_ids: list[int | None], annotat
 
 
 def _check(annotation: Path, labels: np.ndarray, photo: Path, n_labels: int) -> None:
-    """Raise RawError unless `labels` fits its photo and the label list."""
+    """Raise RawError unless `labels` has its photo's size and only values from the label list."""
     height, width = raw.photo_size(photo)
     if labels.shape != (height, width):
         raise raw.RawError(f"{annotation} has the shape {labels.shape}, its photo {(height, width)}.")
@@ -150,7 +150,7 @@ def _check(annotation: Path, labels: np.ndarray, photo: Path, n_labels: int) -> 
 
 
 def _check_values(path: Path, values: np.ndarray, what: str, n_labels: int) -> None:
-    """Raise RawError unless `values` are positions in a list of `n_labels`."""
+    """Raise RawError unless `values` are integers from 0 to `n_labels` - 1."""
     if values.dtype.kind not in "ui":
         kind = values.dtype
         raise raw.RawError(f"{path} holds {what}s that are {kind}, not whole numbers: fetch it again.")
@@ -160,11 +160,11 @@ def _check_values(path: Path, values: np.ndarray, what: str, n_labels: int) -> N
 
 
 def _read_mat(path: Path, name: str) -> np.ndarray:
-    """The array `name` of a MATLAB file; RawError where the file or the array can't be read."""
+    """The array `name` of a MATLAB file; raises RawError if the file or the array can't be read."""
     if not path.exists():
         raise raw.RawError(f"{path} is missing: give the unpacked Clothing Co-Parsing archive.")
     try:
         return np.asarray(scipy.io.loadmat(checked_files.check_file(path), variable_names=[name])[name])
-    except Exception as error:  # scipy raises many kinds on a damaged file
+    except Exception as error:  # scipy raises many exception types on a damaged file
         said = checked_files.reason(error)
         raise raw.RawError(f"{path} holds no readable {name!r} ({said}): fetch it again.") from None

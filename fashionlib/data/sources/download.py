@@ -1,8 +1,8 @@
-"""Files from the web, resumed where they broke off, and data sets -> ``cache/<data>/`` under the home folder.
+"""Resumable downloads of files, and of whole data sets to ``cache/<data>/`` under the home folder.
 
-A file grows as ``<name>.part``, goes on where it stopped (HTTP range) and takes its name when its size
-and hash are right; an archive is unpacked beside its place and moved there whole. What is there already
-is not fetched again, so the same command goes on after any interruption.
+A file is downloaded to ``<name>.part``, resumed there after an interruption (HTTP range requests), and
+renamed once its size and hash match. An archive is unpacked to a temporary folder, which is then renamed.
+Existing files are not downloaded again, so rerunning the same command continues after any interruption.
 """
 
 import lzma
@@ -20,10 +20,10 @@ from tqdm import tqdm
 from fashionlib.core import classes, paths
 from fashionlib.core.files import explain_disk_errors, folder_lock, sha256
 
-TIMEOUT = 30  # seconds without a byte
-BLOCK = 1 << 18  # bytes written at once
-# What zipfile raises on damaged archives; RuntimeError for an encryption or unknown packing, the last two
-# where a file is a folder too.
+TIMEOUT = 30  # seconds without receiving a byte
+BLOCK = 1 << 18  # bytes per write
+# Exceptions that zipfile raises on damaged archives: RuntimeError for encryption or an unknown compression
+# method, the last two if one name is both a file and a folder.
 _BROKEN = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError),
     *(FileExistsError, NotADirectoryError),
@@ -31,15 +31,15 @@ _BROKEN = (
 
 
 class DownloadError(OSError):
-    """A download that can't go on; the message is one sentence that says what to do."""
+    """Failed download; the message is one sentence that names the problem and the remedy."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One file to fetch.
+    """One file to download.
 
-    `name` is what it becomes in the data set's folder, `size` its bytes where they are known. With `member`
-    it is a zip whose folder of that name becomes `name`.
+    `name` is its name in the data set's folder and `size` its size in bytes, if known. With `member` the file
+    is a zip archive, and its folder `member` is unpacked as `name`.
     """
 
     url: str
@@ -48,8 +48,8 @@ class Item:
     member: str = ""
 
 
-# URLs: the README of github.com/cvdfoundation/fashionpedia. CVDF publishes no hashes and GitHub's archives
-# are made on demand, without a size: there the zip's own checksums are the check.
+# URLs from the README of github.com/cvdfoundation/fashionpedia. CVDF publishes no hashes, and GitHub creates
+# its archives on demand without a known size: these are verified by the zip's own checksums.
 _CVDF = "https://s3.amazonaws.com/ifashionist-dataset"
 _CCP = "https://github.com/bearpaw/clothing-co-parsing/archive/refs/heads/master.zip"
 _VAL, _TRAIN = (f"instances_attributes_{split}2020.json" for split in ("val", "train"))
@@ -65,10 +65,10 @@ SETS = {
 
 
 def download(data: str, home: str | Path | None = None, progress: bool = True) -> Path:
-    """Fetch the data set `data` and return the folder to give to its converter as `src`.
+    """Download the data set `data`; returns the folder to pass to its converter as `src`.
 
-    Raises `DownloadError` if a file can't be had or is not the one that was expected, and ValueError
-    for a data set that can't be fetched like this, or that another process is fetching.
+    Raises `DownloadError` if a file is unavailable or not the expected one, and ValueError for a data set
+    that has no direct download or that another process is downloading.
     """
     if data == "imaterialist":
         raise ValueError(
@@ -82,7 +82,7 @@ def download(data: str, home: str | Path | None = None, progress: bool = True) -
 
 
 def _fetch_item(item: Item, target: Path, progress: bool) -> None:
-    """The file or folder `target`, and nothing else beside it, whatever was left there by a kill."""
+    """Download `item` to the file or folder `target`; removes leftovers of an interrupted unpacking."""
     if not item.member:
         fetch(item.url, target, item.size, progress=progress)
         return
@@ -97,10 +97,10 @@ def _fetch_item(item: Item, target: Path, progress: bool) -> None:
 def fetch(
     url: str, path: Path, size: int | None = None, digest: str | None = None, progress: bool = True
 ) -> Path:
-    """Download `url` to `path`, unless it is there; returns `path`.
+    """Download `url` to `path` unless it exists; returns `path`.
 
-    The file grows as ``<name>.part``, which the next call continues (HTTP range), and takes its name when
-    its `size` in bytes and its SHA-256 `digest` are right, as far as they are given. Raises DownloadError.
+    The data go to ``<name>.part``, which a later call resumes (HTTP range request). The file is renamed once
+    its `size` in bytes and SHA-256 `digest`, if given, match. Raises DownloadError.
     """
     if path.exists():
         return path
@@ -121,14 +121,14 @@ def fetch(
 
 
 def _transfer(url: str, part: Path, size: int | None, progress: bool) -> None:
-    """Bring `part` up to the whole file, from where it ends if the server knows ranges."""
+    """Download the rest of `part`, or the whole file if the server does not support range requests."""
     have = part.stat().st_size if part.exists() else 0
     if have and have == size:
         return
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         if answer.status_code == 416 and answer.headers.get("Content-Range") == f"bytes */{have}":
-            return  # nothing lies beyond what is there
+            return  # `part` is already complete
         if answer.status_code == 416:
             part.unlink()
             raise DownloadError(f"{url} is shorter than what was begun: the same command starts over.")
@@ -148,7 +148,7 @@ def _transfer(url: str, part: Path, size: int | None, progress: bool) -> None:
 
 
 def _check_offer(url: str, part: Path, total: int | None, have: int, size: int | None) -> None:
-    """Raise DownloadError before the transfer if the file is another one or does not fit on the disk."""
+    """Raise DownloadError before the transfer if the file's size has changed or the disk has no room."""
     if total and size and total != size:
         part.unlink(missing_ok=True)
         raise DownloadError(
@@ -175,10 +175,10 @@ def _check(url: str, part: Path, size: int | None, digest: str | None) -> None:
 
 
 def unpack(archive: Path, member: str, target: Path, progress: bool = True) -> None:
-    """The folder `member` of a zip as `target`, whole or not at all; its checksums are checked on the way.
+    """Unpack the folder `member` of a zip archive as `target`, atomically, verifying its checksums.
 
-    Raises `DownloadError` for a damaged archive, and, before anything is written, for one that does not fit
-    on the disk or holds a link or a path that leads out.
+    Raises `DownloadError` for a damaged archive and, before anything is written, for one that does not fit
+    on the disk or contains a link or a path that points outside `target`.
     """
     partial = _unpacking(target)
     shutil.rmtree(partial, ignore_errors=True)
@@ -208,7 +208,7 @@ def unpack(archive: Path, member: str, target: Path, progress: bool = True) -> N
 
 
 def _is_plain(info: zipfile.ZipInfo) -> bool:
-    """Whether a zip's entry is a file or folder, neither link nor device, and lies within the archive."""
+    """Whether a zip entry is a regular file or folder (no link or device) with a path inside the archive."""
     name = info.filename
     inside = not {"", ".."} & set(name.removesuffix("/").split("/")) and not set(name) & set("\\:")
     return inside and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)

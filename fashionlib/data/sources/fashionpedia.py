@@ -1,19 +1,19 @@
-"""Fashionpedia (GitHub ``cvdfoundation/fashionpedia``) -> raw layout.
+"""Converter from Fashionpedia (GitHub ``cvdfoundation/fashionpedia``) to the raw layout.
 
-The download, as CVDF's zips unpack (the validation photos lie in ``test/``)::
+Contents of CVDF's zips once unpacked (``test/`` includes the validation photos)::
 
-    instances_attributes_train2020.json     the two may lie in annotations/
+    instances_attributes_train2020.json     both JSON files may also be in annotations/
     instances_attributes_val2020.json       optional
     train/<id>.jpg   test/<id>.jpg
 
-The JSON is COCO's: "images" {id, file_name, width, height}, "categories" {id, name} and "annotations"
-{image_id, category_id, attribute_ids, segmentation}, one an instance. A segmentation is a list of
-polygons [x0, y0, x1, y1, …], or {"size": [height, width], "counts"} with counts as a list
-(uncompressed) or a string (compressed), mixed in one file. Annotation ids are not unique in early
-releases and never read; numbers may be strings.
+The JSON has COCO's format: "images" {id, file_name, width, height}, "categories" {id, name} and
+"annotations" {image_id, category_id, attribute_ids, segmentation}, one per instance. A segmentation is
+a list of polygons [x0, y0, x1, y1, …] or {"size": [height, width], "counts"}, where counts is a list
+(uncompressed) or a string (compressed); one file may mix all three. Annotation ids are ignored because
+they are not unique in early releases. Numbers may be strings.
 
-The sizes in the JSON are those of CVDF's smaller copies: on Kaggle's originals, which have the same
-names, every mask would be wrong.
+The sizes in the JSON are those of CVDF's downscaled photos. Kaggle's originals have the same names but
+other sizes, and every mask would be wrong on them.
 
 M. Jia et al.: Fashionpedia: Ontology, Segmentation, and an Attribute Localization Dataset, ECCV 2020.
 """
@@ -33,13 +33,13 @@ from fashionlib.data import raw, rle
 
 SOURCE, URL = "Fashionpedia", "https://github.com/cvdfoundation/fashionpedia"
 TRAIN, VAL = "instances_attributes_train2020.json", "instances_attributes_val2020.json"
-_LONGEST = 60  # bits of a number in a compressed code: endless ones would be endless work
-SLACK = 1  # pixels that a polygon may leave its photo by; what lies outside is cut off
+_LONGEST = 60  # bits; limit for one number of a compressed code, so that a malformed one can't run on
+SLACK = 1  # pixels; how far a polygon may extend beyond its photo before it is an error (clipped anyway)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """An entry of "images" with its instances: (category id, comma list of attributes, segmentation)."""
+    """An entry of "images" with its instances: (category id, comma-separated attributes, segmentation)."""
 
     id: str
     path: Path
@@ -56,21 +56,21 @@ def convert(
     progress: bool = True,
     max_bad: float = 0.01,
 ) -> Path:
-    """Write the data set at `src` to `out` in the raw layout and return `out`.
+    """Convert the data set at `src` to the raw layout in the new folder `out`; returns `out`.
 
-    `src` is the folder above, or one JSON file of that kind with its photos in ``images/`` beside it.
-    All annotated photos go to ``train/``; those of the official validation split are also listed in
-    ``official_val.txt``, by which `prepare` keeps them out of its own splits. The rest of the photos in
-    ``test/`` have no masks and stay there.
+    `src` is the folder described above, or one such JSON file with its photos in ``images/`` beside it.
+    All annotated photos go to ``train/``. Those of the official validation split are also listed in
+    ``official_val.txt``, and `prepare` keeps them out of its own splits. The other photos in ``test/``
+    have no masks and are copied to ``test/``.
 
-    A photo that is missing or has a defective mask is left out and listed in ``left_out.csv``;
-    `raw.RawError` if these are more than `max_bad` of all. The same error names what concerns the
-    whole: an unreadable JSON, an unknown category, an image id that leads out of the folder, photos of
-    other sizes. An instance that covers no pixel is dropped. Reading the 542 MB of the training
-    split's JSON takes a few GB of memory.
+    Missing photos and photos with a defective mask are skipped and listed in ``left_out.csv``. Instances
+    without a pixel are dropped. Raises `raw.RawError` if more than the fraction `max_bad` of the photos
+    is skipped, and for errors that affect the whole data set: an unreadable JSON, an unknown category, an
+    image id that points outside the folder, photos whose size differs from the JSON. Reading the training
+    split's JSON (542 MB) takes a few GB of memory.
     """
     raw.check_max_bad(max_bad)
-    outputs.lie_apart(Path(out).parent, [_root(Path(src))])  # that of a JSON file
+    outputs.lie_apart(Path(out).parent, [_root(Path(src))])  # if `src` is a JSON file: its data set's folder
     splits = {path.name: _read(path) for path in _json_files(Path(src))}
     annotated = [photo for split in splits.values() for photo in split]
     _check_unique(annotated)
@@ -102,7 +102,7 @@ def convert(
 
 
 def _root(src: Path) -> Path:
-    """The folder that holds train/ and test/."""
+    """The data set's folder, which contains train/ and test/."""
     folder = src.parent if src.is_file() else src
     return folder.parent if folder.name == "annotations" else folder
 
@@ -139,7 +139,7 @@ def _read(path: Path) -> list[Photo]:
 
 
 def _add(annotation: dict, images: dict[int, Photo], names: dict[int, str], where: str) -> None:
-    """Give an annotation to its photo; its category goes by name, since releases number them differently."""
+    """Add an annotation to its photo. Categories are matched by name: their ids differ between releases."""
     image, category = int(annotation["image_id"]), int(annotation["category_id"])
     if image not in images or category not in names:
         raise raw.RawError(f"{where}: there is no image {image} or no category {category}.")
@@ -151,7 +151,10 @@ def _add(annotation: dict, images: dict[int, Photo], names: dict[int, str], wher
 
 
 def _photo(json_path: Path, image: dict) -> Photo:
-    """An entry of "images", without instances yet; RawError for a file name that leads out of the folder."""
+    """A `Photo` without instances from an entry of "images".
+
+    Raises RawError for a file name that points outside the folder.
+    """
     folders = ("test", "train", "images") if json_path.name == VAL else ("train", "images", "test")
     photo_id = image["file_name"].removesuffix(".jpg")
     try:
@@ -164,7 +167,7 @@ def _photo(json_path: Path, image: dict) -> Photo:
 
 
 def _check_unique(annotated: list[Photo]) -> None:
-    """Raise RawError if a photo occurs twice: in both splits it would be trained on and tested with."""
+    """Raise RawError if a photo occurs twice: one in both splits would be used for training and testing."""
     seen = set()
     for photo in annotated:
         if photo.id in seen:
@@ -175,7 +178,7 @@ def _check_unique(annotated: list[Photo]) -> None:
 
 
 def _convert_photo(out: Path, photo: Photo) -> list[tuple] | str:
-    """Place a photo and return its rows, one an instance; or a sentence on why it is left out."""
+    """Copy a photo and return its CSV rows, one per instance, or the reason why it is skipped."""
     try:
         size = raw.photo_size(photo.path)
     except raw.RawError as error:
@@ -199,9 +202,9 @@ def _convert_photo(out: Path, photo: Photo) -> list[tuple] | str:
 
 
 def mask(segmentation: list | dict, height: int, width: int) -> np.ndarray:
-    """The pixels of a COCO segmentation as uint8 (H, W) of 0 and 1; polygons are drawn by pycocotools.
+    """Binary mask of a COCO segmentation, uint8 (H, W) of 0 and 1; pycocotools rasterises polygons.
 
-    ValueError with half a sentence for what does not fit a photo of that size.
+    Raises ValueError, with half a sentence, for a segmentation that is malformed or has the wrong size.
     """
     if isinstance(segmentation, dict):
         counts = _counts(segmentation, height, width)
@@ -214,22 +217,22 @@ def mask(segmentation: list | dict, height: int, width: int) -> np.ndarray:
 
 
 def _polygon(polygon: list, height: int, width: int) -> list[float]:
-    """x0, y0, x1, y1, … as numbers, checked."""
+    """Validated coordinates x0, y0, x1, y1, … of a polygon."""
     try:
         points = np.asarray(polygon, float).reshape(-1, 2)
     except (ValueError, TypeError, OverflowError):
         raise ValueError("a polygon is not a list of x, y pairs") from None
-    if len(points) < 3:  # pycocotools would take two points for a box
+    if len(points) < 3:  # pycocotools interprets two points as a box
         raise ValueError(f"a polygon has {len(points)} points, it takes at least 3")
     inside = (points >= -SLACK) & (points <= np.array((width, height)) + SLACK)
-    if not inside.all():  # NaN is outside too
+    if not inside.all():  # NaN counts as outside
         x, y = points[~inside.all(axis=1)][0]
         raise ValueError(f"a polygon leaves the {width} x {height} photo at x = {x:g}, y = {y:g}")
     return points.ravel().tolist()
 
 
 def _counts(code: dict, height: int, width: int) -> list[int]:
-    """The lengths of a COCO run-length code's runs, outside and inside in turn, down the columns."""
+    """Run lengths of a COCO run-length code, alternately outside and inside, in column-major order."""
     try:
         size, counts = [int(side) for side in code["size"]], code["counts"]
         counts = _decompress(counts) if isinstance(counts, str) else [int(count) for count in counts]
@@ -244,10 +247,11 @@ def _counts(code: dict, height: int, width: int) -> list[int]:
 
 
 def _decompress(text: str) -> list[int]:
-    """The counts in a compressed code, as cocoapi's ``maskApi.c: rleFrString`` reads them.
+    """Counts of a compressed code, decoded like cocoapi's ``maskApi.c: rleFrString``.
 
-    A character less 48 holds 5 bits of a number, lowest first, and 0x20 says that more follow. 0x10 in
-    the last is the sign. From the fourth number on each is the difference to the second before it.
+    Each character minus 48 carries 5 bits of a number, lowest first; 0x20 is the continuation flag and
+    0x10 in the last character is the sign. From the fourth number on, each is stored as the difference
+    from the count two positions earlier.
     """
     counts: list[int] = []
     number = shift = 0

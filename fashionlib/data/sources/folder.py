@@ -1,22 +1,22 @@
-"""Your own photos with painted masks -> raw layout.
+"""Converter from your own photos with painted masks to the raw layout.
 
 ::
 
-    classes.csv                which colour or value means which class
-    photos/<id>.jpg            .jpeg, .png, .webp too
-    masks/<id>.png             of the photo's size as an editor shows it
+    classes.csv                class of each colour or value
+    photos/<id>.jpg            also .jpeg, .png, .webp
+    masks/<id>.png             the same size as the photo when displayed (EXIF orientation applied)
 
-The table has a row a class: either ``colour,class`` with colours as ``#rrggbb`` for painted masks, or
-``value,class`` with whole numbers for masks that hold class numbers (greyscale or palette PNG)::
+The table has one row per class: either ``colour,class`` with colours as ``#rrggbb`` for painted masks, or
+``value,class`` with whole numbers for masks that store class numbers (greyscale or palette PNG)::
 
     colour,class
     #ff0000,dress
     #00ff00,"bag, wallet"
     #ffffff,background
 
-A class is one of Fashionpedia's 46, ``hair``, ``skin`` or ``background``; several colours may mean the
-same. Colour #000000 or value 0 is background unless listed, and so is what an RGBA mask leaves
-transparent. Photos without a mask go to ``test/``.
+A class is one of Fashionpedia's 46, ``hair``, ``skin`` or ``background``; several colours may map to the
+same class. Colour #000000 or value 0 is background unless listed; transparent pixels of an RGBA mask
+count as black. Photos without a mask go to ``test/``.
 """
 
 import re
@@ -34,7 +34,7 @@ from fashionlib.data import raw, rle
 TABLE = "classes.csv"
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _BACKGROUND = -1
-_SHOWN = 5  # unknown colours that a sentence names
+_SHOWN = 5  # maximum number of unknown colours listed in an error message
 
 
 @raw.fills_new_folder("converting to")
@@ -45,11 +45,11 @@ def convert(
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Write the photos and masks at `src` to `out` in the raw layout and return `out`.
+    """Convert the photos and masks at `src` to the raw layout in the new folder `out`; returns `out`.
 
-    `table` is the class table, by default ``classes.csv`` in `src`. Each class that a mask shows becomes
-    one instance. JPEG photos are copied as they are; other formats, and photos that EXIF turns, are
-    saved as JPEG of quality 95 the way they are seen. `raw.RawError` names a bad file, row or colour.
+    `table` is the class table, by default ``classes.csv`` in `src`. Each class present in a mask becomes
+    one instance. JPEG photos are copied unchanged; other formats, and photos with an EXIF rotation, are
+    saved upright as JPEG of quality 95. Raises `raw.RawError` naming the bad file, row or colour.
     """
     src = Path(src)
     class_ids, by_colour = _read_table(Path(table) if table else src / TABLE)
@@ -74,9 +74,9 @@ def convert(
 
 
 def _pictures(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
-    """Id -> file of the pictures in `folder`, sorted.
+    """Mapping from id to file for the images in `folder`, sorted.
 
-    RawError where two would get the same id, or one has another suffix than `suffixes`.
+    Raises RawError if two files would get the same id, or one has a suffix not in `suffixes`.
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.glob("*")):
@@ -86,7 +86,7 @@ def _pictures(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[str, P
             raise raw.RawError(
                 f"{path} and {found[path.stem].name} would get the same id: keep one, or rename it."
             )
-        raw.image_path("", path.stem)  # a name that a list of ids can't hold is refused here
+        raw.image_path("", path.stem)  # raises RawError for a name that can't be an id
         found[path.stem] = path
     for path in found.values():
         if path.suffix.lower() not in suffixes:
@@ -95,7 +95,7 @@ def _pictures(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[str, P
 
 
 def _read_table(path: Path) -> tuple[dict[int, int], bool]:
-    """Colour (0xrrggbb) or value -> class id, and whether the keys are colours."""
+    """Mapping from colour (0xrrggbb) or value to class id, and whether the keys are colours."""
     try:
         checked_files.check_file(path, raw.RawError)
         table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
@@ -148,7 +148,7 @@ def _value(text: str) -> int:
 def _convert_pair(
     out: Path, class_ids: dict[int, int], by_colour: bool, pair: tuple[Path, Path]
 ) -> list[tuple]:
-    """Save one photo and return its rows, one a class."""
+    """Save one photo and return its CSV rows, one per class."""
     photo, mask = pair
     keys = _colours(mask) if by_colour else _values(mask)
     size = _save_photo(photo, out / "train" / f"{photo.stem}.jpg")
@@ -166,7 +166,7 @@ def _convert_pair(
 
 
 def _label(mask: Path, keys: np.ndarray, class_ids: dict[int, int], by_colour: bool) -> np.ndarray:
-    """A mask's class ids (H, W); RawError if it holds a colour or value that the table lacks."""
+    """Class ids of a mask, (H, W); raises RawError for a colour or value missing from the table."""
     values, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     counts = dict(zip(values.tolist(), counts.tolist(), strict=True))
     unknown = sorted(counts.keys() - class_ids.keys(), key=counts.get, reverse=True)
@@ -183,13 +183,13 @@ def _label(mask: Path, keys: np.ndarray, class_ids: dict[int, int], by_colour: b
 
 
 def _colours(path: Path) -> np.ndarray:
-    """A mask's colours as 0xrrggbb, int32 (H, W); what is transparent counts as black."""
+    """Colours of a mask as 0xrrggbb, int32 (H, W); transparent pixels count as black."""
     rgba = np.asarray(_open(path).convert("RGBA")).astype(np.int32)
     return (rgba[..., 0] << 16 | rgba[..., 1] << 8 | rgba[..., 2]) * (rgba[..., 3] > 0)
 
 
 def _values(path: Path) -> np.ndarray:
-    """A mask's values (H, W): palette indices or grey values, also where they were saved as RGB."""
+    """Values of a mask, (H, W): palette indices or grey values, including grey values saved as RGB."""
     image = _open(path)
     values = np.asarray(image.convert("L") if image.mode in ("1", "LA") else image)
     if values.ndim == 2:
@@ -202,7 +202,7 @@ def _values(path: Path) -> np.ndarray:
 
 
 def _open(path: Path) -> Image.Image:
-    """A decoded image; RawError if that fails, or if it is one of several in the file."""
+    """Decode an image file; raises RawError if that fails or the file contains several images."""
     try:
         image = Image.open(checked_files.check_file(path))
         frames = getattr(image, "n_frames", 1)
@@ -210,13 +210,13 @@ def _open(path: Path) -> Image.Image:
         image.getexif()
     except checked_files.DAMAGED as error:
         raise raw.RawError(f"{path} can't be read ({checked_files.reason(error)}).") from None
-    if frames > 1 and image.format != "MPO":  # a phone's JPEG with a second picture, such as a map of depth
+    if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG with a second image such as a depth map
         raise raw.RawError(f"{path} holds {frames} pictures: save the one that is meant.")
     return image
 
 
 def _save_photo(photo: Path, target: Path) -> tuple[int, int]:
-    """Put a photo at `target` as it is seen, JPEG files untouched where possible; returns (height, width)."""
+    """Save a photo upright at `target`, copying upright JPEG files unchanged; returns (height, width)."""
     image = _open(photo)
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
     if image.format in ("JPEG", "MPO") and not turned:
