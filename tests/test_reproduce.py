@@ -317,7 +317,7 @@ def test_papermill_trains_with_an_output_path(tiny_home, tmp_path):
     assert done.returncode == 0, done.stderr
     cells = nbformat.read(tmp_path / "03.unet.ipynb", as_version=4).cells
     texts = "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", ()))
-    assert texts.startswith("unet at scale mini from none on sample, 4 training photos")
+    assert texts.startswith("unet (mini-UNet-S5-D16) at scale mini from none on sample, 4 training photos")
     assert "This is not the paper's run." in texts.splitlines()[0]
     assert (tiny_home / "runs/sample/unet-mini-none-4photos/epoch_1.safetensors").is_file()
 

@@ -16,7 +16,8 @@ import pandas as pd
 from . import WATCHDOG, inputs, server
 
 # what says how long something took or when it was, as a column of a CSV or a key of a JSON
-_TIMES = {"seconds", "seconds_per_photo", "memory_mb", "created", "finished", "date", "commit"}
+_TIMES = {"seconds", "seconds_per_photo", "memory_mb", "peak_memory_mb"}
+_TIMES |= {"created", "finished", "date", "commit"}
 # what only says how something came about: MMEngine's logs, executed notebooks, times of files
 _SAID = {"mmengine", "notebooks", "stamps", "log.txt"}
 
