@@ -1,13 +1,13 @@
-"""Folders of photos to cut-outs, with a row of report.csv for every photo, the failed ones too.
+"""Batch cut-outs of folders of photos, with a row in report.csv for every photo, failed ones included.
 
-    out/<sub-folder>/<name>.png          the cut-outs, in the tree of the sources
-    out/<sub-folder>/<name>.layers/      with layers: a PNG a class and manifest.json
-    out/report.csv                       a row a photo: failures first, then by rising predicted quality
+    out/<sub-folder>/<name>.png          the cut-outs, in the folder tree of the sources
+    out/<sub-folder>/<name>.layers/      with layers: a PNG for each class and manifest.json
+    out/report.csv                       a row per photo: failures first, then by rising predicted quality
     out/preview.html, preview.png        with preview: the cut-outs over a checkerboard
     out/worst.png                        with preview: those with the lowest predicted quality
 
-Every file is written atomically, so a run that was stopped or killed can be started again. Pictures that
-exist already, from the same photo by the same model with the same options, are skipped.
+Every file is written atomically, and a run that was stopped or killed can be started again. It skips pictures
+that exist already, made from the same photo by the same model with the same options.
 """
 
 import os
@@ -48,11 +48,11 @@ def run(
 
     Args:
         model: a checkpoint's path (None: the shipped model) or a loaded model.
-        mask_in: a mask made elsewhere, of the only photo, or a folder of masks named as the outputs are. It
-            replaces the model's; edge, layers and crop follow.
-        apply_to: other renditions of the only photo's shot (files, folders, globs): the matte found on that
-            photo is resized to theirs, and they are cut out by it with their own colours.
-        workers: processes; each loads the model, so several need its path.
+        mask_in: an external mask for a single photo, or a folder of masks with the outputs' names. It
+            replaces the model's mask; edge, layers and crop are applied to it.
+        apply_to: other renditions of a single photo's shot (files, folders, globs): that photo's matte is
+            resized and applied to them, with their own colours.
+        workers: number of processes; each loads the model, so more than one needs the model as a path.
         engine: ``local``, or ``ray`` with fsspec URLs for `inputs` and `out` (see `on_ray`).
         options: the fields of `Options`.
 
@@ -107,12 +107,12 @@ def _run(
 
 
 def _is_ours(out: Path) -> bool:
-    """Whether a folder holds cut-outs of ours; ValueError for a report.csv that is not of ours."""
+    """Whether a folder is an earlier batch's output; ValueError for a report.csv that no batch wrote."""
     return (out / REPORT).is_file() and bool(Report(out / REPORT))
 
 
 def _tasks(inputs, out: Path, options: Options, mask_in, apply_to) -> list[Task]:
-    """The tasks of a batch, without their keys."""
+    """The tasks of a batch, without cache keys."""
 
     def pairs(photos) -> list[tuple[Path, Path]]:
         return tasks.outputs(photos, out, options.format, TAKEN, options.layers)
@@ -134,24 +134,24 @@ def _tasks(inputs, out: Path, options: Options, mask_in, apply_to) -> list[Task]
 
 
 def in_threads(items: Iterable, read: Callable, cut: Callable, write: Callable) -> Iterator:
-    """``write(cut(read(item)))`` for each item, in order: the steps of neighbours run at the same time.
+    """Yield ``write(cut(read(item)))`` for each item, in order, as a pipeline of threads.
 
-    While the caller's thread has `cut` (the model), the next photo is decoded and the last one encoded;
-    Pillow and OpenCV release the interpreter for that. So at most four photos are in memory.
+    While the caller's thread runs `cut` (the model), other threads decode the next photo and encode the last
+    one; Pillow and OpenCV release the GIL for that. At most four photos are in memory.
     """
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         yield from _ahead(writer, write, map(cut, _ahead(reader, read, items)))
 
 
 def _ahead(pool: Executor, work: Callable, items: Iterable) -> Iterator:
-    """``work(item)`` for each item, in order, where `pool` is one item ahead of who asks."""
+    """Yield ``work(item)`` for each item, in order; `pool` works one item ahead of the consumer."""
     waiting = deque()
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
             if len(waiting) > 1:
                 yield waiting.popleft().result()
-    except KeyboardInterrupt:  # what is made already is still handed over, to be remembered
+    except KeyboardInterrupt:  # finished results are still yielded, to be reported
         yield from (future.result() for future in waiting)
         raise
     yield from (future.result() for future in waiting)
@@ -160,20 +160,20 @@ def _ahead(pool: Executor, work: Callable, items: Iterable) -> Iterator:
 def in_processes(
     tasks: Iterable, work: Callable, workers: int, start: Callable, arguments: tuple, lost: Callable
 ) -> Iterator:
-    """``work(task)`` for each task as they come, in `workers` processes that ``start(*arguments)`` prepares.
+    """Yield ``work(task)`` in order of completion, from `workers` processes set up by ``start(*arguments)``.
 
-    While one process decodes or encodes, another has the model's arithmetic. Where a process dies (of too
-    little memory, by a fault in a decoder), the tasks that it may have died of are tried alone, each in a
-    process of its own; one that kills this one too becomes ``lost(task)``, and the others go on.
+    While one process decodes or encodes, another runs the model. If a process dies (out of memory, a fault in
+    a decoder), each task that may be the cause is retried alone in a process of its own. A task that kills
+    that process too yields ``lost(task)``, and the others go on.
     """
     tasks, running = deque(tasks), {}
     while tasks:
         try:
             with executor(workers, start, arguments) as pool:
                 while tasks or running:
-                    while tasks and len(running) <= workers:  # one more than work at once, so that none waits
+                    while tasks and len(running) <= workers:  # one more than there are workers: none is idle
                         future = pool.submit(work, tasks[0])
-                        running[future] = tasks.popleft()  # not before it is accepted: a dead pool refuses
+                        running[future] = tasks.popleft()  # only once accepted: a dead pool raises
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         yield future.result()
                         del running[future]

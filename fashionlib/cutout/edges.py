@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 EDGES = ("hard", "soft", "matting")
-BAND = 1 / 64  # of the shorter side: half the band's width, about half a patch of the model
+BAND = 1 / 64  # half the band's width as a fraction of the shorter side, about half a patch of the model
 GUIDE_PIXELS, GUIDE_NOISE = 1_000_000, 1e-4  # size at which the filter is fitted; its regularisation
 GUIDE_CONTRAST = 3.0  # its output is too flat; this more than halves the error of alpha on composites
 NEAR, STEP = 16, 15  # pixels up to which a disc dilates; levels of alpha beyond (of 255)
@@ -21,7 +21,7 @@ SECONDS = 20.0  # processor time for the matting of one photo; the rest of its e
 
 
 def alpha_of(rgb: np.ndarray, p: np.ndarray, edge: str) -> tuple[np.ndarray, str]:
-    """Alpha uint8 (H, W) from probabilities float32 (H, W), and what did not go as asked (else "")."""
+    """Alpha uint8 (H, W) from probabilities float32 (H, W), and a note on any problem (else "")."""
     mask = p >= 0.5
     if edge == "hard" or mask.all() or not mask.any():
         return mask * np.uint8(255), ""
@@ -43,8 +43,8 @@ def alpha_of(rgb: np.ndarray, p: np.ndarray, edge: str) -> tuple[np.ndarray, str
 def _least(mask: np.ndarray) -> np.ndarray:
     """Lower bound d/r of alpha, float32 (H, W); the upper bound is 1 + d/r.
 
-    d is the signed distance to the border of `mask` (inside > 0), r half the band's width. So alpha is free
-    at the border, and 0 or 1 outside the band.
+    d is the signed distance to the border of `mask` (inside > 0), r half the band's width. Alpha is thus
+    unconstrained at the border, and 0 or 1 outside the band.
     """
     r = max(2.0, BAND * min(mask.shape))
     least = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
@@ -87,7 +87,7 @@ def _matting(rgb: np.ndarray, alpha: np.ndarray, unknown: np.ndarray) -> tuple[n
     """`alpha` float32 (H, W) refined by matting where `unknown` bool (H, W), and a note (else "").
 
     Closed-form matting (Levin, Lischinski, Weiss, CVPR 2006), tile by tile. Tiles that do not converge, or
-    are left after SECONDS, keep their alpha.
+    are unfinished after SECONDS, retain their alpha.
     """
     refined, begun, failed = alpha.copy(), time.process_time(), 0
     boxes = list(_tiles(unknown))
@@ -119,8 +119,8 @@ def _closed_form(rgb: np.ndarray, alpha: np.ndarray, unknown: np.ndarray) -> np.
 def dilate(alpha: np.ndarray, pixels: int) -> np.ndarray:
     """`alpha` dilated by `pixels`, or eroded where negative.
 
-    By a disc up to NEAR; beyond, where discs are slow, by the distance transform, and a soft edge then has
-    steps of STEP.
+    Up to NEAR pixels this uses a disc; beyond, where discs are slow, the distance transform, which
+    quantises a soft edge in steps of STEP.
     """
     if abs(pixels) <= NEAR:
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(pixels) + 1,) * 2)
@@ -137,15 +137,15 @@ def dilate(alpha: np.ndarray, pixels: int) -> np.ndarray:
 def estimate_foreground(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """RGBA uint8 (H, W, 4), straight alpha: the photo's own colours where opaque, black where transparent.
 
-    Between them, the foreground's colour is estimated (multi-level estimation, Germer et al., ICPR 2020), so
-    that the old background leaves no rim.
+    In between, the foreground's colour is estimated (multi-level estimation, Germer et al., ICPR 2020);
+    otherwise the old background would leave a rim.
     """
     rgba = np.dstack([rgb, alpha])
     for box, inner in _tiles((alpha > 0) & (alpha < 255)):
         estimate = _foreground(rgb[box], alpha[box])[inner]
         mixed = (alpha[box][inner] > 0) & (alpha[box][inner] < 255)
         rgba[box][inner][mixed, :3] = estimate[mixed]
-    np.copyto(rgba[..., :3], 0, where=(alpha == 0)[..., None])  # what was cut away is gone from the file
+    np.copyto(rgba[..., :3], 0, where=(alpha == 0)[..., None])  # removed background is not stored
     return rgba
 
 
@@ -163,7 +163,7 @@ def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
 
 
 def _tiles(where: np.ndarray):
-    """(box, inner) of the tiles with true pixels of `where`: slices of the photo, and of the box.
+    """Tiles with true pixels of `where`, as (box, inner): slices of the photo, and slices of the box.
 
     The inner parts tile the bounding box of the true pixels; the boxes reach OVERLAP pixels further, to avoid
     seams.

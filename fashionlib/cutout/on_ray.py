@@ -1,8 +1,9 @@
-"""The batch on a Ray cluster, through Ray Data, for catalogues larger than one machine.
+"""Batches on a Ray cluster, through Ray Data, for catalogues too large for one machine.
 
-Photos come from fsspec URLs (``s3://bucket/photos``, ``gs://…``, plain paths) and the pictures go to one, as
-in `batch`. The model travels with the job: the machines need fashionlib and ``[ray]``, but no common disk.
-Each actor loads it once. RAY_ADDRESS names the cluster; without it one is started on this machine.
+Photos are read from fsspec URLs (``s3://bucket/photos``, ``gs://…``, plain paths), and pictures are written
+to one, as in `batch`. The job carries the model: the machines need fashionlib and ``[ray]``, but no shared
+disk. Each actor loads the model once. RAY_ADDRESS names the cluster; without it Ray starts one on this
+machine.
 """
 
 import glob
@@ -23,21 +24,21 @@ from fashionlib.cutout.one_photo import CutoutPipeline
 from fashionlib.cutout.report import REPORT, TAKEN, Report, Result, Row, on_sheets, write_preview
 from fashionlib.cutout.tasks import Options, Task, key_of
 
-SAVED = 30.0  # seconds between two uploads of the report: what a lost driver forgets
+SAVED = 30.0  # seconds between two uploads of the report: at most that is lost with the driver
 RETRIES = 3  # of photos whose actor died
-BLOCKS = 2000  # at most: a block is what is tried again
+BLOCKS = 2000  # at most; Ray retries whole blocks
 
 
 def run(
     inputs, out, model, options: Options, workers: int = 1, preview: bool = False, progress: bool = True
 ) -> Result:
-    """`batch.run` with fsspec URLs for `inputs` and `out`, by `workers` actors. Raises as it does."""
+    """`batch.run` with fsspec URLs for `inputs` and `out`, by `workers` actors; raises the same errors."""
     fsspec = _fsspec()
     if isinstance(model, torch.nn.Module):
         raise ValueError("The engine ray needs the model's path, not the model.")
     path = segment.checkpoint(model)
     loaded = segment.load_model(path)
-    options.choice(loaded.metadata["classes"])  # unknown classes are refused before anything is written
+    options.choice(loaded.metadata["classes"])  # raises for unknown classes before anything is written
     place, root = fsspec.core.url_to_fs(str(out))
     planned = _tasks(fsspec, inputs, place.unstrip_protocol(root), options, options.digest(loaded))
     ground = Path(options.background).read_bytes() if Path(options.background).is_file() else None
@@ -51,7 +52,7 @@ def run(
         report = Report(Path(folder) / REPORT)
 
         def rows(to_do: list[Task]) -> Iterator[Row]:
-            put(place, report.path, target)  # before there are pictures: it says that they are ours
+            put(place, report.path, target)  # before the pictures: it marks them as this batch's
             uploaded = time.monotonic()
             for row in _rows(to_do, workers, arguments):
                 yield row
@@ -70,7 +71,7 @@ def run(
 
 
 def _fsspec():
-    """The module, if the whole extra is installed."""
+    """The module fsspec, if the whole extra is installed."""
     try:
         import fsspec
         import ray.data  # noqa: F401  (needs pyarrow)
@@ -82,7 +83,7 @@ def _fsspec():
 
 
 def _tasks(fsspec, inputs, out: str, options: Options, digest: str) -> list[Task]:
-    """A task for every photo: its URL, the output's name below `out`; ValueError where names collide."""
+    """A task for every photo (URL, output's name below `out`); raises ValueError if names collide."""
     photos = {}
     for item in tasks.listed(inputs):
         photos |= _photos(fsspec, item, out)
@@ -117,18 +118,18 @@ def _photos(fsspec, item: str, out: str) -> dict[tuple[str, str], str]:
 
 
 def _version(info: dict) -> str:
-    """What disks and object stores say of a file that changes with it."""
+    """Version of a file, from the metadata that disks and object stores give for it."""
     return " ".join(str(info.get(name, "")) for name in ("size", "mtime", "ETag", "LastModified", "created"))
 
 
 def _names(place, root: str) -> set[str]:
-    """The files below `root`, by their relative names."""
+    """Relative names of the files below `root`."""
     root = root.rstrip("/")
     return {path.removeprefix(f"{root}/") for path in place.find(root)} if place.exists(root) else set()
 
 
 def _preview(place, root: str, folder: Path, report: Report) -> None:
-    """Make the page and the sheets here, from the pictures that they show, and upload them."""
+    """Make the page and the sheets on this machine, from downloaded pictures, and upload them."""
     rows = report.rows(_names(place, root).__contains__)
     for output in set().union(*on_sheets(rows)):
         (folder / output).parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +174,7 @@ class _Actor:
         return asdict(row)
 
     def _upload(self, place, root: str) -> None:
-        """Move all files that were made to `root`, the picture last."""
+        """Move all finished files to `root`, the picture last."""
         made = [path for path in self.made.rglob("*") if path.is_file()]
         for path in sorted(made, key=lambda path: path.parent.suffix != ".layers"):
             put(place, path, f"{root}/{path.relative_to(self.made).as_posix()}")
@@ -192,7 +193,7 @@ def put(place, path: Path, target: str) -> None:
 
 
 def _rows(tasks: list[Task], workers: int, arguments: tuple) -> Iterator[Row]:
-    """The rows as they come. An actor that dies is started again, and its photo is tried again."""
+    """Yield the rows as they arrive. A dead actor is restarted, and its photo retried."""
     import ray
 
     if started := not ray.is_initialized():
@@ -203,7 +204,7 @@ def _rows(tasks: list[Task], workers: int, arguments: tuple) -> Iterator[Row]:
     context.enable_progress_bars = False  # ours counts photos
     context.max_errored_blocks = -1  # photos whose actors keep dying stop no other
     weights, *others = arguments
-    held = ray.put(weights)  # by the driver: an actor that is started again finds it
+    held = ray.put(weights)  # owned by the driver: a restarted actor finds it
     lost = {task.output: {"photo": task.photo, "output": task.output, "key": task.key} for task in tasks}
     photos = ray.data.from_items([*lost.values()], override_num_blocks=min(len(tasks), BLOCKS))
     # max_task_retries has no other way in; Ray 2.64 is to name one (pyproject.toml ends below it)

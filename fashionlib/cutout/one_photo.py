@@ -18,16 +18,16 @@ from fashionlib.cutout import compose, edges, photos, quality, segment
 from fashionlib.cutout.report import Row
 from fashionlib.cutout.tasks import Options, Task
 
-ASPECT = 0.01  # share by which the aspect ratios of a shot's renditions may differ
-LARGE = 20_000_000  # pixels: of photos that have more, one is in memory at once
+ASPECT = 0.01  # relative tolerance between the aspect ratios of a shot's renditions
+LARGE = 20_000_000  # pixels: photos with more are in memory one at a time
 
 
 @dataclass(frozen=True)
 class Cutout:
-    """`rgba` uint8 (H, W, 4), straight alpha; `scores`: its class probabilities float32 (C, h, w), or None.
+    """A cut-out: `rgba` uint8 (H, W, 4), straight alpha; `scores` float32 (C, h, w) or None.
 
-    `notes` are sentences on what did not go as asked, such as an empty cut-out. `votes` is the number
-    of regions in which a conflict of garments was resolved.
+    `scores` are class probabilities, `notes` sentences on problems, such as an empty cut-out, `votes` the
+    number of regions in which a conflict of garments was resolved.
     """
 
     rgba: np.ndarray
@@ -38,7 +38,7 @@ class Cutout:
 
 
 def cut(photo: photos.Photo, model, choice: segment.Choice, edge: str = "hard", grow: int = 0) -> Cutout:
-    """The cut-out of `photo` with the classes of `choice`; the arguments are checked already."""
+    """The cut-out of `photo` with the classes of `choice`, from validated arguments."""
     scores, votes = segment.class_probabilities(_on_white(photo), model)
     p = segment.keep_probability(scores, choice, photo.rgb.shape[:2])
     judged = quality.of(scores, p, model.metadata["classes"], model.metadata.get("quality"))
@@ -48,10 +48,10 @@ def cut(photo: photos.Photo, model, choice: segment.Choice, edge: str = "hard", 
 def from_mask(
     photo: photos.Photo, mask: np.ndarray, edge: str | None = None, grow: int = 0, model=None
 ) -> Cutout:
-    """The cut-out of `photo` by a mask that was made elsewhere, or on another rendition of the shot.
+    """The cut-out of `photo` by an external mask, or by that of another rendition of the shot.
 
     `mask` is uint8 (h, w), 255 where opaque, and is resized to the photo. `edge` refines its edge (at 128);
-    None leaves the mask as soft as it is. A `model` adds the probabilities that layers need. Raises
+    None leaves the mask as it is. A `model` adds the class probabilities that layers need. Raises
     ValueError if mask and photo differ in aspect ratio (by more than ASPECT and a pixel).
     """
     size, (height, width) = photo.rgb.shape[:2], mask.shape[:2]
@@ -70,7 +70,7 @@ def from_mask(
 def _finished(photo: photos.Photo, alpha, note: str, grow: int, scores, judged, votes: int) -> Cutout:
     alpha = edges.dilate(alpha, grow)
     if photo.alpha is not None:
-        alpha = np.minimum(alpha, photo.alpha)  # what was transparent in the photo stays so
+        alpha = np.minimum(alpha, photo.alpha)  # transparent pixels of the photo stay transparent
     empty = "" if (alpha >= 128).any() else "nothing to keep was found in it"
     rgba = edges.estimate_foreground(photo.rgb, alpha)
     return Cutout(rgba, scores, tuple(filter(None, [note, empty])), judged, votes)
@@ -85,15 +85,15 @@ def remove_background(
         image: uint8 RGB (H, W, 3), grey (H, W) or RGBA (H, W, 4); or a path, or a Pillow image, whose EXIF
             orientation is applied. It is not changed.
         model: from `load_model`.
-        subject: what stays, ``apparel`` or the whole ``person``.
-        keep: only these classes or groups instead, as in `segment.wanted`: ``"dress, shoe"``.
-        drop: all but these: ``["bag", "umbrella"]``.
+        subject: the foreground, ``apparel`` or the whole ``person``.
+        keep: classes or groups to use instead of `subject`, as in `segment.wanted`: ``"dress, shoe"``.
+        drop: classes or groups to leave out: ``["bag", "umbrella"]``.
         edge: ``hard`` (alpha 0 or 255), ``soft`` or ``matting`` (see `edges`). A pixel's colour is the
             photo's own where alpha is 255, black where it is 0, and the estimated foreground's in between.
         grow: pixels by which the cut-out is dilated, or eroded where negative.
 
     Raises ValueError with one sentence for unknown names, ``person`` on a model without hair and skin,
-    and images that are none.
+    and an invalid `image`.
     """
     check_name(edge, edges.EDGES, "edge")
     choice = segment.wanted(model.metadata["classes"], subject, keep, drop)
@@ -103,9 +103,9 @@ def remove_background(
 def layers(result: Cutout, classes, values: list[int]) -> tuple[np.ndarray, list[dict]]:
     """(label values uint8 (H, W) of the classes `values`, a description of each class present).
 
-    Every pixel of the cut-out belongs to the most probable of the classes kept, so its alpha is the sum of
-    its layers' alphas. A description: class, value, pixels (alpha >= 128), box (left, top, right, bottom;
-    exclusive) of them, and confidence (their mean probability).
+    Every pixel of the cut-out belongs to the most probable of the classes `values`, so the layers' alphas add
+    up to the cut-out's. A description holds the class, its value, the number of pixels with alpha >= 128,
+    their box (left, top, right, bottom; exclusive) and the confidence (their mean probability).
     """
     alpha = result.rgba[..., 3]
     label = segment.strongest(result.scores, values, alpha.shape)
@@ -122,7 +122,7 @@ def layers(result: Cutout, classes, values: list[int]) -> tuple[np.ndarray, list
 
 
 def _on_white(photo: photos.Photo) -> np.ndarray:
-    """The photo as the model sees it, over white: RGB behind alpha 0 is arbitrary."""
+    """The photo over white, as input to the model: RGB behind alpha 0 is arbitrary."""
     return photo.rgb if photo.alpha is None else compose.over(np.dstack([photo.rgb, photo.alpha]), (255,) * 3)
 
 
@@ -131,18 +131,18 @@ def _on_white(photo: photos.Photo) -> np.ndarray:
 
 @dataclass
 class Job:
-    """A task in progress: what the steps hand to each other, and the row that they fill in."""
+    """A task in progress: intermediate results of the steps, and the row of report.csv."""
 
     task: Task
     row: Row
     photo: photos.Photo | None = None
     mask: np.ndarray | None = None
     result: Cutout | None = None
-    waits: bool = False  # large: decoded only when the step `cut` has it
+    waits: bool = False  # a LARGE photo: decoded in the step `cut`
 
 
 def _step(work):
-    """A step of a job: timed, skipped where an earlier one failed; errors are noted on the row."""
+    """Run a step of a job and time it, unless an earlier step failed; errors are recorded on the row."""
 
     @functools.wraps(work)
     def step(self, job: Job) -> Job:
@@ -154,7 +154,7 @@ def _step(work):
             job.row.fail(str(error))
         except files.DiskError:  # the other photos would fail as well
             raise
-        except Exception as error:  # it must not stop the other photos
+        except Exception as error:  # one photo's error must not stop the others
             kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
             advice = ": out of memory? Try fewer workers." if out_of_memory(error) else ""
             job.row.fail(f"{job.task.photo}: {kind}{error}{advice}")
@@ -177,7 +177,7 @@ class CutoutPipeline:
         self._master: tuple[Path | None, Cutout | None] = None, None  # the last reference's cut-out
 
     def __call__(self, task: Task) -> Row:
-        """All three steps."""
+        """Run all three steps."""
         return self.write(self.cut(self.read(task)))
 
     def read(self, task: Task) -> Job:
@@ -195,7 +195,7 @@ class CutoutPipeline:
             job.mask = photos.read_mask(job.task.mask, self.options.max_pixels)
 
     def cut(self, job: Job) -> Job:
-        """Cut out by the model, by the mask, or by the matte of the reference.
+        """Make the cut-out by the model, the external mask, or the matte of the reference.
 
         A LARGE photo goes through all three steps here, so that only one is in memory at a time.
         """
@@ -219,7 +219,7 @@ class CutoutPipeline:
         return cut(photo, self.model, self.choice, edge or "hard", grow)
 
     def write(self, job: Job) -> Row:
-        """Write the files and return the row. The picture comes last: where it exists, its layers do."""
+        """Write the files and return the row; the picture comes last, and its layers exist before it."""
         return (self._write(job) if job.photo else job).row
 
     @_step
@@ -247,7 +247,7 @@ class CutoutPipeline:
         row.quality, row.reasons = round(result.quality.score, 3), "; ".join(result.quality.reasons)
         first = [f"the first of {photo.frames} pictures in the file"] if photo.frames > 1 else []
         row.votes, row.note = result.votes, "; ".join([*first, *result.notes])
-        job.photo = job.mask = job.result = None  # whoever still holds the job
+        job.photo = job.mask = job.result = None  # frees the memory even while the job is referenced
 
 
 def _write_layers(

@@ -47,7 +47,7 @@ def labelled(data: str, photo: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def richest(data: str, kept: list[int], among: int = 100) -> str:
-    """Of the first `among` photos of the test split the one with the most of the classes `kept` (values)."""
+    """The photo with the most of the classes `kept` (values), of the first `among` in the test split."""
     folder = paths.data_folder(data)
     names = prepared.ids(folder, "test")[:among]
     return max(names, key=lambda name: len(np.intersect1d(prepared.label_map(folder, name), kept)))
@@ -133,7 +133,7 @@ def edge_window(alphas: list[np.ndarray], truth: np.ndarray, side: int) -> tuple
 
 
 def worst(data: str, kept: list[int], model, choice: segment.Choice, among: int, count: int = 3) -> list[str]:
-    """Of the first `among` photos of the test split the `count` whose cut-outs have the lowest IoU.
+    """The `count` photos whose cut-outs have the lowest IoU, of the first `among` in the test split.
 
     `kept` are the label values of the true cut-out. Photos without one are left out where others are left.
     """

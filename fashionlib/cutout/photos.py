@@ -78,7 +78,7 @@ def read(path, max_pixels: int = MAX_PIXELS, convert=None) -> Photo:
 
 
 def _no_file(path: Path) -> str:
-    """What stands at `path` in the place of a file; OSError for a folder that can't be listed."""
+    """Description of what `path` is instead of a file; OSError for a folder that can't be listed."""
     if not path.is_dir():
         return "a pipe or a device"
     next(os.scandir(path), None)
@@ -183,7 +183,7 @@ def _mask(image: Image.Image) -> np.ndarray:
 
 
 def write(path, pixels: np.ndarray, format: str, photo: Photo | None = None, strip: bool = False) -> None:
-    """Write uint8 pixels (H, W), (H, W, 3) or (H, W, 4) to `path`, whole or not at all.
+    """Write uint8 pixels (H, W), (H, W, 3) or (H, W, 4) to `path`, atomically.
 
     The colour profile and, unless `strip`, the other metadata of `photo` are written with them.
     """

@@ -1,8 +1,8 @@
-"""Predicted quality of a cut-out, so that people can look at the few doubtful ones of a thousand.
+"""Predicted quality of a cut-out, for finding the few doubtful ones in a large batch.
 
-A logistic model turns `features` of the class probabilities into the expected IoU with the true cut-out. Its
+A logistic model maps `features` of the class probabilities to the expected IoU with the true cut-out. Its
 weights are fitted on a validation split (tools.cutout_model.calibrate) and stored in the checkpoint. Without
-them `DEFAULT` applies, uncalibrated: the IoU that the probabilities themselves expect, less a penalty for a
+them the uncalibrated `DEFAULT` applies: the expected IoU under the class probabilities, less a penalty for a
 second person.
 """
 
@@ -15,9 +15,9 @@ from scipy.special import expit, logit
 from fashionlib.core.classes import PERSON, garment_values
 
 SIDE = 256  # pixels of the longer side at which features are taken: a few milliseconds a photo
-BAND = 1 / 64  # of the shorter side: how far to either side of the border the edge's confidence is taken
-RIVAL = 1 / 4  # of the largest: a smaller piece of a person is no second person
-_LIMITS = {  # feature: its limit, beyond which a cut-out needs a look, and the reason in words
+BAND = 1 / 64  # half-width of the band around the border for `edge`, as a fraction of the shorter side
+RIVAL = 1 / 4  # least size of a second person, as a fraction of the largest
+_LIMITS = {  # feature: the limit beyond which a cut-out needs review, and the reason in words
     "expected": (1.7, "the model expects little overlap"),
     "edge": (0.4, "unsure at the edge"),
     "inside": (0.9, "unsure inside"),
@@ -28,7 +28,7 @@ _LIMITS = {  # feature: its limit, beyond which a cut-out needs a look, and the 
     "area": (-3.5, "small"),
 }
 FEATURES = tuple(_LIMITS)
-LOW = ("expected", "edge", "inside", "area")  # features of which little is bad; of the others, much
+LOW = ("expected", "edge", "inside", "area")  # bad below their limits; the other features above theirs
 DEFAULT = {
     "weights": {"bias": 0.0, "expected": 1.0, "people": -1.0},
     "limits": {name: limit for name, (limit, _) in _LIMITS.items()},
@@ -36,13 +36,13 @@ DEFAULT = {
 
 
 class Quality(NamedTuple):
-    """`score`: predicted IoU with the true cut-out, 0 to 1; `reasons`: what speaks against it, in words."""
+    """`score`: predicted IoU with the true cut-out, 0 to 1; `reasons` to doubt the cut-out, in words."""
 
     score: float
     reasons: tuple[str, ...] = ()
 
 
-GIVEN = Quality(1.0)  # of a mask made elsewhere: not judged
+GIVEN = Quality(1.0)  # an external mask is not assessed
 NOTHING = Quality(0.0, ("nothing found",))
 
 
@@ -51,7 +51,7 @@ def of(scores: np.ndarray, p: np.ndarray, classes, calibration: dict | None = No
 
     Args:
         scores: class probabilities float32 (C, h, w).
-        p: probability float32 (H, W) that a pixel stays, of any size of the same shape.
+        p: probability float32 (H, W) that a pixel is foreground, at any size of the same aspect ratio.
         classes: C names.
         calibration: fitted weights and limits, from the checkpoint's metadata; None: `DEFAULT`.
     """
@@ -68,16 +68,16 @@ def of(scores: np.ndarray, p: np.ndarray, classes, calibration: dict | None = No
 
 
 def features(scores: np.ndarray, p: np.ndarray, classes) -> dict[str, float]:
-    """Features of a cut-out that is not empty (see `of`):
+    """Features of a non-empty cut-out (see `of`):
 
-    expected   log-odds of the IoU that the probabilities themselves expect: E |A and B| / E |A or B|
+    expected   log-odds of the expected IoU under the probabilities: E |A and B| / E |A or B|
     edge       mean confidence |2p - 1| within BAND of the border
-    inside     mean p of what is kept
-    pieces     its connected pieces
-    conflict   mean share that the second garment has of what the first two have
-    frame      share of the photo's rim that is kept
-    people     how many there seem to be beyond one, see `_people`
-    area       logarithm of the share of the photo that is kept
+    inside     mean p of the foreground
+    pieces     number of connected components of the foreground
+    conflict   mean of the second garment's probability over the sum of the first two
+    frame      fraction of the photo's rim that is foreground
+    people     estimated number of people beyond one, see `_people`
+    area       logarithm of the foreground's fraction of the photo
     """
     step = max(1, -(-max(scores.shape[1:]) // SIDE))
     scores = scores[:, ::step, ::step]
@@ -115,10 +115,10 @@ def _conflict(scores: np.ndarray, mask: np.ndarray, classes) -> float:
 
 
 def _people(scores: np.ndarray, classes) -> int:
-    """Estimated number of people, by a model that knows hair and skin (else 1).
+    """Estimated number of people, for a model with classes hair and skin (else 1).
 
-    They are connected pieces of person with no less than RIVAL of the largest. People who touch count by
-    their heads: pieces of hair and skin, by the hair they hold (a face joins the hair on both its sides).
+    A person is a connected component of at least RIVAL times the largest. People who touch are counted by
+    their heads: components of hair and skin, by the hair in them (a face joins the hair on both its sides).
     """
     names = list(classes)
     if not set(PERSON.values()) <= set(names):
@@ -129,7 +129,7 @@ def _people(scores: np.ndarray, classes) -> int:
 
 
 def _counts(mask: np.ndarray, of: np.ndarray | None = None) -> np.ndarray:
-    """Pixels of each connected component of `mask`, only those also in `of` where it is given."""
+    """Pixel count of each connected component of `mask`; with `of`, only pixels that are also in it."""
     n, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     counted = mask if of is None else mask & of
     return np.bincount(pieces[counted], minlength=n)[1:]

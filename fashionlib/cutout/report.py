@@ -43,8 +43,8 @@ _FIGURE = """<figure><a href="{link}"><img loading="lazy" src="{link}" alt=""></
 class Row:
     """Row of a photo.
 
-    `quality`: predicted IoU; `reasons`: what speaks against it; `votes`: regions in which a conflict of
-    garments was resolved; `kept`: share of pixels with alpha >= 128; `key`: the picture's cache key.
+    `quality`: predicted IoU; `reasons`: reasons for doubt; `votes`: regions in which a conflict of garments
+    was resolved; `kept`: fraction of pixels with alpha >= 128; `key`: the picture's cache key.
     """
 
     output: str
@@ -207,7 +207,7 @@ def on_sheets(rows: list[dict[str, str]]) -> tuple[list[str], list[str]]:
 
 
 def _page(rows: list[dict[str, str]]) -> str:
-    """The page's HTML: needs no file but the pictures, and runs no script."""
+    """The page's HTML, which needs no file but the pictures and runs no script."""
     done = [row for row in rows if row["status"] == "done"]
     failed = [f"<li>{escape(row['note'])}\n" for row in rows if row["status"] == "failed"]
     figures = (

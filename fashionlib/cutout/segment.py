@@ -1,4 +1,4 @@
-"""Segmentation for cut-outs: the model, its facts, and the probability that each pixel stays."""
+"""Segmentation for cut-outs: the model, its facts, and the foreground probability of each pixel."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +37,7 @@ class Choice(NamedTuple):
 
 
 def load_model(path=None):
-    """The model of a checkpoint (`models.load`), on the GPU if there is one; None: the one that we ship.
+    """The model of a checkpoint (`models.load`), on the GPU if there is one; None: the shipped model.
 
     Raises FileNotFoundError with one sentence where there is none.
     """
@@ -95,9 +95,10 @@ def _origin(init: dict) -> str:
 def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> Choice:
     """Label values to keep, for a model with these `classes` (names, position = label value).
 
-    `subject` says what stays by default: the ``apparel``, or the whole ``person`` (apparel, hair and skin).
-    `keep` replaces that choice and `drop` takes from it: a string of names separated by commas, or a list
-    of names. A name is a class, one word of it (``bag`` of ``bag, wallet``) or a group (``upperbody``).
+    `subject` is the default foreground: ``apparel``, or the whole ``person`` (apparel, hair and skin).
+    `keep` replaces that choice and `drop` subtracts from it; each is a string of names separated by commas,
+    or a list of names. A name is a class, one word of it (``bag`` of ``bag, wallet``) or a group
+    (``upperbody``).
     Raises ValueError for unknown names, for a person without hair and skin, and where nothing is left.
     """
     check_name(subject, SUBJECTS, "subject")
@@ -148,10 +149,10 @@ def class_probabilities(rgb: np.ndarray, model) -> tuple[np.ndarray, int]:
 
 
 def keep_probability(scores: np.ndarray, choice: Choice, size: tuple[int, int]) -> np.ndarray:
-    """Probability float32 (H, W), of `size`, that a pixel stays, without specks.
+    """Foreground probability float32 (H, W), of `size`, without specks.
 
-    It is that of the whole subject where its strongest class is kept, else 0. So a skirt that might be a
-    dress is cut out as the one or the other, as in the label map, and never lost between the two.
+    It is that of the whole subject where its most probable class is kept, else 0. A skirt that might be a
+    dress is thus cut out as one or the other, as in the label map, and never lost between the two.
     """
     return resized(remove_specks(raw_keep_probability(scores, choice)), size)
 

@@ -1,4 +1,4 @@
-"""Tasks of a batch: its options, its photos with their outputs, and the cache keys of the pictures."""
+"""Tasks of a batch: options, pairs of photo and output, and cache keys of the pictures."""
 
 import glob
 import hashlib
@@ -20,17 +20,17 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a batch, the flags of ``fashionlib cutout``; ValueError for values that make no sense."""
+    """Options of a batch, the flags of ``fashionlib cutout``; raises ValueError for invalid values."""
 
     subject: str = "apparel"  # or person
     keep: str | list[str] | None = None  # only these classes or groups
     drop: str | list[str] | None = None  # all but these
-    edge: str | None = None  # hard, soft, matting; None: hard, but a given mask's own
+    edge: str | None = None  # hard, soft, matting; None: hard, or unchanged for an external mask
     grow: int = 0  # pixels outwards; negative: inwards
     layers: bool = False  # also a PNG for each class, and a manifest
     background: str = "none"  # none, white, #RRGGBB, blur, or a photo's path
     crop: bool = False  # to the subject
-    margin: float = 0.0  # around the crop, as a share of the subject's longer side
+    margin: float = 0.0  # around the crop, as a fraction of the subject's longer side
     size: int | None = None  # the longer side in pixels
     format: str = "png"  # png, webp, jpg
     mask: bool = False  # the alpha alone, as a grey picture
@@ -55,7 +55,7 @@ class Options:
         return segment.wanted(classes, self.subject, self.keep, self.drop)
 
     def digest(self, model) -> str:
-        """Hash of the options that change a picture, and of the model (None: none): metadata and weights."""
+        """Hash of the options that affect a picture and of the model (None: none): metadata and weights."""
         changing = asdict(self) | {"max_pixels": None}
         metadata, tensors = (model.metadata, model.state_dict()) if model is not None else (None, {})
         digest = hashlib.sha256(json.dumps([metadata, changing], sort_keys=True, default=str).encode())
@@ -67,9 +67,9 @@ class Options:
 
 
 class Task(NamedTuple):
-    """A photo, the output to make of it, and its cache key.
+    """A photo, its output and its cache key.
 
-    A `mask` made elsewhere replaces the model's; `reference` is the photo that lends this one its matte.
+    An external `mask` replaces the model's; `reference` is the photo whose matte is applied to this one.
     """
 
     photo: Path
@@ -79,13 +79,13 @@ class Task(NamedTuple):
     reference: Path | None = None
 
     def with_key(self, digest: str) -> "Task":
-        """The task with its key, for the options' `digest` and the present versions of its files."""
+        """The task with its cache key, from the options' `digest` and the current versions of its files."""
         versions = [_version(path) for path in (self.photo, self.mask, self.reference)]
         return self._replace(key=key_of(digest, *versions))
 
 
 def key_of(digest: str, *versions: str) -> str:
-    """Cache key of a picture that is made from files of these `versions`."""
+    """Cache key of a picture made from files of these `versions`."""
     return hashlib.sha256(" ".join([digest, *versions]).encode()).hexdigest()[:16]
 
 
@@ -102,14 +102,14 @@ def outputs(
 ) -> list[tuple[Path, Path]]:
     """(photo, output relative to `out`) for every photo of `inputs`, in order, each once.
 
-    `inputs` are files, folders (photos in sub-folders too, hidden ones left out) and globs, one or a list.
-    The tree below a folder, or below a glob's first wildcard, is kept; names that are no UTF-8 are escaped.
-    Entries of a folder that can't be read but may be or hold a photo are included: reading them fails later.
+    `inputs` are files, folders (searched recursively, without hidden entries) and globs, one or a list. The
+    tree below a folder, or below a glob's first wildcard, is preserved; names that are not UTF-8 are escaped.
+    Unreadable entries that may be or hold a photo are included: reading them fails later.
 
-    Raises FileNotFoundError for an input that does not exist and ValueError, naming the photos, where an
-    input holds none, two would become the same file (also where only the case differs: some disks see no
-    difference), or one would overwrite a photo or one of the `reserved` names. With `layers` the folders of
-    layers are taken as well.
+    Raises FileNotFoundError for an input that does not exist, and ValueError, naming the photos, if an input
+    holds none, two would become the same file (names that differ only in case count as equal, as on some
+    disks), or one would overwrite a photo or one of the `reserved` names. With `layers` the folders of
+    layers count as outputs as well.
     """
     below = (pair for item in listed(inputs) for pair in _photos(item))
     found = {(os.path.realpath(photo), readable(relative)): photo for photo, relative in below}
@@ -122,11 +122,11 @@ def outputs(
 
 
 def masks(mask_in, pairs: list[tuple[Path, Path]]) -> dict[Path, Path]:
-    """Masks made elsewhere, by photo: {photo: mask}.
+    """External masks by photo: {photo: mask}.
 
-    `mask_in` is a file, the mask of the only photo; or a folder that holds masks under the outputs' names
-    (any image format), as ``--mask`` writes them; photos without one there are left to the model.
-    Raises ValueError or FileNotFoundError where that does not fit.
+    `mask_in` is the mask file of a single photo, or a folder of masks with the outputs' names (any image
+    format), as ``--mask`` writes them. Photos without a mask there are segmented by the model.
+    Raises ValueError or FileNotFoundError if `mask_in` does not match the photos.
     """
     path = Path(mask_in)
     if path.is_file():
@@ -157,7 +157,7 @@ def readable(path) -> str:
 
 
 def missing(item: str, what: str = "") -> Exception:
-    """The error to raise for an input that is neither a file nor a folder; `what` begins its sentence."""
+    """The error for an input that is neither a file nor a folder; its message begins with `what`."""
     if item in ("", "-"):
         return ValueError(f"{what}{item!r} is no path: photos and masks are read from files and folders.")
     if os.path.exists(item):
@@ -172,7 +172,7 @@ def listed(inputs) -> list[str]:
 
 
 def places(item: str) -> list[str]:
-    """Paths of an input: itself, or the matches of a glob."""
+    """Paths of an input: the path itself, or the matches of a glob."""
     return [item] if os.path.lexists(item) else glob.glob(item, recursive=True)
 
 
@@ -198,9 +198,9 @@ def _is_named(path: Path) -> bool:
 
 
 def _below(root: Path) -> list[Path]:
-    """The photos below the folder `root`, and entries that may hold one but can't be read.
+    """The photos below the folder `root`, and unreadable entries that may hold one.
 
-    Those are links to folders (they may lead back), broken links, and folders that can't be listed.
+    The latter are links to folders (possibly cyclic), broken links, and folders that can't be listed.
     """
 
     def unlisted(error: OSError) -> None:
@@ -223,7 +223,7 @@ def before_wildcard(pattern: PurePath) -> PurePath:
 
 
 def check_names(pairs: list[tuple], out, reserved: Iterable[str], layers: bool = False) -> None:
-    """ValueError where two of `pairs` (photo, output) share an output, or one has a `reserved` name."""
+    """Raise ValueError if two of `pairs` (photo, output) share an output, or one has a `reserved` name."""
     taken = {name.casefold(): None for name in reserved}
     names = [PurePath(str(relative).casefold()) for _, relative in pairs] if layers else []
     folders = {name.with_suffix(".layers") for name in names}

@@ -1,6 +1,6 @@
-"""Pixel counts per photo, class and epoch of a run: intervals and paired tests are made of them.
+"""Pixel counts per photo, class and epoch of a run, for intervals and paired tests.
 
-``areas/<run>.csv.gz`` has a row for each class that a photo has or is said to have, with the columns of
+``areas/<run>.csv.gz`` has a row for each class in a photo's truth or prediction, with the columns of
 `COLUMNS`: pixels of intersection, truth and prediction, as in `metrics.class_counts`. Validation writes every
 epoch, the test the picked one and the last.
 """
@@ -33,7 +33,7 @@ def read(file: Path) -> pd.DataFrame:
 
 
 def put(file: Path, split: Split, epoch: int, per_photo: np.ndarray) -> None:
-    """Put the counts of one epoch on `split`, (P, 3, C) int64, in place of those that were there."""
+    """Store the counts of one epoch on `split`, (P, 3, C) int64, replacing earlier ones."""
     photo, value = np.nonzero(per_photo.any(axis=1))
     intersect, truth, predicted = per_photo[photo, :, value].T
     names = np.array(split.classes, dtype=object)[value], np.array(split.ids, dtype=object)[photo]
@@ -48,13 +48,13 @@ def put(file: Path, split: Split, epoch: int, per_photo: np.ndarray) -> None:
 
 
 def drop(file: Path, split: str) -> None:
-    """Drop the rows of a split, whose photos are others now."""
+    """Delete the rows of a split whose list of photos has changed."""
     if len(known := read(file)):
         _write(file, known[known.split != split])
 
 
 def mean_iou(file: Path, split: str, epoch: int) -> pd.Series:
-    """Photo -> its mean IoU, over the classes that it has or is said to have; ValueError without rows."""
+    """Photo -> its mean IoU over the classes in its truth or prediction; ValueError without rows."""
     rows = read(file)
     rows = rows[(rows.split == split) & (rows.epoch == epoch)]
     if rows.empty:
@@ -64,7 +64,7 @@ def mean_iou(file: Path, split: str, epoch: int) -> pd.Series:
 
 
 def background_miou(file: Path, split: str) -> float:
-    """The mIoU that calling everything background reaches on the photos of `split`: the floor."""
+    """mIoU of predicting background everywhere on the photos of `split`: the floor."""
     rows = read(file)
     truth = rows[(rows.split == split) & (rows.epoch == rows.epoch[rows.split == split].min())]
     truth = truth.groupby("class").truth.sum()

@@ -1,6 +1,6 @@
 """Scores of label maps, all derived from one exact int64 confusion matrix.
 
-Row = truth, column = prediction: ``cm[t, p]`` pixels of class ``t`` were called ``p``. Matrices of
+Row = truth, column = prediction: ``cm[t, p]`` pixels of class ``t`` were predicted as ``p``. Matrices of
 photos add up; scores of a split are scores of the sum (data-set level, as MMSegmentation's).
 
 A class is *absent* when neither truth nor prediction has a pixel of it: its IoU is 0/0, stated as
@@ -46,8 +46,8 @@ def confusion_matrix(pred, target, num_classes: int, ignore_index: int = IGNORE)
 def _counts(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
     """(65536,) pixels of each pair 256 * truth + prediction.
 
-    Label maps consist of runs, so it is the runs that are counted, by their lengths (float64 sums, exact
-    to 2^53): a comparison goes through memory an order faster than a count, which waits for the one before.
+    Label maps consist of runs, so this sums the lengths of runs (in float64, exact to 2^53): a comparison
+    goes through memory an order faster than a count, which waits for the one before.
     """
     target, pred = _bytes(target, "The label map").ravel(), _bytes(pred, "The prediction").ravel()
     change = target[1:] != target[:-1]
@@ -61,7 +61,7 @@ def _counts(pred: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def _counts_on_gpu(pred, target) -> np.ndarray:
     """`_counts` of a torch.Tensor, counted where it lies: only the counts leave the device."""
-    import torch  # here: whoever counts arrays needs none
+    import torch  # imported here: arrays do not need it
 
     target = torch.as_tensor(target, device=pred.device)
     for labels, what in ((target, "The label map"), (pred, "The prediction")):
@@ -88,7 +88,7 @@ def _check_range(labels, what: str, foreign: bool) -> None:
 
 
 def _check_values(pixels: np.ndarray, num_classes: int, what: str, ignore_index: int | None) -> None:
-    """Refuse pixels of a value that is no class; `pixels` is (256,), pixels of each value."""
+    """Raise ValueError for label values that are not classes; `pixels` (256,) counts each value."""
     wrong = num_classes + np.flatnonzero(pixels[num_classes:])
     if len(wrong):
         ignored = "" if ignore_index is None else f" (and {ignore_index}: ignored)"
@@ -163,7 +163,7 @@ def eq1_accuracy(cm: np.ndarray) -> float:
 
 
 def background_everywhere(cm: np.ndarray) -> np.ndarray:
-    """The matrix of a model that calls every pixel of the same photos background: the floor."""
+    """Confusion matrix of predicting background everywhere on the same photos: the floor."""
     floor = np.zeros_like(cm)
     floor[:, 0] = cm.sum(axis=1)
     return floor
@@ -196,9 +196,9 @@ def bootstrap_miou(
     Args:
         photos: (P, 3, C) `class_counts` of each photo's matrix.
         n: number of redraws.
-        level: share of redraws inside the interval.
+        level: fraction of redraws inside the interval.
 
-    A class that a redraw happens to lack is absent from that redraw's mean; a redraw without any is left out.
+    A class that is absent from a redraw is left out of its mean; a redraw without any class is left out.
     """
     count, _, num_classes = photos.shape
     weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=n)

@@ -36,7 +36,7 @@ class Run:
         return (self.folder / "done.json").is_file()
 
     def progress(self) -> str:
-        """How long it was trained: ``10 epochs``, or ``2 of 10 epochs`` if it stopped in the second."""
+        """Number of epochs trained: ``10 epochs``, or ``2 of 10 epochs`` if it stopped in the second."""
         total = f"{self.card['recipe']['epochs']} epochs"
         if self.finished:
             return total
@@ -60,7 +60,7 @@ class Run:
         }
 
     def init_source(self) -> str:
-        """Where the initial weights came from, with what must be said of them, as a checkpoint states it."""
+        """Source of the initial weights, with its notes, as a checkpoint states it."""
         from fashionlib import models  # here: the engine takes seconds to import
 
         files = self.checkpoints().values()
@@ -73,7 +73,7 @@ def find(data: str, names=None, home: str | Path | None = None) -> list[Run]:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: one of `names` is no run; the sentence lists them.
+        ValueError: one of `names` is no run; the message lists them.
     """
     folder = paths.runs_folder(data, home)
     cards = {path.parent.name: path for path in sorted(folder.glob("*/recipe.json"))}
@@ -95,7 +95,7 @@ def _card(path: Path) -> dict:
 
 
 def progress(data: str, home: str | Path | None = None) -> dict[str, str]:
-    """Run -> how long it was trained (`Run.progress`), of all runs on `data`."""
+    """Run -> number of epochs trained (`Run.progress`), for all runs on `data`."""
     return {run.name: run.progress() for run in find(data, None, home)}
 
 

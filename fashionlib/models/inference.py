@@ -1,6 +1,6 @@
 """Inference: photos -> logits, label maps or class probabilities.
 
-Preprocessing (size, mean, std), the kind of inference (whole image or sliding window) and where to look
+Preprocessing (size, mean, std), the kind of inference (whole image or sliding window) and the crop
 (`two_stage`) come from the checkpoint's metadata, never from the caller.
 """
 
@@ -24,9 +24,9 @@ BATCH = 8  # photos, or windows of photos, that go through the model at once
 
 
 def resolve_precision(device: torch.device | str = "cpu", precision: str = "auto") -> str:
-    """What `precision` means on `device`: ``auto`` is what the hardware multiplies fast.
+    """The precision to use on `device`: ``auto`` resolves to one that the hardware multiplies fast.
 
-    bf16 on CPUs and GPUs that have it, fp16 on older GPUs, fp32 on older CPUs.
+    That is bf16 on CPUs and GPUs that have it, fp16 on older GPUs, fp32 on older CPUs.
     """
     if check_name(precision, PRECISIONS, "precision") != "auto":
         return precision
@@ -65,8 +65,8 @@ def predict_batch(
 def probabilities(model: EncoderDecoder, image: np.ndarray, precision: str = "auto") -> np.ndarray:
     """Class probabilities float32 (C, h, w) of a photo uint8 RGB (H, W, 3), no larger than the photo.
 
-    They come at half the size at which the model sees the photo, or at the decode head's where that is finer:
-    to enlarge all classes further takes as long as the network and adds nothing. On validation photos of
+    The map has half the size of the model's input, or the decode head's size where that is finer:
+    enlarging all classes further takes as long as the network and adds nothing. On validation photos of
     Clothing Co-Parsing, masks enlarged from here and masks of classes enlarged first have the same IoU
     (0.921 apparel, 0.954 person) and boundary F (0.758 and 0.760, 0.842 and 0.843).
     Outside of the second stage's crop, all is background.
@@ -100,7 +100,7 @@ def upsampled_logits(
 
 
 def crops(model: EncoderDecoder, images: Sequence[np.ndarray], precision: str = "auto") -> list[Crop]:
-    """The crop of each photo, uint8 RGB (H, W, 3), that `model` sees: all of it, or its subject."""
+    """The crop of each photo, uint8 RGB (H, W, 3), for `model`: the whole photo or its subject."""
     shapes, metadata = [image.shape[:2] for image in images], model.metadata
     found = [two_stage.whole_photo(shape, metadata) for shape in shapes]
     if metadata.get("closer"):

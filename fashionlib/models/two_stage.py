@@ -1,10 +1,10 @@
-"""Where in a photo the model looks: at all of it, or in a second stage at its subject, enlarged.
+"""Two-stage inference: the whole photo at low resolution, then an enlarged crop around its subject.
 
-Most of a photo of one person shows something else. A checkpoint whose metadata has ``closer`` sees every
-photo twice: small, to find the box of all that is not background, and then that box alone, large. The same
+Most of a photo of one person is background. A checkpoint whose metadata has ``closer`` processes every photo
+twice: small, to find the box of everything that is not background, and then that box alone, large. The same
 number of tokens thus covers more of the clothes::
 
-    {"first": [896, 224],    # (long, short) side in pixels that the whole photo is fitted into
+    {"first": [896, 224],    # (long, short) sides in pixels into which the whole photo is fitted
      "margin": 0.05,         # added around the box, as a fraction of its longer side
      "pixels": 313600,       # area of the enlarged crop, whatever its shape
      "share": 0.3}           # weight of the first stage in the choice among garments
@@ -28,7 +28,7 @@ SPECK = 0.002  # fraction of the photo's area: smaller separate components do no
 
 
 class GlobalContext(NamedTuple):
-    """First-stage logits (C, ·, ·) of a whole photo, and their weight in the choice among `garments`."""
+    """First-stage logits (C, ·, ·) of a whole photo, and their weight when `garments` are compared."""
 
     logits: torch.Tensor
     context_weight: float
@@ -36,7 +36,7 @@ class GlobalContext(NamedTuple):
 
 
 class Crop(NamedTuple):
-    """A part of a photo, and the `size` (h, w) in pixels at which the model sees it."""
+    """A rectangle of a photo, and the input `size` (h, w) in pixels to which it is resized."""
 
     rows: slice
     columns: slice
@@ -44,17 +44,17 @@ class Crop(NamedTuple):
     context: GlobalContext | None = None
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """The part of `image` (H, W, ...), as a view."""
+        """View of `image` (H, W, ...) inside the crop."""
         return image[self.rows, self.columns]
 
     def paste(self, label: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """The label map of a photo of `shape` (H, W) from the crop's: background around it."""
+        """Label map of a photo of `shape` (H, W): the crop's own, and background around it."""
         whole = np.zeros(shape, label.dtype)
         self.cut(whole)[:] = label
         return whole
 
     def blend(self, logits: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-        """`logits` (C, h, w) of this crop of a photo of `shape` (H, W), blended with the first stage's.
+        """The crop's `logits` (C, h, w) blended with the first stage's; the photo has `shape` (H, W).
 
         With p the second stage's probabilities, q the first's and w the context weight,
         p'(g) = P · p(g | garment)^(1-w) q(g | garment)^w, normalised over the garments g. Their sum P and all
@@ -70,7 +70,7 @@ class Crop(NamedTuple):
         return blended
 
     def _resample(self, whole: torch.Tensor, shape: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
-        """This crop of maps (C, ·, ·) of a whole photo of `shape`, bilinearly at `size` (h, w)."""
+        """Maps (C, ·, ·) of a whole photo of `shape`, cropped and resized bilinearly to `size` (h, w)."""
         sides = zip((self.columns, self.rows), shape[::-1], strict=True)
         (width, left), (height, top) = [
             ((part.stop - part.start) / side, (part.start + part.stop) / side - 1) for part, side in sides
@@ -81,11 +81,11 @@ class Crop(NamedTuple):
 
 
 def fitted_size(size: tuple[int, int], metadata: dict) -> tuple[int, int]:
-    """(h, w) at which the model sees a whole photo of `size` (H, W).
+    """Input size (h, w) of a whole photo of `size` (H, W).
 
-    Fitted into ``metadata["resize"]`` with its aspect ratio kept. Whole-image inference rounds each side to
-    whole patches: a partly padded last patch would shift the logits against the photo. The convolutional
-    rows halve theirs up to four times, and U-Net takes no other sides than multiples of 16.
+    The photo is fitted into ``metadata["resize"]`` at its own aspect ratio. Whole-image inference rounds each
+    side to whole patches: a partly padded last patch would shift the logits against the photo. The
+    convolutional rows halve their input up to four times, and U-Net accepts only multiples of 16.
     """
     long, short = metadata["resize"]
     return _scaled(size, min(long / max(size), short / min(size)), metadata)
@@ -100,14 +100,14 @@ def _scaled(size: tuple[int, int], factor: float, metadata: dict) -> tuple[int, 
 
 
 def whole_photo(shape: tuple[int, int], metadata: dict) -> Crop:
-    """The crop that is all of a photo of `shape` (H, W)."""
+    """The crop that covers a whole photo of `shape` (H, W)."""
     return Crop(slice(0, shape[0]), slice(0, shape[1]), fitted_size(shape, metadata))
 
 
 def subject(logits: torch.Tensor, shape: tuple[int, int], metadata: dict) -> Crop | None:
     """The crop around the subject of a photo of `shape` (H, W), from its first-stage `logits` (C, ·, ·).
 
-    None where the first stage finds nothing.
+    None if the first stage finds only background.
     """
     box = _box(logits)
     if box is None:
@@ -128,7 +128,7 @@ def subject(logits: torch.Tensor, shape: tuple[int, int], metadata: dict) -> Cro
 
 
 def _box(logits: torch.Tensor) -> np.ndarray | None:
-    """[[top, bottom], [left, right]] of all that is not background, as fractions of the photo, or None."""
+    """Box of all non-background, [[top, bottom], [left, right]] as fractions of the photo, or None."""
     seen = (logits[1:].amax(0) > logits[0]).cpu().numpy().astype(np.uint8)
     _, _, pieces, _ = cv2.connectedComponentsWithStats(seen, connectivity=8)
     left, top, width, height, area = pieces[1:][pieces[1:, cv2.CC_STAT_AREA] >= SPECK * seen.size].T
@@ -139,15 +139,16 @@ def _box(logits: torch.Tensor) -> np.ndarray | None:
 
 
 def cells(shown: int, own: int, head: int = 1) -> int:
-    """Number of cells of class probabilities along a side of `own` pixels that the model sees as `shown`.
+    """Number of cells in the map of class probabilities along one side of a photo or crop.
 
-    Half of `shown`, or the `head`'s where that is finer, and never more than the side has pixels.
+    The side has `own` pixels, `shown` in the model's input, `head` in the decode head's output. The result
+    is half of `shown`, or `head` where that is more, but at most `own`.
     """
     return min(max(head, -(-shown // 2)), own)
 
 
 def _on_grid(part: slice, shown: int) -> slice:
-    """`part`, moved by less than a cell of `inference.probabilities` so that it begins on their grid."""
+    """`part` aligned to the grid of `inference.probabilities`, a shift of less than one cell."""
     length = part.stop - part.start
     cell = length / cells(shown, length)
     start = round(part.start // cell * cell)

@@ -1,7 +1,7 @@
 """Weight files: downloaded, read without running code, and our checkpoints' metadata, validated.
 
-A file may say anything, so metadata are checked before anything is built from them; their fields are those of
-``assets/metadata.schema.json``.
+Files are untrusted, so metadata are validated against ``assets/metadata.schema.json`` before anything is
+built from them.
 """
 
 import json
@@ -158,7 +158,7 @@ def _loaded(path: Path):
 
 
 def _trusted(path: Path):
-    """Content of a file, whatever code that runs."""
+    """Content of a trusted file, by full unpickling, which may run its code."""
     _log.warning("%s is trusted: loading it may run any code that its maker put in, with your rights.", path)
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
@@ -172,7 +172,7 @@ class _Bomb(ValueError):
 
 
 def _refusal(path: Path, error: Exception) -> str:
-    """What only a trusted file may do, as a clause; empty for a file that holds no weights."""
+    """The reason why a file needs `trust`, as a clause; empty for a file that holds no weights."""
     with path.open("rb") as file:
         begins = file.read(2)
     for pattern, words in _REFUSALS.items():

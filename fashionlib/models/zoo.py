@@ -1,4 +1,4 @@
-"""The table of models: one row each, stating only what differs from the config that MMSegmentation ships."""
+"""The table of models: each row lists only its differences from the config that MMSegmentation ships."""
 
 import re
 from dataclasses import dataclass, field
@@ -25,10 +25,10 @@ IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 class ModelSpec:
     """One row of the table.
 
-    `config` is relative to MMSegmentation's configs. `change` and, at scale ``mini``, `mini` are merged into
-    its ``model``, an ``auxiliary_head`` in them into each auxiliary head; ``_delete_=True`` replaces instead.
-    `crop` (height, width) and `patch` are in pixels. `paper_batch` is the batch of the paper's section III-C,
-    None where it trained no such model.
+    `config` is a path below MMSegmentation's configs. `change` and, at scale ``mini``, `mini` are merged into
+    its ``model``; their ``auxiliary_head`` is merged into each auxiliary head. ``_delete_=True`` replaces a
+    dict instead. `crop` (height, width) and `patch` are in pixels. `paper_batch` is the batch size in the
+    paper's section III-C, None for models that the paper did not train.
     """
 
     name: str
@@ -45,14 +45,14 @@ class ModelSpec:
     paper_batch: int | None = None
 
     def encoder_at(self, scale: str) -> str:
-        """The encoder's name: ``mini-B`` for the small relative of a ``ViT-B``."""
+        """Name of the encoder at a scale: ``mini-B`` is the small version of a ``ViT-B``."""
         return self.encoder if scale == "full" else f"mini-{self.encoder.removeprefix('ViT-')}"
 
     @property
     def ade20k_url(self) -> str | None:
-        """MMSegmentation's ADE20K checkpoint, None where none is published for this row.
+        """URL of MMSegmentation's ADE20K checkpoint, None where none is published for this row.
 
-        `ade20k` is ``<family>/<name>_<date>-<hash>.pth``; the file lies in a folder of its name.
+        `ade20k` is ``<family>/<name>_<date>-<hash>.pth``; the server has a folder for each name.
         """
         return self.ade20k and _WEIGHTS + re.sub(r"/(.+)(_\d{8}_.+)", r"/\1/\1\2", self.ade20k)
 
@@ -72,7 +72,7 @@ def _mini_linear(dims: int, layers: int) -> dict:
 
 
 def _mini_setr(dims: int, layers: int, decode: dict = {}, auxiliary: dict = {}) -> dict:  # noqa: B006  (never changed)
-    """Outputs of the last four layers and every auxiliary head, a quarter of the channels."""
+    """Mini SETR: outputs of the last four layers, every auxiliary head, a quarter of the channels."""
     head = dict(in_channels=dims, channels=64)
     return dict(
         backbone=_mini_vit(dims, layers, out_indices=_last_four(layers)),
@@ -100,7 +100,7 @@ def _mini_mla(dims: int, layers: int) -> dict:
 
 
 def _wide(dims: int) -> dict:
-    """Another width under the shipped linear decoder, which MMSegmentation configures for ViT-S only."""
+    """The shipped linear decoder at another encoder width; MMSegmentation configures it for ViT-S only."""
     return dict(
         backbone=dict(embed_dims=dims, num_heads=dims // 64),
         decode_head=dict(in_channels=dims, channels=dims),
@@ -216,6 +216,6 @@ MINI_CROP = (128, 128)
 
 
 def patch_size(name: str, scale: str = "full") -> int | None:
-    """Side of the encoder's patches in pixels, None for the convolutional rows."""
+    """Side length of the encoder's patches in pixels, None for the convolutional rows."""
     spec = MODELS[check_name(name, MODELS, "model")]
     return spec.mini["backbone"].get("patch_size") if spec.patch and scale == "mini" else spec.patch

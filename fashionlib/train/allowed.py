@@ -27,7 +27,7 @@ def today(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuse_old_name(name: str) -> None:
-    """Raise ValueError for a setting that has another name now, with how to say it."""
+    """Raise ValueError, with the new spelling, for a setting that has been renamed."""
     if name in RENAMED:
         raise ValueError(f"The setting {name} is called {RENAMED[name]} now: {_NOW[name]}.")
 
@@ -52,7 +52,7 @@ def check(name: str, value: Any, kind: type | UnionType) -> None:
 
 
 def _hint(value: Any, kind: type) -> str:
-    """How to write in YAML what was meant: it reads 1e-4, without a point, as text."""
+    """Hint on the YAML spelling of a number: YAML reads 1e-4, without a point, as text."""
     if kind is not float or not isinstance(value, str) or not re.fullmatch(r"\d+e[+-]?\d+", value):
         return ""
     digits, power = value.split("e")

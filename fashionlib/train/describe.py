@@ -69,7 +69,7 @@ _NOT_OF_THE_RECIPE = [*_FREE, "variant", "photos", "precision", "trust_checkpoin
 
 
 def recipe_page() -> str:
-    """``results/recipe.md``: the paper's recipe for its four models, and whose each setting is."""
+    """``results/recipe.md``: the paper's recipe for its four models, and the source of each setting."""
     given = dict(data="imaterialist", init="ade20k")
     recipes = [Recipe.from_preset("paper", model=name, **given) for name in models.PAPER]
     tables = [describe(recipe).drop(index=_NOT_OF_THE_RECIPE) for recipe in recipes]
@@ -99,13 +99,13 @@ def recipe_page() -> str:
 
 
 def _stated(model: str) -> dict[str, str]:
-    """What section III-C states beside the settings of a recipe."""
+    """Statements of section III-C that are not settings of a recipe."""
     loss = "pixel-wise cross-entropy, classes not weighted"
     return {"initial weights": "ADE20K", "patch": str(models.MODELS[model].patch), "GPUs": "2", "loss": loss}
 
 
 def _fixed(cfg) -> dict[str, str]:
-    """What a shipped model config fixes and no recipe changes."""
+    """Values that a shipped model config fixes and no recipe changes."""
     data, test = cfg.data_preprocessor, cfg.test_cfg
     auxiliary = [head.loss_decode.loss_weight for head in cfg.get("auxiliary_head") or []]
     return {

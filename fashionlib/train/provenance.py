@@ -37,7 +37,7 @@ def device_name() -> str:
 
 
 def precision(recipe: Recipe) -> str:
-    """What the recipe's precision means on this machine: ``auto`` is bf16 where the processor has it."""
+    """The recipe's precision on this machine: ``auto`` is bf16 where the processor has it."""
     return models.resolve_precision("cuda" if torch.cuda.is_available() else "cpu", recipe.precision)
 
 

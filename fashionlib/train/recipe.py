@@ -64,7 +64,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def _own(preset: str, model: str, init: str) -> dict[str, Any]:
-    """What a model or its initial weights have of their own in a preset."""
+    """Settings of a preset that are specific to a model or its initial weights."""
     spec, own = models.MODELS[model], {}
     if preset == "quick" and spec.family == "Segmenter":
         own = dict(
@@ -126,7 +126,7 @@ class Recipe:
     clip_grad: float | None = None
     # photos
     photos: int | None = None
-    oversample_thr: float | None = None  # share of the photos below which a class is shown more often (LVIS)
+    oversample_thr: float | None = None  # fraction of photos below which a class is oversampled (LVIS)
     crop: tuple[int, int]
     resize_base: tuple[int, int]
     resize_range: tuple[float, float]
@@ -151,7 +151,7 @@ class Recipe:
         """The recipe of `preset` for `model` on `data`; an override of None means the preset's value.
 
         Raises:
-            ValueError: a name or value that can't be, with what is allowed.
+            ValueError: an invalid name or value, with what is allowed.
         """
         for name in overrides:
             allowed.refuse_old_name(name)
@@ -227,7 +227,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: dict) -> "Recipe":
-        """The recipe that `to_dict` gave."""
+        """The recipe from the result of `to_dict`."""
         return cls(**{name: _plain(value) for name, value in values.items()})
 
 

@@ -1,8 +1,8 @@
-"""The training state, ``last.pth``: everything needed to go on as if the run had never stopped.
+"""The training state, ``last.pth``: everything needed to continue as if the run had never stopped.
 
-It holds model, optimiser, schedules and random generators. It is written beside the last one, flushed to the
-disk and then takes its place, so that a kill or a power cut leaves one whole state. The CRC-32 that torch
-stores with every record shows a file that was damaged later.
+It holds model, optimiser, schedules and random generators. A new state is written beside the old one, flushed
+to disk and then renamed over it: after a kill or a power cut there is one complete state. The CRC-32 that
+torch stores with every record reveals later damage.
 """
 
 import io
@@ -20,14 +20,14 @@ from fashionlib.core.files import atomic_write
 from fashionlib.core.processes import out_of_memory
 
 LAST = "last.pth"
-FILES = (LAST, "previous.pth", "state.sha256")  # the other two: of runs that were begun with an older version
+FILES = (LAST, "previous.pth", "state.sha256")  # the other two: of runs started with an older version
 _BEGIN_AGAIN = (
     f"remove {LAST} from its folder to begin the run again, or give the run another name (variant=…)"
 )
 
 
 def save(runner, folder: Path, epoch: int, iteration: int) -> None:
-    """Write ``last.pth``: `epoch` whole epochs and `iteration` iterations are done."""
+    """Write ``last.pth`` after `epoch` complete epochs and `iteration` iterations."""
     several = get_world_size() > 1
     mine = [_generators()]
     generators = collect_results(mine, get_world_size(), device="cpu") if several else mine
@@ -41,7 +41,7 @@ def save(runner, folder: Path, epoch: int, iteration: int) -> None:
         schedulers=[scheduler.state_dict() for scheduler in runner.param_schedulers],
         generators=generators,
     )
-    buffer = io.BytesIO()  # not the file: torch hides a full disk's error
+    buffer = io.BytesIO()  # torch, writing to the file itself, hides a full disk's error
     torch.save(state, buffer)
     with atomic_write(folder / LAST) as part, part.open("wb") as file:
         file.write(buffer.getbuffer())
@@ -50,7 +50,7 @@ def save(runner, folder: Path, epoch: int, iteration: int) -> None:
 
 
 def restore(runner, folder: Path) -> None:
-    """Set `runner` to the state in `folder`, if there is one."""
+    """Restore `runner` from the state in `folder`, if there is one."""
     state = newest(folder)
     if state is None:
         return
@@ -67,7 +67,7 @@ def restore(runner, folder: Path) -> None:
 def newest(folder: Path) -> dict | None:
     """The state in ``last.pth`` of a run folder, or None.
 
-    Raises ValueError for a damaged file and for one that training did not write; no code in it is run.
+    Raises ValueError for a damaged file and for one that training did not write; runs no code from it.
     """
     path = folder / LAST
     if not path.exists():
@@ -81,7 +81,7 @@ def newest(folder: Path) -> dict | None:
 
 @contextmanager
 def _explained(path: Path):
-    """One sentence, with the remedy, for a file that can't be taken up."""
+    """One sentence, with the remedy, on a file from which training can't resume."""
     try:
         yield
     except (zipfile.BadZipFile, EOFError) as error:
@@ -93,12 +93,12 @@ def _explained(path: Path):
 
 
 def unwrapped(model):
-    """The model itself, where DistributedDataParallel wraps it."""
+    """The model without its DistributedDataParallel wrapper, if it has one."""
     return getattr(model, "module", model)
 
 
 def _generators() -> dict:
-    """The random generators of this process, as tensors and plain numbers (``weights_only`` loads them)."""
+    """State of this process's random generators, as tensors and plain numbers (for ``weights_only``)."""
     kind, keys, position, has_gauss, gauss = np.random.get_state()
     version, internal, gauss_next = random.getstate()
     return dict(

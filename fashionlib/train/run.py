@@ -1,4 +1,4 @@
-"""A training from recipe to finished run folder, in one process or several."""
+"""Training from recipe to finished run folder, in one process or several."""
 
 import json
 import logging
@@ -45,7 +45,7 @@ def train(
         on_iteration: called with every row of ``history.csv`` as a dict.
 
     Raises:
-        FileNotFoundError: the data are not prepared; the sentence holds the command.
+        FileNotFoundError: the data are not prepared; the message holds the command.
         RunRefused: the folder holds another recipe's run, or another process is training in it.
         MemoryError: out of memory, naming the settings that need less.
         KeyboardInterrupt: stopped; the same call resumes the run.
@@ -192,7 +192,7 @@ def checkpoint_info(recipe: Recipe, info: dict, model) -> dict:
 
 @contextmanager
 def _stop_asked():
-    """A callable that says whether SIGINT (a notebook's stop button) or SIGTERM has come."""
+    """A callable that returns whether SIGINT (a notebook's stop button) or SIGTERM has arrived."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set

@@ -1,4 +1,4 @@
-"""The run folder: which recipe it belongs to, its lock, its history, and whether it is finished."""
+"""The run folder: its recipe, its lock, its history, and whether the run is finished."""
 
 import json
 import os
@@ -19,11 +19,11 @@ _INSTEAD = "give this run a name of its own (variant=…) or replace that one (o
 
 
 class RunRefused(ValueError):
-    """The run folder belongs to another recipe or another process; the sentence says what to do."""
+    """The run folder belongs to another recipe or another process; the message gives the remedy."""
 
 
 def claim(folder: Path, recipe: Recipe, info: dict, overwrite: bool) -> None:
-    """Write ``recipe.json`` into a new run folder, or make sure that the one there is the same."""
+    """Write ``recipe.json`` into a new run folder, or check that the existing one is the same."""
     path = folder / "recipe.json"
     mine = dict(
         recipe=recipe.to_dict(),
@@ -42,14 +42,14 @@ def claim(folder: Path, recipe: Recipe, info: dict, overwrite: bool) -> None:
         except RunRefused:
             if not overwrite:
                 raise
-        for old in folder.iterdir():  # recipe.json is replaced, last: until then they are another run's
+        for old in folder.iterdir():  # recipe.json is replaced last: it marks whose files these are
             if old.is_file() and old.name not in (LOCK, path.name):
                 old.unlink()
     if is_main_process():
         write_text(path, json.dumps(mine, indent=1) + "\n")
 
 
-# how a run is computed, not what: may change on resuming
+# settings that do not change the result: may differ on resuming
 _FREE = ("workers", "gpus", "precision", "compile", "trust_checkpoint")
 
 
@@ -65,7 +65,7 @@ def _first_difference(theirs: dict, mine: dict) -> str | None:
 
 @contextmanager
 def locked(folder: Path):
-    """Lock of a run folder for one process (the first of a torchrun); the kernel frees a dead one's."""
+    """Lock of a run folder for one process (the first of a torchrun); the kernel releases it at exit."""
     if int(os.environ.get("RANK", 0)):
         yield
         return
@@ -75,7 +75,7 @@ def locked(folder: Path):
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether there is nothing left to train; removes the training state if a kill kept `finish` from it."""
+    """Whether the run is finished; removes the training state if a kill interrupted `finish`."""
     done = (folder / "done.json").is_file()
     if done:
         _drop_states(folder)
@@ -83,12 +83,12 @@ def is_finished(folder: Path) -> bool:
 
 
 def finish(folder: Path, recipe: Recipe) -> None:
-    """Mark the run as finished, so that training it again is a no-op, and drop what only resuming needs."""
+    """Mark the run as finished (training it again is a no-op) and delete the files needed only to resume."""
     note = dict(epochs=recipe.epochs, finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     write_text(folder / "done.json", json.dumps(note, indent=1) + "\n")
     _drop_states(folder)
 
 
 def _drop_states(folder: Path) -> None:
-    for name in resume.FILES:  # of use only to go on
+    for name in resume.FILES:  # needed only to resume
         (folder / name).unlink(missing_ok=True)

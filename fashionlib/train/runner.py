@@ -1,7 +1,7 @@
 """MMEngine's Runner with an epoch loop that can start in the middle of an epoch.
 
-MMEngine does the training. Ours is only what it lacks: resuming at the sampler's position, epoch files that
-hold weights alone, a row of history per iteration, and the training state.
+MMEngine does the training. This module adds what it lacks: resuming at the sampler's position, epoch files
+that hold only weights, a row of history per iteration, and the training state.
 """
 
 import csv
@@ -27,10 +27,10 @@ from fashionlib.train import resume
 
 @LOOPS.register_module()
 class ResumableEpochLoop(EpochBasedTrainLoop):
-    """MMEngine's epoch loop, begun at `self._iter` even where that lies inside an epoch."""
+    """MMEngine's epoch loop, which can start at any `self._iter`, also inside an epoch."""
 
     def run_epoch(self) -> None:
-        """Run what is left of the epoch."""
+        """Run the remaining iterations of the epoch."""
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
         sampler = self.dataloader.sampler
@@ -43,10 +43,10 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def _batches(self, resumed: bool):
-        """The loader's iterator, made without a draw from torch's generator that an uninterrupted run lacks.
+        """The loader's iterator; torch's generator makes only the draws of an uninterrupted run.
 
-        A new iterator draws a seed for its workers: in every epoch, or once with workers that stay. A resumed
-        run makes one more, which must not change its dropout masks.
+        A new iterator draws a seed for its workers: in every epoch, or once with persistent workers. A
+        resumed run makes one iterator more than an uninterrupted run, which must not change dropout masks.
         """
         state = torch.get_rng_state()
         batches = iter(self.dataloader)
@@ -91,18 +91,18 @@ class AutocastOptimWrapper(OptimWrapper):
         self.scaler.update()
 
     def state_dict(self) -> dict:
-        """MMEngine's, with the loss scale."""
+        """MMEngine's state dict, with the loss scale."""
         return super().state_dict() | dict(scaler=self.scaler.state_dict())
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(state_dict["scaler"])
         super().load_state_dict({name: part for name, part in state_dict.items() if name != "scaler"})
 
 
 class StepSchedulerHook(ParamSchedulerHook):
-    """Advance schedules per optimiser step: accumulated batches learn at the large batch's rates."""
+    """Advance schedules per optimiser step: accumulated batches then use the large batch's learning rates."""
 
     def __init__(self, accumulate: int) -> None:
         self.accumulate = accumulate
@@ -120,7 +120,7 @@ class FashionRunner(Runner):
 
     def wrap_model(self, model_wrapper_cfg, model):
         """DistributedDataParallel on CPUs too."""
-        if self.distributed and not torch.cuda.is_available():  # MMEngine's names a GPU
+        if self.distributed and not torch.cuda.is_available():  # MMEngine's wrapper assumes a GPU
             return MMDistributedDataParallel(module=model, broadcast_buffers=False)
         return super().wrap_model(model_wrapper_cfg, model)
 
@@ -137,13 +137,13 @@ class HistoryHook(Hook):
     on a CPU, the resident memory of this process.
     """
 
-    priority = "BELOW_NORMAL"  # before the scheduler steps: the line holds the rate that was used
+    priority = "BELOW_NORMAL"  # before the scheduler steps: the row holds the rate that was used
 
     def __init__(self, path: Path, on_iteration: Callable[[dict], None] | None = None) -> None:
         self.path, self.on_iteration = path, on_iteration
 
     def before_train(self, runner) -> None:
-        """Open the file, cut back to where the run resumes."""
+        """Open the file, truncated to the iteration at which the run resumes."""
         if is_main_process():
             _keep_until(self.path, runner.iter)
             self.file = self.path.open("a", newline="")
@@ -176,14 +176,14 @@ class HistoryHook(Hook):
     def close(self) -> None:
         """Close the file, also after an error."""
         if file := getattr(self, "file", None):
-            with suppress(OSError):  # of a full disk: what it could not take is told already
+            with suppress(OSError):  # of a full disk: the failed write was reported already
                 file.close()
 
 
 class StateHook(Hook):
-    """Weights after every epoch; the training state then, every `every_seconds`, and at a stop.
+    """Save weights after every epoch; the training state then, every `every_seconds`, and at a stop.
 
-    A stop that `stop` (a callable) asks for happens after an optimiser step, never inside one.
+    When `stop` (a callable) requests a stop, the run ends after an optimiser step, never inside one.
     """
 
     priority = "LOWEST"  # after the scheduler has stepped, and after the history line
@@ -199,7 +199,7 @@ class StateHook(Hook):
         self.saved, self.stopping = time.monotonic(), False
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        """Save where a stop is asked for or time is up; an epoch's last iteration leaves that to its end."""
+        """Save at a stop or when time is up; at the end of an epoch `after_train_epoch` does that instead."""
         done = runner.iter + 1
         if done % self.accumulate:  # a state has no half-accumulated gradients
             return
@@ -212,7 +212,7 @@ class StateHook(Hook):
             raise KeyboardInterrupt
 
     def after_train_epoch(self, runner) -> None:
-        """Save weights and state, and stop if asked to, unless this was the last epoch."""
+        """Save weights and state, and stop if requested, unless this was the last epoch."""
         if is_main_process():
             epoch = runner.epoch + 1
             path = self.folder / f"epoch_{epoch}.safetensors"
@@ -222,7 +222,7 @@ class StateHook(Hook):
             raise KeyboardInterrupt
 
     def save(self, runner, epoch: int, iteration: int) -> None:
-        """Every process takes part (their generators differ); the first one writes."""
+        """Save the state: every process takes part (their generators differ), the first one writes."""
         resume.save(runner, self.folder, epoch, iteration)
         self.saved = time.monotonic()
 
@@ -245,7 +245,7 @@ def _over_processes(outputs: dict) -> dict:
 
 
 def _agreed(mine: bool) -> bool:
-    """The first process's answer, in every process: they save together."""
+    """The first process's decision, broadcast to all, so they save together."""
     if get_world_size() == 1:
         return mine
     flag = torch.tensor([int(mine)])
@@ -254,21 +254,21 @@ def _agreed(mine: bool) -> bool:
 
 
 def _base_lr(optim_wrapper) -> float:
-    """The rate before the multipliers of heads and layers."""
+    """The learning rate before the multipliers of heads and layers."""
     rates = optim_wrapper.get_lr()
     return rates.get("base_param_settings.lr", rates["lr"])[0]
 
 
 def _short(value) -> float:
-    """Six significant digits: enough to draw, short enough to commit."""
+    """A number at six significant digits: enough for a plot, short enough to commit."""
     return float(f"{float(value.detach() if hasattr(value, 'detach') else value):.6g}")
 
 
 def _keep_until(path: Path, iteration: int) -> None:
-    """Cut a history back to the whole rows up to `iteration`: a resumed run repeats the others."""
+    """Truncate a history to its complete rows up to `iteration`: a resumed run repeats the others."""
     rows = []
     if path.is_file():
-        read_history(path.parent)  # refuses other files
+        read_history(path.parent)  # raises for other files
         lines = path.read_text().split("\n")[1:]
         rows = [line.split(",") for line in lines if line.count(",") == len(HISTORY) - 1]
     kept = [",".join(row) for row in rows if float(row[1]) <= iteration]
