@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy.ndimage import binary_dilation
 
-from fashionlib.core.classes import BACKGROUND, FULL_PALETTE, GROUPS, IGNORE
+from fashionlib.core.classes import BACKGROUND, FULL_PALETTE, IDS, IGNORE, supercategory
 from fashionlib.core.files import atomic_write
 from fashionlib.report.captions import class_title
 
@@ -140,10 +140,7 @@ def checkerboard(rgba: np.ndarray, square: int = 16) -> np.ndarray:
 
 def group_of(name: str) -> str:
     """The group of a class name that figures colour by: a key of `GROUP_COLOURS`."""
-    if name == BACKGROUND:
-        return name
-    group = next(group for group, names in GROUPS.items() if name in names)
-    return _COARSE.get(group, "accessories")
+    return name if name == BACKGROUND else _COARSE.get(supercategory(IDS[name]), "accessories")
 
 
 def group_legend() -> list[Patch]:
@@ -153,7 +150,7 @@ def group_legend() -> list[Patch]:
 
 def group_edges(names) -> list[int]:
     """Positions in the class `names` at which a group of the ontology begins."""
-    groups = [next((g for g, members in GROUPS.items() if name in members), name) for name in names]
+    groups = [name if name == BACKGROUND else supercategory(IDS[name]) for name in names]
     return [i for i in range(1, len(groups)) if groups[i] != groups[i - 1]]
 
 

@@ -19,6 +19,9 @@ PAPER, CONFIG, OURS, CALLER = "paper", "MMSegmentation config", "ours", "given"
 _ADAMW = dict(
     batch=8, optimizer="AdamW", weight_decay=0.05, schedule="cosine", clip_grad=1.0, resize_range=(0.75, 1.5)
 )
+_GENTLE = dict(
+    _ADAMW, lr=1e-4, head_lr_mult=10.0, layer_decay=0.8, min_lr=1e-6, warmup=0.05, test_mode="whole"
+)
 PRESETS: dict[str, dict[str, Any]] = {
     # the paper's recipe for its four models; for the other rows their own config's
     "paper": dict(epochs=15),
@@ -34,31 +37,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         precision="fp32",  # some CPUs are quicker in bf16, but the sample's numbers are to be the same on all
     ),
     # a pretrained encoder on a small data set: gentle below, brisk above
-    "finetune": dict(
-        _ADAMW,
-        epochs=15,
-        lr=1e-4,
-        head_lr_mult=10.0,
-        layer_decay=0.8,
-        min_lr=1e-6,
-        warmup=0.05,
-        test_mode="whole",
-    ),
+    "finetune": dict(_GENTLE, epochs=15),
     # `finetune` for comparisons on two CPU cores (results/ccp): fewer epochs, crops at a fifth of a photo's
     # sides, the lower half of the encoder as it was pretrained
     "study": dict(
-        _ADAMW,
+        _GENTLE,
         epochs=8,
-        lr=1e-4,
-        head_lr_mult=10.0,
-        layer_decay=0.8,
-        min_lr=1e-6,
-        warmup=0.05,
         crop=(224, 154),
         resize_base=(1120, 280),
         test_resize=(1120, 280),
         freeze=6,
-        test_mode="whole",
     ),
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fashionlib import models
 from fashionlib.core.classes import PERSON
-from fashionlib.core.files import sha256
+from fashionlib.core.files import fingerprint
 from fashionlib.cutout import baselines, load_model, photos, remove_background, segment
 from fashionlib.evaluate.split import Split
 
@@ -48,7 +48,7 @@ class ModelCutouts:
         given = {key: self.metadata.get(key, "") for key in ("model", "scale", "init")}
         source = (self.metadata.get("init_report") or {}).get("source", "")
         given |= {"init_source": source, "trained_on": self.metadata.get("data", "")}
-        return given | {"edge": self.edge, "checkpoint": digest(self.checkpoint)}
+        return given | {"edge": self.edge, "checkpoint": fingerprint(self.checkpoint)}
 
     def check(self, split: Split) -> None:
         """ValueError if the classes are not the data's, or the model may know the photos of `split`."""
@@ -111,8 +111,3 @@ CLASSICAL = (
     ClassicalCutouts("GrabCut", baselines.grabcut),
     ClassicalCutouts("colour threshold", baselines.threshold),
 )
-
-
-def digest(path) -> str:
-    """The first 16 hex digits of a file's SHA-256."""
-    return sha256(path)[:16]
