@@ -47,6 +47,12 @@ def put(file: Path, split: Split, epoch: int, per_photo: np.ndarray) -> None:
     _write(file, table)
 
 
+def epochs(file: Path, split: str) -> set[int]:
+    """Epochs whose counts on `split` are stored: a score without them is an older version's."""
+    rows = read(file)
+    return set(rows.epoch[rows.split == split])
+
+
 def drop(file: Path, split: str) -> None:
     """Delete the rows of a split whose list of photos has changed."""
     if len(known := read(file)):
@@ -68,8 +74,8 @@ def background_miou(file: Path, split: str) -> float:
     rows = read(file)
     truth = rows[(rows.split == split) & (rows.epoch == rows.epoch[rows.split == split].min())]
     truth = truth.groupby("class").truth.sum()
-    truth = truth[truth > 0]
-    return float(truth.get(BACKGROUND, 0) / truth.sum() / len(truth))
+    counts = [truth.get(BACKGROUND, 0), *truth.drop(BACKGROUND, errors="ignore")]
+    return metrics.miou(metrics.background_everywhere(np.diag(counts)))
 
 
 def _write(file: Path, table: pd.DataFrame) -> None:

@@ -41,6 +41,7 @@ def put(
     table = read(path)
     kept = table if table.empty else table[~table.set_index(key).index.isin(new.set_index(key).index)]
     table = (pd.concat([kept, new]) if len(kept) else new).sort_values(order or key, kind="stable")
+    table = table[[*new, *(column for column in table if column not in new)]]  # an older table lacks some
     write_csv(path, table)
     return table
 

@@ -64,7 +64,8 @@ def _score(run: Run, picked: pd.Series, scorer: Scorer, out: Path, redraws: dict
     photos, epoch, areas_file = scorer.photos.split, int(picked.epoch), areas.path(out, run.name)
     file, last = _weights(run, epoch, picked.checkpoint), max(run.checkpoints())
     known = result_tables.read(out / "test.csv")
-    if picked.checkpoint in set(known[known.run == run.name].get("checkpoint", ())):
+    scored = picked.checkpoint in set(known[known.run == run.name].get("checkpoint", ()))
+    if scored and epoch in areas.epochs(areas_file, photos.name):
         bar.update(len(photos.ids))
         return
     if last != epoch:

@@ -116,7 +116,8 @@ def _unknown(path: Path, run: Run, split: Split) -> list[tuple[Run, int, str]]:
         write_csv(path, table[table.run != run.name])
         areas.path(path.parent, run.name).unlink(missing_ok=True)
         known = {}
-    return [(run, epoch, new) for epoch, new in digests.items() if epoch not in known]
+    done = set(known) & areas.epochs(areas.path(path.parent, run.name), split.name)
+    return [(run, epoch, new) for epoch, new in digests.items() if epoch not in done]
 
 
 def _pick(rows: pd.DataFrame) -> dict:

@@ -208,6 +208,17 @@ def test_areas_of_every_validated_epoch_and_of_the_picked_and_last_tested(home, 
     assert set(areas.read(file).split) == {"val"}
 
 
+def test_scores_of_an_older_version_without_areas_are_made_again(home, loaded):
+    first, results = run_all(home), home / "runs" / DATA / "results"
+    for name in ("validation.csv", "test.csv"):
+        table = pd.read_csv(results / name)
+        table.drop(columns=["mAcc", "parameters"]).to_csv(results / name, index=False)
+    (results / "areas" / f"{RUN}.csv.gz").unlink()
+    times = ["seconds_per_photo"]
+    pd.testing.assert_frame_equal(run_all(home).drop(columns=times), first.drop(columns=times))
+    assert pd.read_csv(results / "validation.csv").mAcc.notna().all()
+
+
 def test_areas_of_other_photos_go(home, loaded):
     run_all(home)
     file, listed = (
