@@ -154,6 +154,19 @@ def reproduce(
 
 
 @main.command()
+@click.argument("name")
+@click.option("--data", default="ccp", help="The study is results/DATA/studies/NAME.yaml.")
+def study(name: str, data: str) -> None:
+    """Train and score the runs that a study lacks, then write its table and figure.
+
+    A finished run is never repeated; what is stopped goes on.
+    """
+    from fashionlib import study
+
+    study.run(data, name)
+
+
+@main.command()
 def recipe() -> None:
     """Write results/recipe.md: the paper's recipe, setting by setting, and whose each is."""
     from fashionlib.core import paths

@@ -34,17 +34,21 @@ def read(file: Path) -> pd.DataFrame:
 
 def put(file: Path, split: Split, epoch: int, per_photo: np.ndarray) -> None:
     """Store the counts of one epoch on `split`, (P, 3, C) int64, replacing earlier ones."""
+    new, known = table(split, epoch, per_photo), read(file)
+    kept = known[(known.split != split.name) | (known.epoch != epoch)]
+    rows = (pd.concat([kept, new]) if len(kept) else new).sort_values(["split", "epoch"], kind="stable")
+    write(file, rows)
+
+
+def table(split: Split, epoch: int, per_photo: np.ndarray) -> pd.DataFrame:
+    """The rows of one epoch's counts on `split`, (P, 3, C) int64."""
     photo, value = np.nonzero(per_photo.any(axis=1))
     intersect, truth, predicted = per_photo[photo, :, value].T
     names = np.array(split.classes, dtype=object)[value], np.array(split.ids, dtype=object)[photo]
-    new = pd.DataFrame(
+    return pd.DataFrame(
         {"split": split.name, "epoch": epoch, "photo": names[1], "class": names[0]}
         | {"intersection": intersect, "truth": truth, "prediction": predicted}
     )
-    known = read(file)
-    kept = known[(known.split != split.name) | (known.epoch != epoch)]
-    table = (pd.concat([kept, new]) if len(kept) else new).sort_values(["split", "epoch"], kind="stable")
-    _write(file, table)
 
 
 def epochs(file: Path, split: str) -> set[int]:
@@ -56,7 +60,7 @@ def epochs(file: Path, split: str) -> set[int]:
 def drop(file: Path, split: str) -> None:
     """Delete the rows of a split whose list of photos has changed."""
     if len(known := read(file)):
-        _write(file, known[known.split != split])
+        write(file, known[known.split != split])
 
 
 def mean_iou(file: Path, split: str, epoch: int) -> pd.Series:
@@ -78,8 +82,9 @@ def background_miou(file: Path, split: str) -> float:
     return metrics.miou(metrics.background_everywhere(np.diag(counts)))
 
 
-def _write(file: Path, table: pd.DataFrame) -> None:
+def write(file: Path, rows: pd.DataFrame) -> None:
+    """Write the rows of a run, the same bytes for the same rows."""
     text = io.StringIO()
-    table.to_csv(text, index=False, lineterminator="\n")
+    rows.to_csv(text, index=False, lineterminator="\n")
     with atomic_write(file) as part:
         part.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))  # no time: the same bytes again

@@ -14,6 +14,7 @@ _RECIPE = dict(model=str, data=str, scale=str, init=str, preset=str, epochs=int,
 _WORDS = {  # the columns of tables of scores that are no numbers
     *("run", "data", "class_set", "model", "scale", "init", "preset", "init_source", "class", "photo"),
     *("checkpoint", "split", "scored_on", "rule"),
+    *("device", "torch", "precision", "commit", "recipe", "fingerprint"),
 }
 
 

@@ -17,7 +17,7 @@ from fashionlib.core.files import atomic_write, write_text
 
 TOLERANCE = 0.03  # of mIoU: same seed and data, but other CPUs and thread counts round differently
 KEYS = ("run", "class", "epoch", "iter", "photo", "truth")  # columns that say what a row is about
-PLAN = "plan.yaml"  # written by hand, lives among the results
+NOT_OURS = ("plan.yaml", "studies")  # among the results, but written by hand or by `fashionlib study`
 _OF_RUNS = ("validation.csv", "picked_epochs.csv")  # tables that name every run
 CURVES = (  # figures without photos: all that may be published of any data set but the sample
     "fig4_train_accuracy",
@@ -143,9 +143,10 @@ def _mirror(files: dict[str, Path], folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Name below `folder` -> path of every visible file in it, the plan left out."""
+    """Name below `folder` -> path of every visible file in it, NOT_OURS left out."""
+    found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {
-        str(path.relative_to(folder)): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".") and path.name != PLAN
+        str(name): path
+        for name, path in found.items()
+        if not name.name.startswith(".") and name.parts[0] not in NOT_OURS
     }

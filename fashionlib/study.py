@@ -1,0 +1,240 @@
+"""Studies: small tables of runs that differ in what a question asks about, on several seeds.
+
+``results/<data>/studies/<name>.yaml`` says what a study asks, which comparison its headline rests on (written
+before the first run) and how its *arms* differ::
+
+    question: Does a batch of 2 make SETR's curve irregular?
+    headline: {arms: ["PUP, batch 2", "PUP, batch 8"], by: irregularity}
+    settings: {preset: study, init: dinov2}       # of every arm
+    seeds: 3
+    arms:
+      PUP, batch 8: {model: setr_vit_s_pup}
+      PUP, batch 2: {model: setr_vit_s_pup, batch: 2, seeds: 6}
+
+Nothing is picked: the last epoch is scored, on validation and test photos together. Arms of equal settings
+are one run, also across studies. Beside the yaml files lie ``runs.csv`` (a row a run: scores, cost, machine),
+``epochs.csv`` (a row an epoch), ``areas/<run>.csv.gz`` and ``confusion/<run>.csv``, written as each run ends.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+from tqdm import tqdm
+
+from fashionlib.core import checked_files, paths
+from fashionlib.core.classes import check_name
+from fashionlib.core.files import folder_lock, write_csv
+from fashionlib.core.run_files import read_history
+from fashionlib.data import prepared
+from fashionlib.evaluate import areas, metrics, result_tables
+from fashionlib.evaluate.runs import Run, find
+from fashionlib.evaluate.score import Counts, Scorer, summary
+from fashionlib.evaluate.split import Split
+from fashionlib.report import run_record
+from fashionlib.train import Recipe, run_folder, train
+
+SPLITS = ("val", "test")  # together the photos of a study: nothing is picked on either
+POOLED = "val+test"
+EPOCHS = 8  # on the validation curve of a study
+MEASURES = ("mIoU", "irregularity")
+_KEYS = {"question": str, "headline": dict, "settings": dict, "seeds": int, "arms": dict}
+# what a run's name already says, or what would make it long
+_UNSAID = ("model", "scale", "init", "preset", "data", "resize_base", "test_resize", "seed", "seeds")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One question; `arms` maps an arm's title to its recipes, one a seed, from seed 0 on."""
+
+    name: str
+    data: str
+    question: str
+    headline: dict
+    arms: dict[str, list[Recipe]]
+
+    @classmethod
+    def read(cls, data: str, name: str) -> "Study":
+        """The study ``results/<data>/studies/<name>.yaml``; ValueError for one that can't be run."""
+        names = sorted(path.stem for path in folder(data).glob("*.yaml"))
+        path = folder(data) / f"{check_name(name, names, 'study')}.yaml"
+        values = yaml.safe_load(checked_files.text(path))
+        if not isinstance(values, dict) or any(
+            not isinstance(values.get(key), kind) for key, kind in _KEYS.items()
+        ):
+            raise ValueError(f"{path}: a study has {', '.join(_KEYS)}; see fashionlib/study.py.")
+        arms = {
+            title: _recipes(data, values["settings"] | given, given.get("seeds", values["seeds"]))
+            for title, given in values["arms"].items()
+        }
+        headline = values["headline"]
+        for arm in headline.get("arms", [None]):
+            check_name(arm, arms, f"arm in the headline of {path.name}")
+        check_name(headline.get("by"), MEASURES, f"measure in the headline of {path.name}")
+        return cls(name, data, values["question"], headline, arms)
+
+    def recipes(self) -> list[Recipe]:
+        """Every run once, all arms of a seed before the next seed: an arm is compared within a seed."""
+        most = max(map(len, self.arms.values()))
+        found = [runs[seed] for seed in range(most) for runs in self.arms.values() if seed < len(runs)]
+        return list({recipe.name: recipe for recipe in found}.values())
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is kept of a run: its row, a row an epoch, and the last epoch's areas and confusion matrix."""
+
+    row: dict
+    epochs: pd.DataFrame
+    areas: pd.DataFrame
+    confusion: pd.DataFrame
+
+
+def folder(data: str) -> Path:
+    """``results/<data>/studies``."""
+    return paths.published_results(data) / "studies"
+
+
+def run(data: str, name: str, home: str | Path | None = None, progress: bool = True) -> pd.DataFrame:
+    """Train and score the missing runs of a study; returns its rows of ``runs.csv``.
+
+    Raises ValueError for a study that can't be run, FileNotFoundError without prepared data.
+    """
+    study = Study.read(data, name)
+    todo = missing(study.recipes(), home)
+    for recipe in tqdm(todo, desc=name, unit="run", disable=not progress):
+        trained_before = run_folder.is_finished(paths.run_folder(data, recipe.name, home))
+        store(data, measure(recipe, home, progress))
+        if not trained_before:  # else they are someone's, of Table I say
+            drop_weights(recipe, home)
+    rows = runs(data)
+    return rows[rows.run.isin([recipe.name for recipe in study.recipes()])]
+
+
+def runs(data: str) -> pd.DataFrame:
+    """``runs.csv``: a row for each run of any study."""
+    return result_tables.read(folder(data) / "runs.csv")
+
+
+def missing(recipes: list[Recipe], home: str | Path | None = None) -> list[Recipe]:
+    """The recipes without a row; ValueError where a row of that name has other settings or data."""
+    if not recipes:
+        return []
+    known = runs(recipes[0].data).set_index("run")
+    fingerprint = prepared.require(paths.data_folder(recipes[0].data, home))["fingerprint"]
+    for recipe in recipes:
+        if recipe.name in known.index:
+            row = known.loc[recipe.name]
+            if (row.recipe, row.fingerprint) != (_settings(recipe), fingerprint):
+                where = folder(recipe.data) / "runs.csv"
+                raise ValueError(f"{where} has a {recipe.name} of other settings or data: give it a variant.")
+    return [recipe for recipe in recipes if recipe.name not in known.index]
+
+
+def measure(recipe: Recipe, home: str | Path | None = None, progress: bool = True) -> Measured:
+    """Train a run, score its epochs on the validation photos and the last one on the test photos too."""
+    scored = _scored(recipe)
+
+    def drop_last_epoch(row: dict) -> None:  # the weights of many epochs fill a disk
+        if (epoch := row["epoch"] - 1) not in scored:
+            file = f"epoch_{epoch}.safetensors"
+            (paths.run_folder(recipe.data, recipe.name, home) / file).unlink(missing_ok=True)
+
+    train(recipe, home=home, progress=progress, on_iteration=drop_last_epoch)
+    (found,) = find(recipe.data, [recipe.name], home)
+    history = read_history(found.folder)
+    epochs = history.groupby("epoch").agg(loss=("loss_decode", "mean"), accuracy=("acc", "mean"))
+    files = found.checkpoints()
+    with tqdm(disable=True) as bar:
+        curve = {epoch: _scorer(recipe.data, "val", home).score(files[epoch], bar) for epoch in scored}
+        test = _scorer(recipe.data, "test", home).score(files[recipe.epochs], bar)
+    epochs["mIoU"] = pd.Series({epoch: metrics.miou(counts.cm) for epoch, counts in curve.items()})
+    last = {"val": curve[recipe.epochs], "test": test}
+    splits = {name: _split(recipe.data, name, home) for name in SPLITS}
+    rows = pd.concat([areas.table(splits[name], recipe.epochs, last[name].per_photo) for name in SPLITS])
+    pooled = Counts(
+        sum(counts.cm for counts in last.values()),
+        np.concatenate([counts.per_photo for counts in last.values()]),
+        test.parameters,
+        test.seconds,
+    )
+    classes = splits["val"].classes
+    matrix = pd.DataFrame(pooled.cm, index=pd.Index(classes, name="truth"), columns=classes).reset_index()
+    row = _row(found, recipe, pooled, splits["val"], history)
+    return Measured(row, epochs.reset_index(), rows, matrix)
+
+
+def drop_weights(recipe: Recipe, home: str | Path | None = None) -> None:
+    """Delete the weight files of a run that `measure` trained: a study keeps what it measured."""
+    (found,) = find(recipe.data, [recipe.name], home)
+    for file in found.checkpoints().values():
+        file.unlink()
+
+
+def store(data: str, measured: Measured) -> None:
+    """Add a run to the study results; its row last, since that marks it as complete."""
+    where, name = folder(data), measured.row["run"]
+    with folder_lock(where, "storing in", wait=True):
+        areas.write(areas.path(where, name), measured.areas)
+        write_csv(where / "confusion" / f"{name}.csv", measured.confusion)
+        measured.epochs.insert(0, "run", name)
+        result_tables.put(where / "epochs.csv", measured.epochs, ["run", "epoch"])
+        result_tables.put(where / "runs.csv", pd.DataFrame([measured.row]), ["run"])
+
+
+def _recipes(data: str, settings: dict, seeds: int) -> list[Recipe]:
+    settings = {name: value for name, value in settings.items() if name != "seeds"}
+    said = [f"{name}{_short(value)}" for name, value in settings.items() if name not in _UNSAID]
+    variants = ["-".join([*said, f"s{seed}"] if seed else said) for seed in range(seeds)]
+    return [
+        Recipe.from_preset(**settings, data=data, seed=seed, variant=variant)
+        for seed, variant in enumerate(variants)
+    ]
+
+
+def _short(value) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@cache
+def _split(data: str, name: str, home: str | Path | None) -> Split:
+    return Split.read(data, name, home)
+
+
+@cache
+def _scorer(data: str, name: str, home: str | Path | None) -> Scorer:
+    return Scorer(_split(data, name, home))
+
+
+def _scored(recipe: Recipe) -> list[int]:
+    """The epochs that are validated: all of the preset's, of longer runs as many, the last among them."""
+    return list(range(recipe.epochs, 0, -max(1, recipe.epochs // EPOCHS)))[::-1]
+
+
+def _settings(recipe: Recipe) -> str:
+    """The recipe's settings as JSON, without those that change no result."""
+    free = ("workers", "gpus", "compile", "trust_checkpoint")
+    return json.dumps({name: value for name, value in recipe.to_dict().items() if name not in free})
+
+
+def _row(found: Run, recipe: Recipe, pooled: Counts, split: Split, history: pd.DataFrame) -> dict:
+    """Identity, scores, cost and machine of a run, and all its settings."""
+    versions = found.card["versions"]
+    cost = {
+        "train_seconds": round(history.seconds.sum(), 1),
+        "seconds_per_step": round(history.seconds.median(), 4),
+        "peak_memory_mb": round(history.memory_mb.max()),
+        "device": versions["device"],
+        "torch": versions["torch"],
+        "precision": versions["precision"],
+        "commit": run_record.commit(),
+    }
+    scores = summary(pooled, split) | {"photos": len(pooled.per_photo)}
+    scored = {"epoch": recipe.epochs, "scored_on": POOLED}
+    max_side = split.dataset["options"].get("max_side")
+    where = {"max_side": max_side, "fingerprint": split.dataset["fingerprint"], "recipe": _settings(recipe)}
+    return found.identity(split.dataset) | scored | scores | cost | where
