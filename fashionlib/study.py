@@ -44,7 +44,10 @@ EPOCHS = 8  # on the validation curve of a study
 MEASURES = ("mIoU", "irregularity")
 _KEYS = {"question": str, "headline": dict, "settings": dict, "seeds": int, "arms": dict}
 # what a run's name already says, or what would make it long
-_UNSAID = ("model", "scale", "init", "preset", "data", "resize_base", "test_resize", "seed", "seeds")
+_UNSAID = (
+    *("model", "scale", "init", "preset", "data", "seed", "resize_base", "test_resize"),
+    *("workers", "gpus", "precision"),
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def missing(recipes: list[Recipe], home: str | Path | None = None) -> list[Recip
 
 def measure(recipe: Recipe, home: str | Path | None = None, progress: bool = True) -> Measured:
     """Train a run, score its epochs on the validation photos and the last one on the test photos too."""
-    scored = _scored(recipe)
+    scored = validated(recipe)
 
     def drop_last_epoch(row: dict) -> None:  # the weights of many epochs fill a disk
         if (epoch := row["epoch"] - 1) not in scored:
@@ -188,7 +191,7 @@ def store(data: str, measured: Measured) -> None:
 
 def _recipes(data: str, settings: dict, seeds: int) -> list[Recipe]:
     settings = {name: value for name, value in settings.items() if name != "seeds"}
-    said = [f"{name}{_short(value)}" for name, value in settings.items() if name not in _UNSAID]
+    said = [f"{name}{_short(settings[name])}" for name in sorted(settings) if name not in _UNSAID]
     variants = ["-".join([*said, f"s{seed}"] if seed else said) for seed in range(seeds)]
     return [
         Recipe.from_preset(**settings, data=data, seed=seed, variant=variant)
@@ -210,7 +213,7 @@ def _scorer(data: str, name: str, home: str | Path | None) -> Scorer:
     return Scorer(_split(data, name, home))
 
 
-def _scored(recipe: Recipe) -> list[int]:
+def validated(recipe: Recipe) -> list[int]:
     """The epochs that are validated: all of the preset's, of longer runs as many, the last among them."""
     return list(range(recipe.epochs, 0, -max(1, recipe.epochs // EPOCHS)))[::-1]
 

@@ -148,6 +148,8 @@ class HistoryHook(Hook):
             _keep_until(self.path, runner.iter)
             self.file = self.path.open("a", newline="")
             self.writer = csv.DictWriter(self.file, HISTORY, lineterminator="\n")
+        if torch.cuda.is_available():  # of this run, not of one before it in the same process
+            torch.cuda.reset_peak_memory_stats()
         self.clock = time.perf_counter()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:

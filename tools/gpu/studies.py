@@ -6,6 +6,7 @@ finished at the limit is given up. Results are packed into one archive, again an
 that is taken away loses a minute at most.
 """
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -24,14 +25,13 @@ from fashionlib.train import Recipe
 PACK_EVERY = 30  # seconds
 
 
-def queue(data: str, names: list[str], most_seeds: int) -> list[Recipe]:
-    """Runs of the studies `names`: seed by seed, within a seed study by study, each run once."""
-    studies = [study.Study.read(data, name) for name in names]
+def queue(data: str, wanted: list[tuple[str, int]]) -> list[Recipe]:
+    """The runs of (study, number of seeds) after (study, number of seeds), seed by seed, each run once."""
     found: dict[str, Recipe] = {}
-    for seed in range(most_seeds):
-        for each in studies:
-            arms = [runs[seed] for runs in each.arms.values() if seed < len(runs)]
-            found |= {recipe.name: recipe for recipe in arms if recipe.name not in found}
+    for name, seeds in wanted:
+        for recipe in study.Study.read(data, name).recipes():
+            if recipe.seed < seeds:
+                found.setdefault(recipe.name, recipe)
     return list(found.values())
 
 
@@ -43,6 +43,7 @@ def work(tasks, done) -> None:
         try:
             measured = study.measure(replace(recipe, workers=0), progress=False)  # a core a run
             study.drop_weights(recipe)
+            gc.collect()  # MMEngine's runner is full of cycles
             done.put((recipe.name, time.monotonic() - began, pickle.dumps(measured)))
         except Exception:
             done.put((recipe.name, time.monotonic() - began, traceback.format_exc()))
@@ -57,17 +58,17 @@ def pack(folder: Path, out: Path) -> None:
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY:SEEDS ...")
 @click.option("--data", default="ccp")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The archive of results.")
 @click.option("--seconds", default=480.0, help="Time for all of it.")
 @click.option("--workers", default=os.cpu_count() - 1)
-@click.option("--seeds", default=6, help="At most so many.")
 @click.option("--commit", default="", help="Of the code that runs here, for the rows.")
-def main(names, data, out, seconds, workers, seeds, commit) -> None:
-    """Run the studies NAMES and pack their results into OUT."""
+def main(studies, data, out, seconds, workers, commit) -> None:
+    """Run the first SEEDS seeds of each STUDY, one study after the other, and pack the results."""
     end, context = time.monotonic() + seconds, multiprocessing.get_context("spawn")
-    todo = study.missing(queue(data, names, seeds))
+    wanted = [(name, int(seeds)) for name, _, seeds in (text.partition(":") for text in studies)]
+    todo = study.missing(queue(data, wanted))
     tasks, done = context.Queue(), context.Queue()
     for recipe in todo:
         tasks.put(recipe)
