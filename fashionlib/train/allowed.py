@@ -17,19 +17,13 @@ _AT_MOST["seed"] = 2**32 - 1  # numpy's
 
 # settings in recipe.json files of older versions -> their names now, and how to say it now
 RENAMED = {"balance": "oversample_thr", "memory": "activation_checkpointing"}
-# settings that an older version's recipe.json lacks -> what its runs did
-_ADDED = {"class_weight": "none", "loss": "cross_entropy"}
 _NOW = {"balance": "the same number", "memory": 'True for "lean", False for "auto"'}
 
 
 def today(values: dict[str, Any]) -> dict[str, Any]:
     """The settings of a recipe.json under the names and values that they have now."""
     new = {RENAMED.get(name, name): value for name, value in values.items()}
-    return (
-        _ADDED
-        | new
-        | ({"activation_checkpointing": values["memory"] == "lean"} if "memory" in values else {})
-    )
+    return new | ({"activation_checkpointing": values["memory"] == "lean"} if "memory" in values else {})
 
 
 def refuse_old_name(name: str) -> None:

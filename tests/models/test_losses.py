@@ -101,3 +101,18 @@ def test_every_row_takes_every_loss():
         assert models.config(name, loss="lovasz").model.decode_head.loss_decode[0] == plain
     with pytest.raises(ValueError, match="Unknown loss 'lovas'. Did you mean 'lovasz'"):
         models.config("unet", loss="lovas")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("loss", models.LOSSES)
+def test_a_gpu_has_the_losses_of_the_cpu(loss):
+    weights = None if loss == "focal" else [0.1, *[2.0] * 27]
+    model = models.build("segmenter_vit_t_linear", scale="mini", loss=loss, class_weights=weights).eval()
+    logits, label = torch.randn(2, 28, 16, 16), torch.randint(0, 28, (2, 1, 128, 128))
+    label[0, :, :30] = 255
+    found = []
+    for device in ("cpu", "cuda"):
+        samples = [SegDataSample(gt_sem_seg=PixelData(data=one)) for one in label.to(device)]
+        found.append(model.decode_head.loss_by_feat(logits.to(device), samples))
+    on_cpu, on_gpu = found
+    assert all(torch.allclose(on_gpu[name].cpu(), value, rtol=1e-4) for name, value in on_cpu.items())
