@@ -210,12 +210,12 @@ class Recipe:
             raise ValueError(
                 f"crop={self.crop}: both sides must be multiples of the patch size {patch} of {self.model}."
             )
-        layers = models.layers(self.model, self.scale)
         if self.loss == "focal" and self.class_weight != "none":
             raise ValueError(f"class_weight={self.class_weight!r} is for cross-entropy, not loss='focal'.")
         plain = (self.loss, self.class_weight) == ("cross_entropy", "none")
         if models.MODELS[self.model].family == "Detail" and not plain:
             raise ValueError(f"{self.model} has a loss of its own: leave out loss and class_weight.")
+        layers = models.layers(self.model, self.scale)
         if self.freeze is not None and not 0 <= self.freeze <= layers:
             raise ValueError(f"freeze={self.freeze}: {self.model} has {layers} transformer layers to freeze.")
 
