@@ -75,12 +75,16 @@ class FashionDataset(BaseSegDataset):
 
     def classes_shown(self) -> np.ndarray:
         """Classes present in each photo, bool (photos, classes); reads all label maps."""
-        shown = np.zeros((len(self), 256), bool)
-        for i in range(len(self)):
+        return self.pixels() > 0
+
+    def pixels(self) -> np.ndarray:
+        """Pixels of each class in each photo, int64 (photos, classes); reads all label maps."""
+        counts = np.zeros((len(self), len(self.metainfo["classes"])), int)
+        for i, row in enumerate(counts):
             path = Path(self.get_data_info(i)["seg_map_path"])
             labels = prepared.decode(path.read_bytes(), path)
-            shown[i] = np.bincount(labels.ravel(), minlength=256) > 0
-        return shown[:, : len(self.metainfo["classes"])]
+            row[:] = np.bincount(labels.ravel(), minlength=256)[: len(row)]
+        return counts
 
 
 def _subset(data_root: Path, split: str, photos: int | None, seed: int | None) -> list[int] | None:
@@ -163,3 +167,20 @@ def repeat_factors(shown: np.ndarray, threshold: float) -> np.ndarray:
         raise ValueError(f"oversample_thr={threshold!r}: {allowed}.")
     wanted = np.sqrt(threshold / shown.mean(0).clip(min=1 / len(shown)))
     return np.where(shown, wanted, 1).max(1).clip(min=1)
+
+
+def frequency_weights(pixels: np.ndarray, kind: str) -> np.ndarray:
+    """Class weights for the loss, proportional to 1/f (``inverse``) or 1/sqrt(f) (``sqrt_inverse``).
+
+    f is a class's share of the pixels; the mean weight of a pixel, the sum of f times weight, is 1. No weight
+    is capped: under ``inverse``, a thousandth of the pixels means a thousand times the weight. A class
+    without pixels is never a target; its weight is 1.
+
+    Args:
+        pixels: of each class in the training photos (classes,), label 255 not counted.
+    """
+    share = pixels[pixels > 0] / max(pixels.sum(), 1)
+    weights = share ** {"inverse": -1.0, "sqrt_inverse": -0.5}[kind]
+    every = np.ones(len(pixels))
+    every[pixels > 0] = weights / (share @ weights)
+    return every

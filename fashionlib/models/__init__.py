@@ -6,6 +6,7 @@ which a photo and its model meet them:
 
 ``zoo``           the table
 ``fast``          attention, heads and loss with MMSegmentation's answers, faster or in less memory
+``losses``        the decode head's losses, by name
 ``detail``        the shipped cut-out model's encoder and head
 ``weight_files``  weight files: downloaded, read without running code, their metadata validated
 ``dinov2``        DINOv2 under the names of MMSegmentation's encoder
@@ -32,13 +33,14 @@ from fashionlib.models.inference import (
     upsampled_argmax,
     upsampled_logits,
 )
+from fashionlib.models.losses import LOSSES
 from fashionlib.models.two_stage import fitted_size
 from fashionlib.models.weight_files import read_metadata
 from fashionlib.models.zoo import MODELS, PAPER, SCALES, patch_size
 
 __all__ = [
-    "MODELS", "PAPER", "PRECISIONS", "SCALES", "autocast", "build", "config", "crops", "fitted_size",
-    "freeze", "layers", "load", "metadata_for", "patch_size", "predict", "predict_batch", "probabilities",
-    "read_metadata", "resolve_precision", "save", "shipped_crop", "test_resize", "upsampled_argmax",
-    "upsampled_logits",
+    "LOSSES", "MODELS", "PAPER", "PRECISIONS", "SCALES", "autocast", "build", "config", "crops",
+    "fitted_size", "freeze", "layers", "load", "metadata_for", "patch_size", "predict", "predict_batch",
+    "probabilities", "read_metadata", "resolve_precision", "save", "shipped_crop", "test_resize",
+    "upsampled_argmax", "upsampled_logits",
 ]  # fmt: skip

@@ -13,18 +13,24 @@ from mmseg.utils import register_all_modules
 
 from fashionlib.core.classes import CLASSES, check_name
 from fashionlib.core.files import explain_disk_errors, temporary_folder
-from fashionlib.models import detail, fast, init_weights  # noqa: F401  (registers DetailViT, DetailHead)
+from fashionlib.models import detail, fast, init_weights, losses  # noqa: F401  (registers DetailViT, DetailHead)
 from fashionlib.models.zoo import CONFIGS, MINI_CROP, MODELS, SCALES, ModelSpec
 
 
 def config(
-    name: str, num_classes: int = 28, scale: str = "full", crop: tuple[int, int] | None = None
+    name: str,
+    num_classes: int = 28,
+    scale: str = "full",
+    crop: tuple[int, int] | None = None,
+    loss: str = "cross_entropy",
+    class_weights: list[float] | None = None,
 ) -> Config:
     """The row's MMSegmentation config (model, pipelines, optimiser) with our changes.
 
     `crop` (height, width in pixels; None: the row's) sets the encoder's position grid, the padding
     of training batches and, for sliding-window inference, the window, with its stride in proportion.
-    The config requests no external weights.
+    `loss` and `class_weights` are the decode head's (`fashionlib.models.losses`). The config requests no
+    external weights.
     """
     spec = MODELS[check_name(name, MODELS, "model")]
     check_name(scale, SCALES, "scale")
@@ -41,6 +47,7 @@ def config(
             head.update(change.get("auxiliary_head", {}))
     for head in [model.decode_head, *auxiliary]:
         head.num_classes = num_classes
+    model.decode_head.loss_decode = losses.decode_loss(model.decode_head.loss_decode, loss, class_weights)
     model.pretrained = None
     model.backbone.pop("init_cfg", None)
     crop = tuple(crop or (MINI_CROP if scale == "mini" else spec.crop or cfg.crop_size))
@@ -75,16 +82,16 @@ def freeze(model: EncoderDecoder, count: int) -> None:
             parameter.requires_grad_(False)
 
 
-def network(name: str, num_classes: int, scale: str, crop: tuple[int, int] | None) -> EncoderDecoder:
-    """MMSegmentation's network of a row, with torch's default weights."""
+def network(name: str, num_classes: int, scale: str, crop: tuple[int, int] | None, **loss) -> EncoderDecoder:
+    """MMSegmentation's network of a row, with torch's default weights; `loss` is as in `config`."""
     register_all_modules(init_default_scope=True)
-    return MMSEG_MODELS.build(config(name, num_classes, scale, crop).model)
+    return MMSEG_MODELS.build(config(name, num_classes, scale, crop, **loss).model)
 
 
 def build(
     name: str, num_classes: int = 28, scale: str = "full", init: str = "none",
     crop: tuple[int, int] | None = None, activation_checkpointing: bool = False, sync_bn: bool = False,
-    trust_checkpoint: bool = False,
+    trust_checkpoint: bool = False, loss: str = "cross_entropy", class_weights: list[float] | None = None,
 ) -> EncoderDecoder:  # fmt: skip
     """A model of the table with initial weights, on the CPU, in training mode.
 
@@ -96,6 +103,7 @@ def build(
             which also runs on a CPU.
         trust_checkpoint: load the path even if it may run code. Only for a maker that you would trust with
             a program.
+        loss, class_weights: of the decode head (`fashionlib.models.losses.decode_loss`).
 
     Returns:
         the model, with a `fashionlib.models.init_weights.LoadReport` as `model.init_report`.
@@ -103,7 +111,7 @@ def build(
     Raises:
         ValueError: unknown names, an init that this row does not have, or weights that do not fit.
     """
-    model = network(name, num_classes, scale, crop)
+    model = network(name, num_classes, scale, crop, loss=loss, class_weights=class_weights)
     MMLogger.get_current_instance().setLevel("WARNING")  # else a line for every tensor
     model.init_weights()  # once and here: MMEngine's Runner calls it again, which then does nothing
     if not sync_bn:

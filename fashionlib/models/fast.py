@@ -21,6 +21,7 @@ Loss
     at a time is interpolated, compared and differentiated; only the gradient of the coarse logits is kept.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from types import MethodType
 
@@ -49,8 +50,8 @@ def install(model: nn.Module, fused: bool | None = None) -> nn.Module:
             module.__class__, module.fused = WrittenOutAttention, fused
         if isinstance(module, SETRUPHead | SETRMLAHead):
             _classify_first(module)
-        if isinstance(module, BaseDecodeHead) and _is_plain(module):
-            module.loss_by_feat = MethodType(_loss_by_feat, module)
+        if isinstance(module, BaseDecodeHead) and type(module).loss_by_feat is BaseDecodeHead.loss_by_feat:
+            module.loss_by_feat = MethodType(_loss_by_feat if _is_plain(module) else _in_float32, module)
     return model
 
 
@@ -109,15 +110,13 @@ def _cls_seg(head, feat: Tensor) -> Tensor:
 
 
 def _is_plain(head: BaseDecodeHead) -> bool:
-    """Whether `head` has the loss that `_loss_by_feat` computes: the mean cross-entropy over all pixels."""
+    """Whether `head` has the loss that `_loss_by_feat` computes: the mean cross-entropy."""
     loss = head.loss_decode
     return (
-        type(head).loss_by_feat is BaseDecodeHead.loss_by_feat
-        and head.sampler is None
+        head.sampler is None
         and isinstance(loss, CrossEntropyLoss)
         and loss.cls_criterion is cross_entropy
         and loss.reduction == "mean"
-        and loss.class_weight is None
         and not loss.avg_non_ignore
         and not head.align_corners
     )
@@ -126,35 +125,51 @@ def _is_plain(head: BaseDecodeHead) -> bool:
 def _loss_by_feat(head: BaseDecodeHead, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
     """The loss under its name, and the accuracy in percent, as `BaseDecodeHead.loss_by_feat` returns them."""
     target = head._stack_batch_gt(batch_data_samples).squeeze(1)
-    loss, accuracy = cross_entropy_upsampled(seg_logits, target, head.ignore_index)
+    loss, accuracy = cross_entropy_upsampled(
+        seg_logits, target, head.ignore_index, head.loss_decode.class_weight
+    )
     return {head.loss_decode.loss_name: head.loss_decode.loss_weight * loss, "acc_seg": accuracy}
 
 
-def cross_entropy_upsampled(logits: Tensor, target: Tensor, ignore_index: int = 255) -> tuple[Tensor, Tensor]:
+def _in_float32(head: BaseDecodeHead, seg_logits: Tensor, batch_data_samples: list) -> dict[str, Tensor]:
+    """MMSegmentation's other losses; in bf16 Lovász's sorted errors would tie and Dice's sums be rounded."""
+    with torch.autocast(seg_logits.device.type, enabled=False):
+        return BaseDecodeHead.loss_by_feat(head, seg_logits.float(), batch_data_samples)
+
+
+def cross_entropy_upsampled(
+    logits: Tensor, target: Tensor, ignore_index: int = 255, class_weights: Sequence[float] | None = None
+) -> tuple[Tensor, Tensor]:
     """(mean cross-entropy, accuracy in percent) of `logits` resized bilinearly to `target`.
 
     Args:
         logits: (N, C, h, w), any floating type; computed in float32.
         target: int64 (N, H, W); pixels of `ignore_index` add nothing to the loss but count in its
             divisor, as in the configs that MMSegmentation ships.
+        class_weights: weight of each class. The divisor is then the sum of the weights of the pixels that are
+            not ignored, MMSegmentation's too: a factor common to all weights changes nothing.
 
     Returns:
         the loss, a float32 scalar, and the accuracy over the pixels that are not ignored, float32 (1,),
         without a gradient.
     """
-    total, right = _CrossEntropy.apply(logits, target, ignore_index)
-    counted = (target != ignore_index).sum().clamp(min=1)
-    return total / target.numel(), (100 * right / counted).reshape(1)
+    counted = target != ignore_index
+    weights, divisor = None, target.numel()
+    if class_weights is not None:
+        weights = torch.tensor(class_weights, dtype=torch.float32, device=logits.device)
+        divisor = weights[target[counted]].sum() + torch.finfo(torch.float32).eps
+    total, right = _CrossEntropy.apply(logits, target, ignore_index, weights)
+    return total / divisor, (100 * right / counted.sum().clamp(min=1)).reshape(1)
 
 
 class _CrossEntropy(torch.autograd.Function):
     """(sum of the losses, number of right pixels); `forward` computes the gradient too."""
 
     @staticmethod
-    def forward(ctx, logits: Tensor, target: Tensor, ignore_index: int):
+    def forward(ctx, logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None):
         """The two sums; `ctx` keeps the gradient of the first."""
         with torch.autocast(logits.device.type, enabled=False):
-            *sums, gradient = _strip_by_strip(logits.float(), target, ignore_index)
+            *sums, gradient = _strip_by_strip(logits.float(), target, ignore_index, class_weights)
         ctx.save_for_backward(gradient.to(logits.dtype))
         ctx.mark_non_differentiable(sums[1])
         return tuple(sums)
@@ -164,10 +179,10 @@ class _CrossEntropy(torch.autograd.Function):
     def backward(ctx, of_total: Tensor, _):
         """The gradient from `forward`, times the gradient of the loss."""
         (gradient,) = ctx.saved_tensors
-        return gradient * of_total, None, None
+        return gradient * of_total, None, None, None
 
 
-def _strip_by_strip(logits: Tensor, target: Tensor, ignore_index: int):
+def _strip_by_strip(logits: Tensor, target: Tensor, ignore_index: int, class_weights: Tensor | None):
     """(sum of the losses, number of right pixels, the sum's gradient (N, C, h, w))."""
     classes, h, w = logits.shape[1:]
     height, width = target.shape[1:]
@@ -187,9 +202,10 @@ def _strip_by_strip(logits: Tensor, target: Tensor, ignore_index: int):
             counted = (wanted != ignore_index)[:, None]
             wanted = wanted[:, None].where(counted, 0)
             picked = logp.gather(1, wanted)
-            total -= (picked * counted).sum()
+            pixels = counted if class_weights is None else class_weights[wanted] * counted  # their weights
+            total -= (picked * pixels).sum()
             right += ((picked == logp.amax(1, keepdim=True)) & counted).sum()
-            off = logp.exp_().scatter_add_(1, wanted, torch.full_like(picked, -1.0)).mul_(counted)
+            off = logp.exp_().scatter_add_(1, wanted, torch.full_like(picked, -1.0)).mul_(pixels)
             slope += (weights.T @ off.flatten(1)).view_as(slope)
     gradient = gradient if w == width else gradient @ across
     return total, right, gradient.permute(0, 2, 1, 3)

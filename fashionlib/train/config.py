@@ -1,10 +1,12 @@
 """MMEngine's config of a recipe: pipeline, loader, optimiser, schedule."""
 
+from pathlib import Path
+
 from mmengine import Config
 
-import fashionlib.data.dataset  # noqa: F401  (registers the data set,
-import fashionlib.data.transforms  # noqa: F401  the transforms)
+import fashionlib.data.transforms  # noqa: F401  (registers the transforms)
 from fashionlib import models
+from fashionlib.data.dataset import FashionDataset, frequency_weights
 from fashionlib.train.recipe import Recipe
 
 
@@ -62,6 +64,14 @@ def loader(recipe: Recipe, data_root: str) -> dict:
             pipeline=pipeline(recipe),
         ),
     )
+
+
+def class_weights(recipe: Recipe, data_root: str | Path) -> list[float] | None:
+    """Class weights of the recipe, from the pixels of its training photos, each photo counted once."""
+    if recipe.class_weight == "none":
+        return None
+    photos = FashionDataset(data_root, photos=recipe.photos, seed=recipe.seed, pipeline=[])
+    return frequency_weights(photos.pixels().sum(0), recipe.class_weight).tolist()
 
 
 def optimiser(recipe: Recipe) -> dict:

@@ -100,8 +100,7 @@ def recipe_page() -> str:
 
 def _stated(model: str) -> dict[str, str]:
     """Statements of section III-C that are not settings of a recipe."""
-    loss = "pixel-wise cross-entropy, classes not weighted"
-    return {"initial weights": "ADE20K", "patch": str(models.MODELS[model].patch), "GPUs": "2", "loss": loss}
+    return {"initial weights": "ADE20K", "patch": str(models.MODELS[model].patch), "GPUs": "2"}
 
 
 def _fixed(cfg) -> dict[str, str]:

@@ -34,6 +34,7 @@ def estimate(recipe: Recipe, *, home: str | Path | None = None, iterations: int 
         recipe.scale,
         crop=recipe.crop,
         activation_checkpointing=recipe.activation_checkpointing,
+        loss=recipe.loss,
     ).to(device)
     if recipe.freeze is not None:
         models.freeze(model, recipe.freeze)

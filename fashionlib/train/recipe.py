@@ -77,6 +77,8 @@ _STATED = dict(
     resize_range=(0.5, 2.0),
     crop=(512, 512),
     flip=0.5,
+    class_weight="none",
+    loss="cross_entropy",
 )
 
 
@@ -115,6 +117,9 @@ class Recipe:
     # photos
     photos: int | None = None
     oversample_thr: float | None = None  # fraction of photos below which a class is oversampled (LVIS)
+    # the decode head's loss; auxiliary heads keep their cross-entropy
+    class_weight: str = "none"  # in the cross-entropy; "inverse", "sqrt_inverse": of its share of the pixels
+    loss: str = "cross_entropy"  # "focal"; "lovasz", "dice": cross-entropy plus that
     crop: tuple[int, int]
     resize_base: tuple[int, int]
     resize_range: tuple[float, float]
@@ -186,6 +191,8 @@ class Recipe:
             ("optimizer", ("SGD", "AdamW")),
             ("schedule", ("poly", "cosine")),
             ("test_mode", ("slide", "whole")),
+            ("class_weight", ("none", "inverse", "sqrt_inverse")),
+            ("loss", models.LOSSES),
             ("precision", models.PRECISIONS),
         ):
             check_name(getattr(self, name), choices, name)
@@ -203,6 +210,11 @@ class Recipe:
             raise ValueError(
                 f"crop={self.crop}: both sides must be multiples of the patch size {patch} of {self.model}."
             )
+        if self.loss == "focal" and self.class_weight != "none":
+            raise ValueError(f"class_weight={self.class_weight!r} is for cross-entropy, not loss='focal'.")
+        plain = (self.loss, self.class_weight) == ("cross_entropy", "none")
+        if models.MODELS[self.model].family == "Detail" and not plain:
+            raise ValueError(f"{self.model} has a loss of its own: leave out loss and class_weight.")
         layers = models.layers(self.model, self.scale)
         if self.freeze is not None and not 0 <= self.freeze <= layers:
             raise ValueError(f"freeze={self.freeze}: {self.model} has {layers} transformer layers to freeze.")

@@ -104,8 +104,9 @@ def _claimed(recipe: Recipe, home, overwrite: bool) -> tuple[Path, dict]:
 
 
 def _iterate(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress: bool, on_iteration) -> None:
+    weights = config.class_weights(recipe, data_root)
     torch.manual_seed(recipe.seed)
-    model = _model(recipe, len(info["classes"]))
+    model = _model(recipe, len(info["classes"]), weights)
     steps = config.steps(recipe, recipe.photos or info["counts"]["train"])
     with _bar(recipe, steps * recipe.accumulate, progress) as advance, _stop_asked() as stop:
 
@@ -115,7 +116,8 @@ def _iterate(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress
                 on_iteration(row)
 
         history = runner.HistoryHook(folder / "history.csv", each)
-        keeper = runner.StateHook(folder, checkpoint_info(recipe, info, model), recipe.accumulate, stop)
+        about = checkpoint_info(recipe, info, model) | ({"class_weights": weights} if weights else {})
+        keeper = runner.StateHook(folder, about, recipe.accumulate, stop)
         engine = _engine(
             recipe, model, folder, config.config(recipe, str(data_root), steps), [history, keeper]
         )
@@ -125,7 +127,7 @@ def _iterate(recipe: Recipe, folder: Path, data_root: Path, info: dict, progress
             history.close()
 
 
-def _model(recipe: Recipe, num_classes: int) -> torch.nn.Module:
+def _model(recipe: Recipe, num_classes: int, class_weights: list[float] | None) -> torch.nn.Module:
     sync_bn = recipe.gpus > 1 and torch.cuda.is_available()
     model = models.build(
         recipe.model,
@@ -136,6 +138,8 @@ def _model(recipe: Recipe, num_classes: int) -> torch.nn.Module:
         activation_checkpointing=recipe.activation_checkpointing,
         sync_bn=sync_bn,
         trust_checkpoint=bool(recipe.trust_checkpoint),
+        loss=recipe.loss,
+        class_weights=class_weights,
     )
     batch_norm = torch.nn.modules.batchnorm._BatchNorm
     apart = recipe.gpus > 1 and not sync_bn and any(isinstance(m, batch_norm) for m in model.modules())

@@ -24,6 +24,8 @@ from fashionlib.core.files import explain_disk_errors, write_text
 from fashionlib.core.run_files import HISTORY, read_history
 from fashionlib.train import resume
 
+_DECODE = "decode.loss_"  # the decode head's losses, in what a step returns
+
 
 @LOOPS.register_module()
 class ResumableEpochLoop(EpochBasedTrainLoop):
@@ -133,6 +135,7 @@ class FashionRunner(Runner):
 class HistoryHook(Hook):
     """A row of ``history.csv`` per iteration; `on_iteration` gets the same row as a dict.
 
+    `loss_decode` is the sum of the decode head's losses, weighted as they train it;
     `seconds` is the wall clock of the iteration, loading included; `memory_mb` the GPU's peak or,
     on a CPU, the resident memory of this process.
     """
@@ -162,7 +165,7 @@ class HistoryHook(Hook):
             epoch=runner.epoch + 1,
             iter=runner.iter + 1,
             loss=_short(outputs["loss"]),
-            loss_decode=_short(outputs["decode.loss_ce"]),
+            loss_decode=_short(sum(value for name, value in outputs.items() if name.startswith(_DECODE))),
             acc=_short(outputs["decode.acc_seg"]),
             lr=_short(_base_lr(runner.optim_wrapper)),
             seconds=round(now - self.clock, 4),
@@ -240,7 +243,7 @@ def _over_processes(outputs: dict) -> dict:
     """The logged values of a step as means over the processes, each of which sees a part of the batch."""
     if get_world_size() == 1:
         return outputs
-    names = ("loss", "decode.loss_ce", "decode.acc_seg")
+    names = [name for name in outputs if name in ("loss", "decode.acc_seg") or name.startswith(_DECODE)]
     values = torch.stack([outputs[name].detach().float().reshape(()) for name in names])
     all_reduce(values, op="mean")
     return dict(zip(names, values, strict=True))

@@ -6,10 +6,11 @@ import torch
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 from mmseg.utils import register_all_modules
+from PIL import Image
 
 from fashionlib import train
 from fashionlib.core.classes import CLASSES
-from fashionlib.data.dataset import EpochSampler, FashionDataset, repeat_factors
+from fashionlib.data.dataset import EpochSampler, FashionDataset, frequency_weights, repeat_factors
 from fashionlib.data.prepared import require
 
 
@@ -108,6 +109,22 @@ def test_rare_classes_are_shown_more_often_in_epochs_of_the_same_length(prepared
 def test_classes_shown_are_those_of_the_label_maps(prepared):
     shown = FashionDataset(prepared, pipeline=[]).classes_shown()
     assert shown.shape == (14, len(CLASSES)) and (shown.sum(0) == 14 * np.isin(range(28), (0, 9))).all()
+
+
+def test_pixels_are_those_of_the_label_maps_of_the_same_photos(prepared):
+    some = FashionDataset(prepared, photos=5, seed=3, pipeline=[])
+    for i, counted in enumerate(some.pixels()):
+        labels = np.array(Image.open(some.get_data_info(i)["seg_map_path"]))
+        assert counted.tolist() == [(labels == value).sum() for value in range(len(CLASSES))]
+
+
+def test_class_weights_by_hand():
+    pixels = np.array([90, 0, 9, 1])
+    inverse, sqrt = (frequency_weights(pixels, kind) for kind in ("inverse", "sqrt_inverse"))
+    assert inverse == pytest.approx([100 / 270, 1, 100 / 27, 100 / 3])  # 1 / (3 classes x share)
+    assert sqrt[[0, 2, 3]] * np.sqrt([90, 9, 1]) == pytest.approx([sqrt[3]] * 3) and sqrt[1] == 1
+    assert inverse @ pixels / 100 == pytest.approx(1) == sqrt @ pixels / 100
+    assert frequency_weights(np.zeros(3, int), "inverse").tolist() == [1, 1, 1]
 
 
 def test_loader_is_the_same_with_and_without_workers(prepared, steps):

@@ -133,6 +133,25 @@ def test_same_loss_gradient_and_accuracy_as_resizing_first(small, large, monkeyp
     assert torch.allclose(given, wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("small", "large"), SIZES)
+def test_class_weights_are_mmsegmentations(small, large):
+    """Its divisor is the sum of the weights of the pixels that are not ignored: so is PyTorch's mean."""
+    logits, target = case(small, large)
+    weights = torch.rand(9, generator=torch.Generator().manual_seed(2)) + 0.1
+    resized = F.interpolate(logits, large, mode="bilinear")
+    stock = MODELS.build(dict(type="CrossEntropyLoss", class_weight=weights.tolist()))
+    theirs = stock(resized, target, ignore_index=255)
+    ours, right = fast.cross_entropy_upsampled(logits, target, 255, weights.tolist())
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-6)
+    assert torch.allclose(theirs, F.cross_entropy(resized, target, weights, ignore_index=255))
+    wanted, given = (torch.autograd.grad(value, logits, retain_graph=True)[0] for value in (theirs, ours))
+    assert torch.allclose(given, wanted, rtol=0, atol=1e-6)
+    assert torch.equal(right, fast.cross_entropy_upsampled(logits, target)[1])
+    again = fast.cross_entropy_upsampled(logits, target, 255, (1000 * weights).tolist())[0]
+    assert again.item() == pytest.approx(ours.item(), rel=1e-5)  # a common factor changes nothing
+    assert fast.cross_entropy_upsampled(logits, torch.full_like(target, 255), 255, [1.0] * 9)[0] == 0
+
+
 def test_under_autocast_the_work_is_done_in_float32():
     logits, target = case((4, 4), (64, 64), dtype=torch.bfloat16)
     exact = fast.cross_entropy_upsampled(logits.detach().float(), target)[0]
@@ -158,16 +177,19 @@ def test_only_the_coarse_gradient_is_kept():
     assert sum(kept) <= logits.numel()
 
 
-def test_heads_with_another_loss_keep_mmsegmentations():
+def test_heads_with_another_loss_keep_mmsegmentations_in_float32():
     head = models.build("segmenter_vit_t_linear", scale="mini").decode_head
     features = [torch.randn(1, 128, 16, 16)]
     sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, 28, (1, 128, 128))))
     del head.loss_by_feat  # that of `build`
     head.loss_decode.avg_non_ignore = True
-    assert "loss_by_feat" not in vars(fast.install(head))
-    stock = head.loss(features, [sample], None)
+    stock = head.eval().loss(features, [sample], None)
+    fast.install(head)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert head.loss_by_feat(features[0][:, :28].bfloat16(), [sample])["loss_ce"].dtype == torch.float32
+    assert torch.equal(head.loss(features, [sample], None)["loss_ce"], stock["loss_ce"])
     head.loss_decode.avg_non_ignore = False
-    assert "loss_by_feat" in vars(fast.install(head))
+    fast.install(head)
     ours = head.loss(features, [sample], None)
     assert stock.keys() == ours.keys() and torch.allclose(stock["loss_ce"], ours["loss_ce"])
     assert ours["acc_seg"].shape == stock["acc_seg"].shape

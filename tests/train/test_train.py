@@ -119,6 +119,10 @@ def test_nothing_else_passes_for_the_papers_run(change):
         (dict(crop=[130, 128]), "multiples of the patch size 8"),
         (dict(freeze=13), "freeze=13: segmenter_vit_t has 4 transformer layers"),
         (dict(model="unet", freeze=1), "unet has 0 transformer layers"),
+        (dict(loss="lovas"), "Unknown loss 'lovas'. Did you mean 'lovasz'"),
+        (dict(class_weight="inverted"), "Unknown class_weight 'inverted'. Did you mean 'inverse'"),
+        (dict(loss="focal", class_weight="inverse"), "'inverse' is for cross-entropy, not loss='focal'"),
+        (dict(model="detail_vit_s", loss="dice"), "detail_vit_s has a loss of its own: leave out loss"),
         (dict(memory="lean"), 'memory is called activation_checkpointing now: True for "lean", False'),
         (dict(balance=0.1), "balance is called oversample_thr now: the same number"),
         (dict(lr="1e-4"), r"lr='1e-4': must be a number above 0. In YAML write 1.0e-4\."),
@@ -255,10 +259,13 @@ def test_a_run_of_an_older_version_goes_on(finished, prepared_home):
     folder = prepared_home / "runs" / "tiny" / asked.name
     card = json.loads((folder / "recipe.json").read_text())
     old = {"balance": card["recipe"].pop("oversample_thr"), "memory": "auto"}
+    assert (card["recipe"].pop("loss"), card["recipe"].pop("class_weight")) == ("cross_entropy", "none")
     assert card["recipe"].pop("activation_checkpointing") is False
     (folder / "recipe.json").write_text(json.dumps(card | {"recipe": card["recipe"] | old}))
     for name in resume.FILES[1:]:
         (folder / name).write_text("older")
+    with pytest.raises(RunRefused, match="its loss is 'cross_entropy', not 'dice'"):
+        train.train(recipe(variant="older", loss="dice"), home=prepared_home)
     with pytest.raises(RunRefused, match="its activation_checkpointing is False, not True"):
         train.train(recipe(variant="older", activation_checkpointing=True), home=prepared_home)
     train.train(asked, home=prepared_home, progress=False)
@@ -395,6 +402,22 @@ def test_frozen_layers_stay_and_the_others_learn(prepared_home):
     lower = ("backbone.patch_embed", "backbone.cls_token", "backbone.pos_embed", "backbone.layers.0.",
              "backbone.layers.1.")  # fmt: skip
     assert still == {name for name in first if name.startswith(lower)} and still < set(first)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [dict(loss=loss) for loss in ("focal", "lovasz", "dice")]
+    + [dict(class_weight="inverse"), dict(class_weight="sqrt_inverse", loss="lovasz", precision="bf16")],
+)
+def test_every_loss_trains_and_is_logged(finished, prepared_home, given):
+    asked = recipe(epochs=1, photos=8, variant="-".join(given.values()), **given)
+    folder = train.train(asked, home=prepared_home, progress=False)
+    rows, plain = pd.read_csv(folder / "history.csv"), pd.read_csv(finished[0] / "history.csv")
+    assert len(rows) == 2 and (rows.loss == rows.loss_decode).all()  # no auxiliary heads; the sum of two
+    assert rows.loss.between(0.01, 10).all() and (rows.loss[0] != plain.loss[0])
+    weights = models.read_metadata(folder / "epoch_1.safetensors").get("class_weights")
+    assert weights == train.config.class_weights(asked, prepared_home / "data" / "tiny")
+    assert (weights is not None) == ("class_weight" in given)
 
 
 def test_compile_compiles_the_encoder_in_place(prepared_home, monkeypatch):
