@@ -56,8 +56,9 @@ _FREE = ("workers", "gpus", "precision", "compile", "trust_checkpoint")
 def _first_difference(theirs: dict, mine: dict) -> str | None:
     before = today(theirs["recipe"])
     for name, value in mine["recipe"].items():
-        if name not in _FREE and before.get(name) != value:
-            return f"its {name} is {before.get(name)!r}, not {value!r}"
+        was = before.get(name, getattr(Recipe, name, None))  # the default: older versions lack new settings
+        if name not in _FREE and was != value:
+            return f"its {name} is {was!r}, not {value!r}"
     if theirs["classes"] != mine["classes"]:
         return "its class list differs"
     return None if theirs["fingerprint"] == mine["fingerprint"] else "its data were prepared differently"
