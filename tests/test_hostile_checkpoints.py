@@ -355,6 +355,7 @@ STORIES = [
         ("crop", [True, 64]), ("crop", None), ("resize", [10**12, 64]),
         ("resize", "ab"), ("mean", [1, 2]), ("mean", [1, 2, "3"]),
         ("mean", [1, 2, float("nan")]), ("std", [1, 1, 0]), ("std", [1, 1, float("inf")]), ("test_cfg", []),
+        ("patch", 1), ("patch", 8.0), ("patch", 8), ("norm", "instance"), ("norm", "group"),
         ("test_cfg", dict(mode="exec")), ("test_cfg", dict(mode="slide")),
         ("test_cfg", SLIDE | dict(stride=[1, 1])), ("test_cfg", SLIDE | dict(stride=[65, 32])),
         ("test_cfg", SLIDE | dict(crop_size=[10**6, 64])),

@@ -36,11 +36,11 @@ from fashionlib.models.inference import (
 from fashionlib.models.losses import LOSSES
 from fashionlib.models.two_stage import fitted_size
 from fashionlib.models.weight_files import read_metadata
-from fashionlib.models.zoo import MODELS, PAPER, SCALES, patch_size
+from fashionlib.models.zoo import MODELS, PAPER, SCALES, check_norm, patch_size, whole_patches
 
 __all__ = [
-    "LOSSES", "MODELS", "PAPER", "PRECISIONS", "SCALES", "autocast", "build", "config", "crops",
+    "LOSSES", "MODELS", "PAPER", "PRECISIONS", "SCALES", "autocast", "build", "check_norm", "config", "crops",
     "fitted_size", "freeze", "layers", "load", "metadata_for", "patch_size", "predict", "predict_batch",
     "probabilities", "read_metadata", "resolve_precision", "save", "shipped_crop", "test_resize",
-    "upsampled_argmax", "upsampled_logits",
+    "upsampled_argmax", "upsampled_logits", "whole_patches",
 ]  # fmt: skip

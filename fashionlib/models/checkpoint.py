@@ -15,7 +15,7 @@ from fashionlib.models import fast
 from fashionlib.models.build import network
 from fashionlib.models.weight_files import KEY, check_finite, read_metadata, unpacked
 
-_ARCHITECTURE = ("model", "scale", "classes", "crop")  # metadata that determine the network
+_ARCHITECTURE = ("model", "scale", "classes", "crop", "patch", "norm")  # metadata that determine the network
 
 
 def save(model: EncoderDecoder, path: str | Path, metadata: dict) -> Path:
@@ -32,7 +32,7 @@ def load(path: str | Path, reuse: EncoderDecoder | None = None) -> EncoderDecode
     that do not fit.
     """
     metadata = read_metadata(path)
-    same = reuse is not None and all(reuse.metadata[key] == metadata[key] for key in _ARCHITECTURE)
+    same = reuse is not None and all(reuse.metadata.get(key) == metadata.get(key) for key in _ARCHITECTURE)
     model = reuse if same else _network(metadata)
     _fill(model, path, metadata)
     model.test_cfg = ConfigDict(metadata["test_cfg"])
@@ -48,8 +48,9 @@ def _network(metadata: dict) -> EncoderDecoder:
     Channels last in memory make convolutions a tenth to a fifth quicker, except DeepLabV3+'s depthwise ones,
     which they slow down.
     """
-    name, scale, classes, crop = (metadata[key] for key in _ARCHITECTURE)
-    model = revert_sync_batchnorm(network(name, len(classes), scale, tuple(crop)))
+    name, scale, classes, crop = (metadata[key] for key in _ARCHITECTURE[:4])
+    later = metadata.get("patch"), metadata.get("norm", "batch")  # not in checkpoints of older versions
+    model = revert_sync_batchnorm(network(name, len(classes), scale, tuple(crop), *later))
     depthwise = any(getattr(module, "groups", 1) > 1 for module in model.modules())
     return model if depthwise else model.to(memory_format=torch.channels_last)
 

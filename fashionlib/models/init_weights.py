@@ -28,7 +28,7 @@ from fashionlib.models.weight_files import (
     read_metadata,
     safe_load,
 )
-from fashionlib.models.zoo import MODELS, ModelSpec
+from fashionlib.models.zoo import MODELS, PATCHES, ModelSpec
 
 Tensors = dict[str, Tensor]
 Grid = tuple[int, int]  # rows and columns of patches
@@ -161,6 +161,7 @@ def _load(
     """
     own = model.state_dict()
     if isinstance(model.backbone, VisionTransformer):
+        state = _fit_kernel(state, model.backbone.patch_size, report)
         state = _fit_patches(state, model.backbone, grid, _BIAS in own)
     other = [name for name in state if name in own and state[name].shape != own[name].shape]
     left_out = [name for name in other if _differs_by_classes(name, state[name], own[name])]
@@ -177,6 +178,19 @@ def _load(
     report.left_out += left_out
     report.loaded, report.fresh = len(state) - len(left_out), len(missing) + len(left_out)
     return report
+
+
+def _fit_kernel(state: Tensors, size: int, report: LoadReport) -> Tensors:
+    """`state` with its patch embedding resized to patches of `size` pixels; the report says so."""
+    kernel = state.get(_KERNEL)
+    if kernel is None or kernel.dim() != 4 or kernel.shape[2] != kernel.shape[3]:
+        return state
+    if kernel.shape[3] == size or kernel.shape[3] not in PATCHES:
+        return state
+    report.note = (
+        f"{report.note} Its patch embedding is resized from {kernel.shape[3]} to {size} pixels.".strip()
+    )
+    return state | {_KERNEL: dinov2.resize_patch_kernel(kernel, size)}
 
 
 def _fit_patches(state: Tensors, encoder: VisionTransformer, grid: Grid | None, with_bias: bool) -> Tensors:

@@ -94,7 +94,8 @@ def fitted_size(size: tuple[int, int], metadata: dict) -> tuple[int, int]:
 def _scaled(size: tuple[int, int], factor: float, metadata: dict) -> tuple[int, int]:
     """`size` (H, W) times `factor`, in whole pixels, or patches for whole-image inference."""
     whole = metadata["test_cfg"]["mode"] == "whole"
-    patch = (patch_size(metadata["model"], metadata["scale"]) or 16) if whole else 1
+    own = patch_size(metadata["model"], metadata["scale"], metadata.get("patch"))
+    patch = (own or 16) if whole else 1
     h, w = (max(patch, round(side * factor / patch) * patch) for side in size)
     return h, w
 

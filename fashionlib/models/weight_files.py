@@ -72,13 +72,17 @@ _TYPES = Draft4Validator.TYPE_CHECKER.redefine(  # JSON as Python reads it has N
 )
 _VALIDATOR = validators.extend(Draft4Validator, type_checker=_TYPES)(_SCHEMA)
 _BEYOND_SCHEMA = {
-    "model": lambda name: name in MODELS,
-    "classes": lambda names: all(map(str.isprintable, names)),
-    "test_cfg": lambda test: (
-        test["mode"] == "whole"
-        or all(w <= _OVERLAP * s and s <= w for w, s in zip(test["crop_size"], test["stride"], strict=True))
-    ),
+    "model": lambda own: own["model"] in MODELS,
+    "classes": lambda own: all(map(str.isprintable, own["classes"])),
+    "patch": lambda own: not own.get("patch") or (MODELS[own["model"]].patch and own["scale"] == "full"),
+    "norm": lambda own: own.get("norm", "batch") == "batch" or MODELS[own["model"]].batch_norm,
+    "test_cfg": lambda own: own["test_cfg"]["mode"] == "whole" or _cover(**own["test_cfg"]),
 }
+
+
+def _cover(crop_size: list[int], stride: list[int], **_) -> bool:
+    """Whether windows of `crop_size` leave no gap, and share a pixel with few others."""
+    return all(w <= _OVERLAP * s and s <= w for w, s in zip(crop_size, stride, strict=True))
 
 
 class WeightsError(ValueError):
@@ -235,7 +239,7 @@ def metadata_problem(metadata) -> str:
     """What is wrong with a checkpoint's `metadata`, as a clause; empty if nothing is."""
     error = next(_VALIDATOR.iter_errors(metadata), None)
     if error is None:
-        key = next((key for key, holds in _BEYOND_SCHEMA.items() if not holds(metadata[key])), None)
+        key = next((key for key, holds in _BEYOND_SCHEMA.items() if not holds(metadata)), None)
         if key is None:
             return ""
     elif error.path:

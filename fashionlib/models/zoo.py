@@ -56,6 +56,11 @@ class ModelSpec:
         """
         return self.ade20k and _WEIGHTS + re.sub(r"/(.+)(_\d{8}_.+)", r"/\1/\1\2", self.ade20k)
 
+    @property
+    def batch_norm(self) -> bool:
+        """Whether the network has batch norms; Segmenter's decoders have none."""
+        return self.family != "Segmenter"
+
 
 # Width x layers of the scale `mini`, in the real sizes' order: T 128 x 4, S 128 x 5, B 160 x 5, L 160 x 6
 def _mini_vit(dims: int, layers: int, **more) -> dict:
@@ -84,10 +89,12 @@ def _last_four(layers: int) -> tuple[int, ...]:
     return tuple(range(layers - 4, layers))
 
 
+# PUP's decode head doubles in every stage: 2 x 2 x 2 undoes patch 8 (the shipped four: patch 16)
+PUP_AT_8 = dict(decode_head=dict(num_convs=3), auxiliary_head=dict(num_convs=1))
+
+
 def _mini_pup(dims: int, layers: int) -> dict:
-    return _mini_setr(
-        dims, layers, dict(num_convs=3), dict(num_convs=1)
-    )  # 2 x 2 x 2 undoes the mini's patch 8
+    return _mini_setr(dims, layers, PUP_AT_8["decode_head"], PUP_AT_8["auxiliary_head"])
 
 
 def _mini_mla(dims: int, layers: int) -> dict:
@@ -213,9 +220,34 @@ MODELS: dict[str, ModelSpec] = {row.name: row for row in _ROWS}
 PAPER = tuple(row.name for row in _ROWS if row.paper_batch)
 SCALES = ("full", "mini")
 MINI_CROP = (128, 128)
+PATCHES = (8, 14, 16)
+NORMS = ("batch", "frozen_batch", "group")
 
 
-def patch_size(name: str, scale: str = "full") -> int | None:
-    """Side length of the encoder's patches in pixels, None for the convolutional rows."""
+def patch_size(name: str, scale: str = "full", patch: int | None = None) -> int | None:
+    """Side length of the encoder's patches in pixels: `patch` or, by default, the row's own.
+
+    None for the convolutional rows. Raises ValueError for a `patch` that the row or scale can't have.
+    """
     spec = MODELS[check_name(name, MODELS, "model")]
-    return spec.mini["backbone"].get("patch_size") if spec.patch and scale == "mini" else spec.patch
+    if patch is None:
+        return spec.mini["backbone"].get("patch_size") if spec.patch and scale == "mini" else spec.patch
+    if not spec.patch:
+        raise ValueError(f"patch={patch}: {name} is convolutional and has no patches.")
+    if scale == "mini":
+        raise ValueError(f"patch={patch}: models at scale mini always have patches of 8.")
+    if patch not in PATCHES:
+        raise ValueError(f"patch={patch}: must be 8, 14 or 16.")
+    return patch
+
+
+def whole_patches(crop: tuple[int, int], patch: int | None) -> tuple[int, int]:
+    """`crop` (height, width) with each side rounded to a multiple of `patch` (None: as it is)."""
+    return tuple(round(side / patch) * patch for side in crop) if patch else crop
+
+
+def check_norm(name: str, norm: str) -> None:
+    """Raise ValueError for a `norm` that is unknown, or not ``batch`` for a row without batch norm."""
+    check_name(norm, NORMS, "norm")
+    if norm != "batch" and not MODELS[name].batch_norm:
+        raise ValueError(f"norm={norm!r}: {name} has no batch norm that could be replaced.")

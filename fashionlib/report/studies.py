@@ -149,8 +149,12 @@ def _cells(table: pd.DataFrame) -> pd.DataFrame:
             "mIoU ± sd": [f"{100 * row['mIoU']:.1f} ± {100 * row['sd']:.1f}" for row in rows],
             "difference (95 %)": against,
             "aAcc": [f"{100 * row['aAcc']:.1f}" for row in rows],
-            "rare / middle / common": [" / ".join(f"{100 * row[name]:.1f}" for name in THIRDS) for row in rows],
-            "irregularity / falls": [f"{100 * row['irregularity']:.1f} / {100 * row['falls']:.1f}" for row in rows],
+            "rare / middle / common": [
+                " / ".join(f"{100 * row[name]:.1f}" for name in THIRDS) for row in rows
+            ],
+            "irregularity / falls": [
+                f"{100 * row['irregularity']:.1f} / {100 * row['falls']:.1f}" for row in rows
+            ],
             "parameters [M]": [f"{row['parameters'] / 1e6:.1f}" for row in rows],
         }
     )
@@ -158,7 +162,9 @@ def _cells(table: pd.DataFrame) -> pd.DataFrame:
 
 def _small_print(results: Results) -> str:
     rows = results.rows
-    said = {name: ", ".join(map(str, rows[name].dropna().unique())) for name in ("device", "precision", "commit")}
+    said = {
+        name: ", ".join(map(str, rows[name].dropna().unique())) for name in ("device", "precision", "commit")
+    }
     side = rows.max_side.iloc[0]
     shrunk = "" if pd.isna(side) else f", photos of at most {side:.0f} pixels"
     return (

@@ -9,7 +9,7 @@ _WORDS = {int: "whole number", float: "number", str: "text", bool: "True or Fals
 # Numbers are 0 or more; these are above 0, and those have an upper bound.
 _ABOVE_0 = {
     *("epochs", "batch", "accumulate", "gpus", "lr", "clip_grad", "layer_decay", "photos", "oversample_thr"),
-    *("crop", "resize_base", "resize_range", "test_resize", "cat_max_ratio"),
+    *("patch", "crop", "resize_base", "resize_range", "test_resize", "cat_max_ratio"),
 }
 _AT_MOST = dict.fromkeys(("momentum", "warmup", "flip", "cat_max_ratio", "layer_decay", "oversample_thr"), 1)
 _AT_MOST["seed"] = 2**32 - 1  # numpy's

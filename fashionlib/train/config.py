@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from mmengine import Config
 
 import fashionlib.data.transforms  # noqa: F401  (registers the transforms)
@@ -79,6 +80,8 @@ def optimiser(recipe: Recipe) -> dict:
     settings = dict(type=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay)
     if recipe.optimizer == "SGD":
         settings["momentum"] = recipe.momentum
+    if torch.cuda.is_available():  # `paramwise_cfg` makes a group of every tensor: a kernel each, not ten
+        settings["fused"] = True
     fresh = ("head", "backbone.detail")  # what has no pretrained weights learns faster
     keys = {name: dict(lr_mult=recipe.head_lr_mult) for name in fresh if recipe.head_lr_mult != 1}
     keys |= layer_rates(recipe)

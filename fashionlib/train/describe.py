@@ -64,8 +64,8 @@ def headline(recipe: Recipe, dataset: dict) -> str:
     )
 
 
-# where it runs, what it starts from: not settings that the paper or a config could state
-_NOT_OF_THE_RECIPE = [*_FREE, "variant", "photos", "precision", "trust_checkpoint"]
+# where it runs, what it starts from: not settings that the paper or a config could state; `_stated` has patch
+_NOT_OF_THE_RECIPE = [*_FREE, "variant", "photos", "precision", "trust_checkpoint", "patch"]
 
 
 def recipe_page() -> str:

@@ -31,8 +31,7 @@ def estimate(recipe: Recipe, *, home: str | Path | None = None, iterations: int 
     model = models.build(
         recipe.model,
         len(info["classes"]),
-        recipe.scale,
-        crop=recipe.crop,
+        **recipe.architecture,
         activation_checkpointing=recipe.activation_checkpointing,
         loss=recipe.loss,
     ).to(device)

@@ -43,7 +43,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "study": dict(
         _GENTLE,
         epochs=8,
-        crop=(224, 154),
+        crop=(224, 160),  # in whole patches: (224, 154) with patches of 14
         resize_base=(1120, 280),
         test_resize=(1120, 280),
         freeze=6,
@@ -51,8 +51,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def _own(preset: str, model: str, init: str) -> dict[str, Any]:
-    """Settings of a preset that are specific to a model or its initial weights."""
+def _own(preset: str, model: str, scale: str, init: str) -> dict[str, Any]:
+    """Settings of a preset that are specific to a model, its scale or its initial weights."""
     spec, own = models.MODELS[model], {}
     if preset == "quick" and spec.family == "Segmenter":
         own = dict(
@@ -60,8 +60,8 @@ def _own(preset: str, model: str, init: str) -> dict[str, Any]:
         )  # at 0.001 a deep one stays on a plateau, for two epochs or six, by how a machine rounds
     if preset == "quick" and spec.family == "SETR":
         own = dict(batch=4, epochs=8)  # learns quicker from more and smaller steps
-    if preset == "study" and spec.patch != 14:
-        own = dict(crop=(224, 160))  # multiples of the patch size 16
+    if preset == "paper" and model == "segmenter_vit_l" and scale == "full":
+        own = dict(crop=(512, 512))  # as the paper's four; its shipped config has 640
     if preset == "study" and init == "none":  # nothing pretrained that would have to be spared
         own |= dict(freeze=None, layer_decay=None, lr=5e-4, head_lr_mult=1.0)
     return own
@@ -109,6 +109,8 @@ class Recipe:
     head_lr_mult: float
     layer_decay: float | None = None
     freeze: int | None = None  # the encoder's embeddings and this many lower layers stay as they are
+    patch: int | None = None  # side length of the encoder's patches in pixels: 8, 14 or 16; None: the row's
+    norm: str = "batch"  # of heads and convolutional encoders: batch, frozen_batch or group (models.build)
     schedule: str
     power: float
     min_lr: float
@@ -156,9 +158,12 @@ class Recipe:
         check_name(preset, PRESETS, "preset")
         check_name(model, models.MODELS, "model")
         scale = check_name(given.get("scale", "full"), models.SCALES, "scale")
-        ours = PRESETS[preset] | _own(preset, model, given.get("init", "none"))
+        patch = given.get("patch")
+        ours = PRESETS[preset] | _own(preset, model, scale, given.get("init", "none"))
+        if "crop" in ours:
+            ours["crop"] = models.whole_patches(ours["crop"], models.patch_size(model, scale, patch))
         crop = given.get("crop", ours.get("crop"))
-        values = _defaults(model) | _from_config(model, scale, crop) | ours | given | run
+        values = _defaults(model) | _from_config(model, scale, crop, patch) | ours | given | run
         origin = {name: _origin(name, values[name], preset, model, given) for name in _SETTINGS}
         if "variant" not in given:
             apart = [f"{given['photos']}photos"] if given.get("photos") else []
@@ -171,6 +176,11 @@ class Recipe:
     def name(self) -> str:
         """The run's key in runs/, history/ and every table."""
         return paths.run_name(self.model, self.scale, self.init, self.variant)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The settings that shape the network, as keywords of `models.build` and `models.metadata_for`."""
+        return dict(scale=self.scale, crop=self.crop, patch=self.patch, norm=self.norm)
 
     @property
     def photos_per_step(self) -> int:
@@ -205,7 +215,8 @@ class Recipe:
                 f"batch={self.batch} can't be shared by gpus={self.gpus} x accumulate={self.accumulate}: "
                 f"make it a multiple of {share}."
             )
-        patch = models.patch_size(self.model, self.scale)
+        models.check_norm(self.model, self.norm)
+        patch = models.patch_size(self.model, self.scale, self.patch)
         if patch and any(side % patch for side in self.crop):
             raise ValueError(
                 f"crop={self.crop}: both sides must be multiples of the patch size {patch} of {self.model}."
@@ -245,9 +256,11 @@ def _defaults(model: str) -> dict[str, Any]:
 
 
 @cache
-def _from_config(model: str, scale: str, crop: tuple[int, int] | None) -> dict[str, Any]:
+def _from_config(
+    model: str, scale: str, crop: tuple[int, int] | None, patch: int | None = None
+) -> dict[str, Any]:
     """The settings that the row's shipped MMSegmentation config fixes."""
-    cfg = models.config(model, scale=scale, crop=crop)
+    cfg = models.config(model, scale=scale, crop=crop, patch=patch)
     wrapper, poly = cfg.optim_wrapper, cfg.param_scheduler[0]
     transforms = {t["type"]: t for t in cfg.train_pipeline}
     head = wrapper.get("paramwise_cfg", {}).get("custom_keys", {}).get("head", {})
@@ -262,6 +275,7 @@ def _from_config(model: str, scale: str, crop: tuple[int, int] | None) -> dict[s
         schedule="poly",
         power=poly.power,
         min_lr=poly.eta_min,
+        norm="batch",
         crop=size,
         resize_base=resize,
         resize_range=tuple(transforms["RandomResize"]["ratio_range"]),
@@ -279,9 +293,9 @@ def _origin(name: str, value: Any, preset: str, model: str, given: dict) -> str:
     paper_row = models.MODELS[model].paper_batch
     if preset == "paper" and paper_row and (name == "batch" or (name in _STATED and _STATED[name] == value)):
         return PAPER
-    if name in PRESETS[preset] or name in _defaults(model):
+    if name in PRESETS[preset] or name not in (shipped := _shipped(model)):
         return OURS
-    return CONFIG if value == _shipped(model)[name] else OURS
+    return CONFIG if value == shipped[name] else OURS
 
 
 @cache

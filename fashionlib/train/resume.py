@@ -56,6 +56,8 @@ def restore(runner, folder: Path) -> None:
         return
     with _explained(folder / LAST):
         unwrapped(runner.model).load_state_dict(state["model"])
+        for group in state["optimizer"]["param_groups"]:  # this machine's choice, not the last one's
+            group["fused"] = torch.cuda.is_available() or None
         runner.optim_wrapper.load_state_dict(state["optimizer"])
         for scheduler, values in zip(runner.param_schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(values)

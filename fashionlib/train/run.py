@@ -132,9 +132,8 @@ def _model(recipe: Recipe, num_classes: int, class_weights: list[float] | None) 
     model = models.build(
         recipe.model,
         num_classes,
-        recipe.scale,
-        recipe.init,
-        recipe.crop,
+        init=recipe.init,
+        **recipe.architecture,
         activation_checkpointing=recipe.activation_checkpointing,
         sync_bn=sync_bn,
         trust_checkpoint=bool(recipe.trust_checkpoint),
@@ -142,8 +141,8 @@ def _model(recipe: Recipe, num_classes: int, class_weights: list[float] | None) 
         class_weights=class_weights,
     )
     batch_norm = torch.nn.modules.batchnorm._BatchNorm
-    apart = recipe.gpus > 1 and not sync_bn and any(isinstance(m, batch_norm) for m in model.modules())
-    if apart and is_main_process():
+    batch_norms = [m for m in model.modules() if isinstance(m, batch_norm) and m.training]
+    if recipe.gpus > 1 and not sync_bn and batch_norms and is_main_process():
         _log.warning(
             "%s: each of the %d CPU processes normalises its own part of a batch (BatchNorm instead of SyncBN"
             ", which needs GPUs).",
@@ -179,7 +178,7 @@ def _engine(recipe: Recipe, model, folder: Path, cfg, hooks: list) -> runner.Fas
 
 def checkpoint_info(recipe: Recipe, info: dict, model) -> dict:
     """Metadata of a run's checkpoints: architecture, classes, preprocessing, recipe and origin."""
-    metadata = models.metadata_for(recipe.model, info["classes"], recipe.scale, recipe.crop)
+    metadata = models.metadata_for(recipe.model, info["classes"], **recipe.architecture)
     metadata["resize"] = list(recipe.test_resize)
     metadata["test_cfg"] = metadata["test_cfg"] | dict(mode=recipe.test_mode)
     report = model.init_report

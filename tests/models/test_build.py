@@ -13,10 +13,12 @@ from mmengine.model.utils import revert_sync_batchnorm
 from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.utils import register_all_modules
 from safetensors.torch import load_file, save_file
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fashionlib import models
 from fashionlib.core.classes import CLASSES
-from fashionlib.models import inference
+from fashionlib.models import dinov2, inference, zoo
+from fashionlib.models.build import FrozenBatchNorm
 from fashionlib.models.two_stage import fitted_size
 from fashionlib.models.zoo import _VIT_S, CONFIGS
 
@@ -98,6 +100,99 @@ def test_every_vit_s_row_has_the_same_encoder():
             key: value for key, value in _VIT_S.items() if key != "norm_cfg"
         }
         assert encoder.norm_cfg.eps == 1e-6
+
+
+STAGES = {  # enlargement of the tokens' grid by the decode head at patch 8, 14 and 16
+    "segmenter_vit_s": (1, 1, 1), "setr_vit_s_naive": (4, 4, 4), "setr_vit_s_mla": (4, 4, 4),
+    "setr_vit_s_pup": (8, 16, 16),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_another_patch_gives_another_grid_and_pup_the_stages_that_undo_it(name):
+    for patch, stages in zip(zoo.PATCHES, STAGES[name], strict=True):
+        model = on_meta(models.config(name, crop=(112, 112), patch=patch)).eval()
+        features = model.extract_feat(torch.zeros(1, 3, 112, 112, device="meta"))
+        logits = model.decode_head(features)
+        assert logits.shape == (1, 28, *[112 // patch * stages] * 2)
+        if name == "setr_vit_s_pup":
+            factors = {head(features).shape[2] * patch // 112 for head in model.auxiliary_head}
+            assert factors == {4 if patch == 8 else 16}
+
+
+def test_a_crop_that_is_not_given_comes_in_whole_patches():
+    sizes = {
+        patch: models.config("setr_vit_s_pup", patch=patch).model.backbone.img_size for patch in zoo.PATCHES
+    }
+    assert sizes == {8: (520, 520), 14: (518, 518), 16: (512, 512)}
+    assert models.config("setr_pup", patch=14).model.backbone.img_size == (518, 518)
+
+
+@pytest.mark.parametrize(("name", "change", "sentence"), [
+    ("unet", dict(patch=8), "patch=8: unet is convolutional and has no patches"),
+    ("setr_pup", dict(patch=8, scale="mini"), "patch=8: models at scale mini always have patches of 8"),
+    ("setr_pup", dict(patch=7), "patch=7: must be 8, 14 or 16"),
+    ("segmenter_vit_s", dict(norm="group"), "norm='group': segmenter_vit_s has no batch norm"),
+    ("setr_pup", dict(norm="layer"), "Unknown norm 'layer'"),
+])  # fmt: skip
+def test_a_patch_or_norm_that_a_row_cannot_have_is_refused(name, change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        models.build(name, **change)
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_the_table_knows_which_networks_have_batch_norms(name):
+    modules = on_meta(models.config(name)).modules()
+    assert any(isinstance(module, _BatchNorm) for module in modules) == models.MODELS[name].batch_norm
+
+
+@pytest.mark.parametrize("norm", ["frozen_batch", "group"])
+@pytest.mark.parametrize("name", ["setr_mla", "deeplabv3plus_r50", "detail_vit_s"])
+def test_another_norm_keeps_no_statistics_of_a_batch_and_survives_saving(name, norm, tmp_path):
+    model = models.build(name, 3, "mini", crop=(64, 64), norm=norm)
+    batch_norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    assert all(type(module) is FrozenBatchNorm for module in batch_norms)
+    assert (
+        bool(batch_norms) == (norm == "frozen_batch") == any("running_mean" in n for n in model.state_dict())
+    )
+    statistics = {n: t.clone() for n, t in model.named_buffers()}
+    model.train()
+    model.encode_decode(torch.randn(2, 3, 64, 64), [dict(img_shape=(64, 64))] * 2).sum().backward()
+    assert all(torch.equal(t, statistics[n]) for n, t in model.named_buffers())
+    assert all(p.grad is not None for n, p in model.decode_head.named_parameters() if "conv_seg" not in n)
+    loaded = models.load(models.save(model, tmp_path / "epoch_1.safetensors", model.metadata))
+    model.eval()
+    photo = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    logits = [models.upsampled_logits(each, photo, "fp32") for each in (model, loaded)]
+    assert loaded.metadata["norm"] == norm and torch.allclose(*logits, atol=1e-5)
+
+
+def test_another_patch_survives_saving_and_starts_from_the_rows_own(tmp_path):
+    own = models.build("segmenter_vit_s", 3, crop=(28, 42))
+    path = models.save(own, tmp_path / "own.safetensors", own.metadata)
+    model = models.build("segmenter_vit_s", 3, init=str(path), crop=(32, 48), patch=8)
+    assert "Its patch embedding is resized from 14 to 8 pixels" in str(model.init_report)
+    kernel = own.backbone.patch_embed.projection.weight
+    assert torch.equal(model.backbone.patch_embed.projection.weight, dinov2.resize_patch_kernel(kernel, 8))
+    assert model.backbone.pos_embed.shape[1] == 1 + 4 * 6
+    loaded = models.load(models.save(model, tmp_path / "epoch_1.safetensors", model.metadata))
+    model.eval()
+    photo = np.random.default_rng(0).integers(0, 255, (32, 48, 3), np.uint8)
+    logits = [models.upsampled_logits(each, photo, "fp32") for each in (model, loaded)]
+    assert loaded.backbone.patch_size == 8 and torch.allclose(*logits, atol=1e-5)
+    whole = loaded.metadata | dict(test_cfg=dict(mode="whole"))
+    assert fitted_size((90, 60), whole) == (48, 32) and fitted_size((90, 60), whole | dict(patch=None)) == (
+        42,
+        28,
+    )
+
+
+def test_a_checkpoint_without_patch_and_norm_is_the_rows_own(saved, tmp_path):
+    older = {key: value for key, value in saved[0].metadata.items() if key not in ("patch", "norm")}
+    loaded = models.load(models.save(saved[0], tmp_path / "older.safetensors", older))
+    assert (
+        loaded.state_dict().keys() == saved[0].state_dict().keys() and loaded.metadata.keys() == older.keys()
+    )
 
 
 def test_unknown_names_say_what_is_known():

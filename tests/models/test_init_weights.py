@@ -219,6 +219,25 @@ def test_dinov2_position_embeddings_follow_the_grid(small_dinov2):
     assert torch.equal(model.backbone.pos_embed[:, 0], old[:, 0])
 
 
+def test_dinov2_patch_embedding_follows_the_patch(small_dinov2):
+    model = small_model("segmenter_vit_s", patch_size=8, img_size=(40, 40))  # as many patches as the source's
+    init_weights.load_into(model, "dinov2", spec=models.MODELS["segmenter_vit_s"], scale="full")
+    kernel = dinov2.resize_patch_kernel(small_dinov2["patch_embed.proj.weight"], 8)
+    assert torch.allclose(model.backbone.patch_embed.projection.weight, kernel, atol=1e-6)
+    assert torch.equal(model.backbone.pos_embed, small_dinov2["pos_embed"])
+
+
+def test_ade20k_patch_embedding_follows_the_patch_and_an_odd_one_is_refused():
+    theirs = small_model("segmenter_vit_b").state_dict()
+    ours = small_model("segmenter_vit_b", patch_size=8, img_size=(64, 40))
+    report = init_weights._load(ours, theirs, init_weights.LoadReport(note="Before."))
+    assert report.note == "Before. Its patch embedding is resized from 14 to 8 pixels."
+    assert ours.backbone.pos_embed.shape[1] == 1 + 8 * 5
+    theirs["backbone.patch_embed.projection.weight"] = torch.zeros(32, 3, 9, 9)
+    with pytest.raises(weight_files.WeightsError, match=r"projection.weight is \(32, 3, 9, 9\), not"):
+        init_weights._load(ours, theirs, init_weights.LoadReport())
+
+
 def test_dinov2_size_is_checked(tmp_path):
     with pytest.raises(weight_files.WeightsError, match="'vit_g': use one of vit_s, vit_b, vit_l"):
         dinov2.load("vit_g", 16, tmp_path)

@@ -82,7 +82,20 @@ def test_other_rows_follow_their_own_config():
     large = Recipe.from_preset("paper", model="segmenter_vit_l", data="imaterialist")
     assert naive.lr == 0.01 and naive.head_lr_mult == 10
     assert (unet.lr, unet.weight_decay) == (0.01, 5e-4)
-    assert (large.crop, large.resize_base, large.test_resize) == ((640, 640), (2560, 640), (2560, 640))
+    assert (large.crop, large.resize_base, large.test_resize) == ((512, 512), (2048, 512), (2048, 512))
+    assert large.origin["crop"] == "ours"  # its own config has 640, as under every other preset
+    fine = Recipe.from_preset("finetune", model="segmenter_vit_l", data="ccp")
+    assert fine.crop == (640, 640)
+
+
+def test_a_presets_crop_follows_the_patch():
+    made = {
+        (patch, preset): Recipe.from_preset(preset, model="setr_vit_s_pup", data="ccp", patch=patch).crop
+        for patch in (None, 8, 14, 16) for preset in ("study", "finetune")
+    }  # fmt: skip
+    assert made[14, "study"] == made[None, "study"] == (224, 154)
+    assert made[8, "study"] == made[16, "study"] == (224, 160)
+    assert [made[patch, "finetune"][0] for patch in (None, 8, 14, 16)] == [518, 520, 518, 512]
 
 
 @pytest.mark.parametrize("change", [dict(photos=20), dict(epochs=3), dict(lr=0.01), dict(preset="quick")])
@@ -117,6 +130,12 @@ def test_nothing_else_passes_for_the_papers_run(change):
         (dict(variant="a/b"), "'segmenter_vit_t-mini-none-a/b' can't name a folder"),
         (dict(batch=7, accumulate=2), "batch=7 can't be shared by gpus=1 x accumulate=2"),
         (dict(crop=[130, 128]), "multiples of the patch size 8"),
+        (dict(patch=8), "patch=8: models at scale mini always have patches of 8"),
+        (dict(scale="full", patch=7), "patch=7: must be 8, 14 or 16"),
+        (dict(model="unet", patch=8), "patch=8: unet is convolutional"),
+        (dict(scale="full", patch=14, crop=[512, 512]), "multiples of the patch size 14"),
+        (dict(norm="group"), "norm='group': segmenter_vit_t has no batch norm"),
+        (dict(model="unet", norm="layer"), "Unknown norm 'layer'"),
         (dict(freeze=13), "freeze=13: segmenter_vit_t has 4 transformer layers"),
         (dict(model="unet", freeze=1), "unet has 0 transformer layers"),
         (dict(loss="lovas"), "Unknown loss 'lovas'. Did you mean 'lovasz'"),
@@ -190,6 +209,12 @@ def test_optimiser_gets_what_the_recipe_says():
     assert rates == {0.001, 0.01} and {group["weight_decay"] for group in optimiser.param_groups} == {0.0}
 
 
+def test_a_fused_optimiser_is_for_gpus(monkeypatch):
+    for gpu in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        assert train.config.optimiser(recipe())["optimizer"].get("fused", False) == gpu
+
+
 # ------------------------------------------------------------------ runs
 
 
@@ -247,7 +272,10 @@ def test_stopped_inside_an_epoch_and_at_its_end_and_resumed_ends_alike(finished,
 
 
 def test_a_run_of_an_older_version_goes_on(finished, prepared_home):
-    """Its recipe.json has settings under old names, its state a second file and checksums beside it."""
+    """Its recipe.json has settings under old names, its state a second file and checksums beside it.
+
+    Its first iterations ran on a GPU, where the optimiser is fused.
+    """
     asked = recipe(variant="older")
 
     def stop(row):
@@ -261,7 +289,12 @@ def test_a_run_of_an_older_version_goes_on(finished, prepared_home):
     old = {"balance": card["recipe"].pop("oversample_thr"), "memory": "auto"}
     assert (card["recipe"].pop("loss"), card["recipe"].pop("class_weight")) == ("cross_entropy", "none")
     assert card["recipe"].pop("activation_checkpointing") is False
+    assert (card["recipe"].pop("patch"), card["recipe"].pop("norm")) == (None, "batch")
     (folder / "recipe.json").write_text(json.dumps(card | {"recipe": card["recipe"] | old}))
+    state = resume.newest(folder)
+    for group in state["optimizer"]["param_groups"]:
+        group["fused"] = True
+    torch.save(state, folder / resume.LAST)
     for name in resume.FILES[1:]:
         (folder / name).write_text("older")
     with pytest.raises(RunRefused, match="its loss is 'cross_entropy', not 'dice'"):
@@ -393,6 +426,15 @@ def test_on_gpus_setr_keeps_syncbn():
     assert len(norms[True]) == len(norms[False]) > 0
     assert all(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms[True])
     assert not any(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms[False])
+
+
+def test_a_run_with_another_norm_leaves_checkpoints_that_say_so(prepared_home):
+    asked = recipe(model="setr_naive", norm="group", variant="group", epochs=1, photos=4)
+    folder = train.train(asked, home=prepared_home, progress=False)
+    loaded = models.load(folder / "epoch_1.safetensors")
+    assert loaded.metadata["norm"] == "group" and loaded.metadata["patch"] is None
+    norms = {type(module) for module in loaded.decode_head.modules()}
+    assert torch.nn.GroupNorm in norms and torch.nn.BatchNorm2d not in norms
 
 
 def test_frozen_layers_stay_and_the_others_learn(prepared_home):

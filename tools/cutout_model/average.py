@@ -81,6 +81,7 @@ def _weights(path: str | Path, own: dict, first: dict) -> State:
         check_finite(path, state)
         return state
     size = dict(num_classes=len(own["classes"]), scale=own["scale"], crop=tuple(first["crop"]))
+    size |= dict(patch=own.get("patch"), norm=own.get("norm", "batch"))
     return build(own["model"], init=str(path), **size).state_dict()
 
 
