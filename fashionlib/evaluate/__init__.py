@@ -10,6 +10,8 @@ areas          pixel counts per photo and class
 result_tables  CSV tables that grow a row at a time
 validation     every checkpoint on the validation split, and the pick
 testing        the picked epochs on the test split
+compare        two arms of a study: difference, interval, sign-flip test
+taxonomies     a confusion matrix of fewer classes, and published scores
 
 Photos are scored at their own size against the label map as prepared, never resized. Tables are rewritten
 whole after every checkpoint; rows stay as long as the checkpoint's bytes and the split are the same.
