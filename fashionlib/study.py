@@ -35,7 +35,7 @@ from fashionlib.evaluate import areas, metrics, result_tables
 from fashionlib.evaluate.runs import Run, find
 from fashionlib.evaluate.score import Counts, Scorer, summary
 from fashionlib.evaluate.split import Split
-from fashionlib.report import run_record
+from fashionlib.report import run_record, studies
 from fashionlib.train import Recipe, run_folder, train
 
 SPLITS = ("val", "test")  # together the photos of a study: nothing is picked on either
@@ -80,6 +80,11 @@ class Study:
         check_name(headline.get("by"), MEASURES, f"measure in the headline of {path.name}")
         return cls(name, data, values["question"], headline, arms)
 
+    def results(self) -> studies.Results:
+        """What is stored of it so far."""
+        arms = {title: [recipe.name for recipe in recipes] for title, recipes in self.arms.items()}
+        return studies.Results(self.data, self.name, self.question, self.headline, arms)
+
     def recipes(self) -> list[Recipe]:
         """Every run once, all arms of a seed before the next seed: an arm is compared within a seed."""
         most = max(map(len, self.arms.values()))
@@ -102,8 +107,8 @@ def folder(data: str) -> Path:
     return paths.published_results(data) / "studies"
 
 
-def run(data: str, name: str, home: str | Path | None = None, progress: bool = True) -> pd.DataFrame:
-    """Train and score the missing runs of a study; returns its rows of ``runs.csv``.
+def run(data: str, name: str, home: str | Path | None = None, progress: bool = True) -> str:
+    """Train and score the missing runs of a study and write its table and figure; returns its headline.
 
     Raises ValueError for a study that can't be run, FileNotFoundError without prepared data.
     """
@@ -114,8 +119,7 @@ def run(data: str, name: str, home: str | Path | None = None, progress: bool = T
         store(data, measure(recipe, home, progress))
         if not trained_before:  # else they are someone's, of Table I say
             drop_weights(recipe, home)
-    rows = runs(data)
-    return rows[rows.run.isin([recipe.name for recipe in study.recipes()])]
+    return studies.write(study.results())
 
 
 def runs(data: str) -> pd.DataFrame:

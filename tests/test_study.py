@@ -44,7 +44,9 @@ def test_all_arms_of_a_seed_come_before_the_next_seed_and_equal_arms_are_one_run
 
 def test_a_run_is_trained_once_and_what_it_measured_is_kept(asked, prepared_home, monkeypatch):
     asked()
-    rows = study.run("tiny", "batch", prepared_home, progress=False)
+    sentence = study.run("tiny", "batch", prepared_home, progress=False)
+    assert sentence.startswith("small against large, mIoU:")
+    rows = study.runs("tiny")
     assert list(rows.seed) == [0, 1, 0, 1] and (rows.scored_on == "val+test").all()
     for row in rows.itertuples():
         pixels = areas.read(areas.path(study.folder("tiny"), row.run))
@@ -53,6 +55,11 @@ def test_a_run_is_trained_once_and_what_it_measured_is_kept(asked, prepared_home
         assert set(pixels.split) == {"val", "test"} and pixels.photo.nunique() == row.photos == 6
         matrix = pd.read_csv(study.folder("tiny") / "confusion" / f"{row.run}.csv", index_col="truth")
         assert np.trace(matrix) / matrix.to_numpy().sum() == pytest.approx(row.aAcc, abs=1e-5)
+    assert sentence in (study.folder("tiny") / "batch.md").read_text()
+    assert (paths.published_figures("tiny") / "studies" / "batch.png").is_file()
+    table = pd.read_csv(study.folder("tiny") / "batch.csv").set_index("arm")
+    assert table.mIoU["large"] == pytest.approx(rows[rows.batch == 4].mIoU.mean(), abs=1e-5)
+    assert table.difference["small"] == pytest.approx(table.mIoU["small"] - table.mIoU["large"], abs=1e-5)
     curve = pd.read_csv(study.folder("tiny") / "epochs.csv")
     assert len(curve) == 4 and curve.notna().all(axis=None)
     assert not list(paths.runs_folder("tiny", prepared_home).glob("*batch*/epoch_*"))

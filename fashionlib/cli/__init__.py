@@ -163,7 +163,7 @@ def study(name: str, data: str) -> None:
     """
     from fashionlib import study
 
-    study.run(data, name)
+    click.echo(study.run(data, name))
 
 
 @main.command()

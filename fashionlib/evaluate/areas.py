@@ -17,7 +17,8 @@ from fashionlib.core.files import atomic_write
 from fashionlib.evaluate import metrics
 from fashionlib.evaluate.split import Split
 
-COLUMNS = ["split", "epoch", "photo", "class", "intersection", "truth", "prediction"]
+COUNTS = ["intersection", "truth", "prediction"]
+COLUMNS = ["split", "epoch", "photo", "class", *COUNTS]
 
 
 def path(folder: Path, run: str) -> Path:
@@ -69,7 +70,7 @@ def mean_iou(file: Path, split: str, epoch: int) -> pd.Series:
     rows = rows[(rows.split == split) & (rows.epoch == epoch)]
     if rows.empty:
         raise ValueError(f"{file} has no rows of {split} at epoch {epoch}: run notebook 05 again.")
-    iou = metrics.iou_of(rows[["intersection", "truth", "prediction"]].to_numpy().T)
+    iou = metrics.iou_of(rows[COUNTS].to_numpy().T)
     return pd.Series(iou).groupby(rows.photo.to_numpy()).mean()
 
 

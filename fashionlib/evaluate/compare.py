@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import stats
 
 from fashionlib.core.classes import CLASSES, PERSON, check_name, garment_values
-from fashionlib.evaluate import metrics
+from fashionlib.evaluate import areas, metrics
 
 LEVELS = (0.025, 0.975)  # of a 95 % interval
 MEASURES = ("mIoU", "mIoU without background", "aAcc", "apparel IoU")  # and those of `thirds`
@@ -89,7 +89,7 @@ def counts(frame: pd.DataFrame, classes, photos) -> np.ndarray:
     if frame.duplicated(["photo", "class"]).any():
         raise ValueError("A photo has two rows of one class: give the rows of one epoch.")
     table = np.zeros((len(photos), 3, len(classes)), np.int64)
-    table[photo, :, value] = frame[["intersection", "truth", "prediction"]]
+    table[photo, :, value] = frame[areas.COUNTS]
     return table
 
 

@@ -20,6 +20,7 @@ from fashionlib.report import style
 from fashionlib.report.table1 import markdown
 
 THIRDS = ("mIoU rare", "mIoU middle", "mIoU common")
+_MACHINE = ("device", "precision", "commit")
 SHOWN = ("mIoU", "aAcc", "apparel IoU", *THIRDS)
 
 
@@ -84,14 +85,12 @@ class Results:
         (a, b), by = self.headline["arms"], self.headline["by"]
         found = self.difference(a, b, by)
         low, high, told = (100 * value for value in (found.low, found.high, found.detectable))
-        said = {"A better": f"{a} is higher", "B better": f"{b} is higher", "tie": "a tie"}.get(
-            found.verdict, "not tested"
-        )
+        said = {"A": f"{a} is higher", "B": f"{b} is higher"}.get(found.verdict[0], found.verdict)
         return (
             f"{a} against {b}, {by}: {100 * found.a:.1f} against {100 * found.b:.1f}, a difference of "
-            f"{100 * found.difference:+.1f} points (95 %: {low:+.1f} to {high:+.1f}): {said}. "
-            f"{found.seeds} seeds, sign-flip test over seeds p = {found.p:.2g} (no less than {found.p_floor:.2g} with "
-            f"so many); a difference of {told:.1f} points would have been told with 80 % power."
+            f"{100 * found.difference:+.1f} points (95 %: {low:+.1f} to {high:+.1f}): {said}. {found.seeds} "
+            f"seeds, sign-flip test over seeds p = {found.p:.2g} (no less than {found.p_floor:.2g} with so "
+            f"many); a difference of {told:.1f} points would have been told with 80 % power."
         )
 
     def table(self) -> pd.DataFrame:
@@ -108,7 +107,7 @@ class Results:
             if arm != reference and reference in self.pixels:
                 found = self.difference(arm, reference)
                 row |= {"difference": found.difference, "low": found.low, "high": found.high}
-                row |= {"verdict": found.verdict.replace("A", "this").replace("B", reference), "p": found.p}
+                row |= {"verdict": found.verdict, "p": found.p}
             row |= {name: mine[name].mean() for name in ("parameters", "train_seconds", "seconds_per_step")}
             row["peak_memory_mb"] = mine.peak_memory_mb.max()
             rows.append(row)
@@ -160,19 +159,22 @@ def _cells(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def _percents(row: dict, names: tuple[str, ...]) -> str:
+    return " / ".join(f"{100 * row[name]:.1f}" for name in names)
+
+
 def _small_print(results: Results) -> str:
     rows = results.rows
-    said = {
-        name: ", ".join(map(str, rows[name].dropna().unique())) for name in ("device", "precision", "commit")
-    }
+    device, precision, commit = (", ".join(map(str, rows[c].dropna().unique())) for c in _MACHINE)
     side = rows.max_side.iloc[0]
     shrunk = "" if pd.isna(side) else f", photos of at most {side:.0f} pixels"
     return (
-        f"Scored: the last epoch on {rows.photos.iloc[0]} validation and test photos of {results.data}{shrunk}; nothing is "
-        f"picked. Difference: to *{results.headline['arms'][1]}*, paired by photo and seed, BCa interval. Thirds: mean IoU of "
-        "the classes in thirds by true pixels. Irregularity: mean absolute step of validation mIoU between epochs; "
-        f"falls: sum of its downward steps; both in points. Device: {said['device']}, {said['precision']}; commit "
-        f"{said['commit']}. Made by `fashionlib study {results.name} --data {results.data}`. Not the paper's data."
+        f"Scored: the last epoch on {rows.photos.iloc[0]} validation and test photos of {results.data}{shrunk};"
+        f" nothing is picked. Difference: to *{results.headline['arms'][1]}*, paired by photo and seed, BCa "
+        "interval. Thirds: mean IoU of the classes in thirds by true pixels. Irregularity: mean absolute step"
+        " of validation mIoU between epochs; falls: sum of its downward steps; both in points. "
+        f"Device: {device}, {precision}; commit {commit}. Made by `fashionlib study {results.name} --data "
+        f"{results.data}`. Not the paper's data."
     )
 
 
