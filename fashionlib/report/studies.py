@@ -166,11 +166,11 @@ def _percents(row: dict, names: tuple[str, ...]) -> str:
 def _small_print(results: Results) -> str:
     rows = results.rows
     device, precision, commit = (", ".join(map(str, rows[c].dropna().unique())) for c in _MACHINE)
-    side = rows.max_side.iloc[0]
+    photos, side = rows.photos.iloc[0], rows.max_side.iloc[0]
     shrunk = "" if pd.isna(side) else f", photos of at most {side:.0f} pixels"
     return (
-        f"Scored: the last epoch on {rows.photos.iloc[0]} validation and test photos of {results.data}{shrunk};"
-        f" nothing is picked. Difference: to *{results.headline['arms'][1]}*, paired by photo and seed, BCa "
+        f"Scored: the last epoch on {photos} validation and test photos of {results.data}{shrunk}. "
+        f"Nothing is picked. Difference: to *{results.headline['arms'][1]}*, paired by photo and seed, BCa "
         "interval. Thirds: mean IoU of the classes in thirds by true pixels. Irregularity: mean absolute step"
         " of validation mIoU between epochs; falls: sum of its downward steps; both in points. "
         f"Device: {device}, {precision}; commit {commit}. Made by `fashionlib study {results.name} --data "
