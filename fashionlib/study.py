@@ -35,7 +35,7 @@ from fashionlib.evaluate import areas, metrics, result_tables
 from fashionlib.evaluate.runs import Run, find
 from fashionlib.evaluate.score import Counts, Scorer, summary
 from fashionlib.evaluate.split import Split
-from fashionlib.report import run_record, studies
+from fashionlib.report import reproduction, run_record, studies
 from fashionlib.train import Recipe, run_folder, train
 
 SPLITS = ("val", "test")  # together the photos of a study: nothing is picked on either
@@ -120,6 +120,17 @@ def run(data: str, name: str, home: str | Path | None = None, progress: bool = T
         if not trained_before:  # else they are someone's, of Table I say
             drop_weights(recipe, home)
     return studies.write(study.results())
+
+
+def write_all(data: str) -> dict[str, str]:
+    """Write the pages of all studies of which a run is stored, and REPRODUCTION.md; study -> its headline."""
+    known = set(runs(data).run)
+    read = [Study.read(data, path.stem) for path in sorted(folder(data).glob("*.yaml"))]
+    found = {study.name: study.results() for study in read if known & {r.name for r in study.recipes()}}
+    headlines = {name: studies.write(results) for name, results in found.items()}
+    if data == reproduction.HERE:
+        reproduction.write(found)
+    return headlines
 
 
 def runs(data: str) -> pd.DataFrame:

@@ -154,16 +154,18 @@ def reproduce(
 
 
 @main.command()
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option("--data", default="ccp", help="The study is results/DATA/studies/NAME.yaml.")
-def study(name: str, data: str) -> None:
+def study(name: str | None, data: str) -> None:
     """Train and score the runs that a study lacks, then write its table and figure.
 
-    A finished run is never repeated; what is stopped goes on.
+    A finished run is never repeated; what is stopped goes on. Without NAME, nothing is trained: the pages of all
+    studies and results/REPRODUCTION.md are written again.
     """
     from fashionlib import study
 
-    click.echo(study.run(data, name))
+    for sentence in [study.run(data, name)] if name else study.write_all(data).values():
+        click.echo(sentence)
 
 
 @main.command()

@@ -1,0 +1,122 @@
+"""``results/REPRODUCTION.md``: the paper claim by claim, in the form of the ML Reproducibility Challenge.
+
+The prose is in ``assets/reproduction.md``; verdicts and intervals are computed from the committed studies.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from fashionlib.core import paths
+from fashionlib.core.classes import BACKGROUND
+from fashionlib.core.files import write_text
+from fashionlib.report.studies import Results
+from fashionlib.report.table1 import markdown
+
+HERE = "ccp"  # the data of our studies
+SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE = "supported", "not supported", "not testable here"
+_FULL = "Needs iMaterialist 2020 and the ADE20K weights: `fashionlib reproduce --data imaterialist`."
+
+Verdict = tuple[str, str]  # one of the three, and the row that says so
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A claim that arm `higher` of a study scores more than arm `lower`."""
+
+    study: str
+    higher: str
+    lower: str
+    measure: str = "mIoU"
+
+    def __call__(self, studies: dict[str, Results]) -> Verdict:
+        """Supported if the 95 % interval of the difference lies above 0."""
+        if self.study not in studies:
+            return NOT_TESTABLE, f"The study `{self.study}` has not been run."
+        found = studies[self.study].difference(self.higher, self.lower, self.measure)
+        told, low, high = (100 * value for value in (found.difference, found.low, found.high))
+        row = (
+            f"[{self.study}]({HERE}/studies/{self.study}.md): {self.higher} against {self.lower}, "
+            f"{self.measure} {told:+.1f} points ({low:+.1f} to {high:+.1f}), {found.seeds} seeds"
+        )
+        return (SUPPORTED if found.low > 0 else NOT_SUPPORTED), row + (", a tie" if low <= 0 <= high else "")
+
+
+def _not_testable(_: dict[str, Results]) -> Verdict:
+    return NOT_TESTABLE, _FULL
+
+
+def _rare_classes(_: dict[str, Results]) -> Verdict:
+    """What the rarer half of the classes has of the lost IoU and of the wrong pixels, in each run of Table I."""
+    table = pd.read_csv(paths.published_results(HERE) / "per_class.csv")
+    table = table[(table.pixels > 0) & (table["class"] != BACKGROUND)]
+    shares = []
+    for _, rows in table.groupby("run"):
+        rare = rows.pixels <= rows.pixels.median()
+        wrong, lost = rows.pixels * (1 - rows.accuracy), 1 - rows.IoU
+        shares.append((lost[rare].sum() / lost.sum(), wrong[rare].sum() / wrong.sum()))
+    (low, _), (_, high) = min(shares), max(shares, key=lambda share: share[1])
+    row = (
+        f"[table1]({HERE}/table1.md): the rarer half of the classes has at least {100 * low:.0f} % of the lost "
+        f"IoU and at most {100 * high:.0f} % of the wrong pixels, in every run"
+    )
+    return (SUPPORTED if low > high else NOT_SUPPORTED), row
+
+
+def _background(_: dict[str, Results]) -> Verdict:
+    """The shipped cut-out model's person IoU beside GrabCut's on the same test photos."""
+    table = pd.read_csv(paths.PROJECT / "results" / "cutouts" / "scores.csv")
+    mine = table[table.data == "ccp-person"].drop_duplicates("method").set_index("method")
+    ours, grabcut = mine[mine.model.str.startswith("detail", na=False)].iloc[0], mine.loc["GrabCut"]
+    row = (
+        f"[cutouts](cutouts/scores.md): person IoU {100 * ours.person_IoU:.1f} "
+        f"({100 * ours.person_IoU_low:.1f} to {100 * ours.person_IoU_high:.1f}) on {ours.photos} photos, GrabCut {100 * grabcut.person_IoU:.1f}"
+    )
+    return (SUPPORTED if ours.person_IoU_low > grabcut.person_IoU_high else NOT_SUPPORTED), row
+
+
+CLAIMS: tuple[tuple[str, Callable[[dict[str, Results]], Verdict]], ...] = (
+    ("Segmenter ViT-B is best in aAcc and mIoU (Table I)", _not_testable),
+    (
+        "Segmenter's decoder is the better one (read from Table I, which differs in encoder and batch too)",
+        Pair("decoders", "mask transformer", "MLA"),
+    ),
+    (
+        "… and on a frozen encoder",
+        Pair("decoders", "mask transformer, frozen encoder", "MLA, frozen encoder"),
+    ),
+    ("… and trained four times as long", Pair("decoders_long", "mask transformer", "MLA")),
+    ("The encoder's size decides", Pair("encoder_size", "mini-L", "mini-T")),
+    ("ViT-T is too small", Pair("encoder_size", "ViT-S", "ViT-T")),
+    (
+        "A batch of 2 makes SETR PUP's validation curve irregular",
+        Pair("batch", "PUP, batch 2", "PUP, batch 8", "irregularity"),
+    ),
+    ("… and SETR MLA's", Pair("batch", "MLA, batch 2", "MLA, batch 8", "irregularity")),
+    ("Small and rare objects cost mIoU and hardly aAcc", _rare_classes),
+    ("The models have good potential for background removal", _background),
+    ("Wish: a larger batch helps SETR PUP", Pair("batch", "PUP, batch 8", "PUP, batch 2")),
+    ("Wish: patches of 8 pixels, at equal photos", Pair("patch", "patch 8", "patch 16")),
+    ("… and at equal compute", Pair("patch", "patch 8", "patch 16, equal compute")),
+    ("Wish: ViT-L in Segmenter", _not_testable),
+    (
+        "Wish: balanced classes, by weights",
+        Pair("imbalance", "weights 1/sqrt(frequency)", "cross-entropy"),
+    ),
+    (
+        "… by photos drawn more often",
+        Pair("imbalance", "rare photos oversampled", "cross-entropy"),
+    ),
+)
+
+
+def write(studies: dict[str, Results]) -> str:
+    """Write ``results/REPRODUCTION.md`` and return it; `studies` are those of which anything is stored."""
+    found = [(claim, *test(studies)) for claim, test in CLAIMS]
+    cells = pd.DataFrame(found, columns=["claim", "verdict", "the row that says so"])
+    headlines = "\n".join(f"- **{each.question}** {each.verdict()}" for each in studies.values())
+    template = (paths.ASSETS / "reproduction.md").read_text(encoding="utf-8")
+    page = template.format(claims=markdown(cells), headlines=headlines)
+    write_text(paths.PROJECT / "results" / "REPRODUCTION.md", page)
+    return page
