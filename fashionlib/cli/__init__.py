@@ -159,8 +159,8 @@ def reproduce(
 def study(name: str | None, data: str) -> None:
     """Train and score the runs that a study lacks, then write its table and figure.
 
-    A finished run is never repeated; what is stopped goes on. Without NAME, nothing is trained: the pages of all
-    studies and results/REPRODUCTION.md are written again.
+    A finished run is never repeated; what is stopped goes on. Without NAME, nothing is trained: the pages
+    of all studies and results/REPRODUCTION.md are written again.
     """
     from fashionlib import study
 

@@ -48,7 +48,7 @@ def _not_testable(_: dict[str, Results]) -> Verdict:
 
 
 def _rare_classes(_: dict[str, Results]) -> Verdict:
-    """What the rarer half of the classes has of the lost IoU and of the wrong pixels, in each run of Table I."""
+    """What the rarer half of the classes has of the lost IoU and of the wrong pixels, in Table I."""
     table = pd.read_csv(paths.published_results(HERE) / "per_class.csv")
     table = table[(table.pixels > 0) & (table["class"] != BACKGROUND)]
     shares = []
