@@ -58,8 +58,8 @@ def _rare_classes(_: dict[str, Results]) -> Verdict:
         shares.append((lost[rare].sum() / lost.sum(), wrong[rare].sum() / wrong.sum()))
     (low, _), (_, high) = min(shares), max(shares, key=lambda share: share[1])
     row = (
-        f"[table1]({HERE}/table1.md): the rarer half of the classes has at least {100 * low:.0f} % of the lost "
-        f"IoU and at most {100 * high:.0f} % of the wrong pixels, in every run"
+        f"[table1]({HERE}/table1.md): the rarer half of the classes has at least {100 * low:.0f} % of "
+        f"the lost IoU and at most {100 * high:.0f} % of the wrong pixels, in every run"
     )
     return (SUPPORTED if low > high else NOT_SUPPORTED), row
 
@@ -71,7 +71,8 @@ def _background(_: dict[str, Results]) -> Verdict:
     ours, grabcut = mine[mine.model.str.startswith("detail", na=False)].iloc[0], mine.loc["GrabCut"]
     row = (
         f"[cutouts](cutouts/scores.md): person IoU {100 * ours.person_IoU:.1f} "
-        f"({100 * ours.person_IoU_low:.1f} to {100 * ours.person_IoU_high:.1f}) on {ours.photos} photos, GrabCut {100 * grabcut.person_IoU:.1f}"
+        f"({100 * ours.person_IoU_low:.1f} to {100 * ours.person_IoU_high:.1f}) on {ours.photos} photos, "
+        f"GrabCut {100 * grabcut.person_IoU:.1f}"
     )
     return (SUPPORTED if ours.person_IoU_low > grabcut.person_IoU_high else NOT_SUPPORTED), row
 
