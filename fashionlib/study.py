@@ -80,10 +80,11 @@ class Study:
         check_name(headline.get("by"), MEASURES, f"measure in the headline of {path.name}")
         return cls(name, data, values["question"], headline, arms)
 
-    def results(self) -> studies.Results:
-        """What is stored of it so far."""
+    def results(self, where: Path | None = None) -> studies.Results:
+        """What is stored of it so far, in the folder `where`, that of its yaml file by default."""
         arms = {title: [recipe.name for recipe in recipes] for title, recipes in self.arms.items()}
-        return studies.Results(self.data, self.name, self.question, self.headline, arms)
+        where = where or folder(self.data)
+        return studies.Results(self.data, self.name, self.question, self.headline, arms, where)
 
     def recipes(self) -> list[Recipe]:
         """Every run once, all arms of a seed before the next seed: an arm is compared within a seed."""
@@ -107,24 +108,28 @@ def folder(data: str) -> Path:
     return paths.published_results(data) / "studies"
 
 
-def run(data: str, name: str, home: str | Path | None = None, progress: bool = True) -> str:
+def run(
+    data: str, name: str, home: str | Path | None = None, progress: bool = True, where: Path | None = None
+) -> str:
     """Train and score the missing runs of a study and write its table and figure; returns its headline.
+
+    Results are kept in the folder `where`, by default ``results/<data>/studies``.
 
     Raises ValueError for a study that can't be run, FileNotFoundError without prepared data.
     """
-    study = Study.read(data, name)
-    todo = missing(study.recipes(), home)
+    study, where = Study.read(data, name), where or folder(data)
+    todo = missing(study.recipes(), where, home)
     for recipe in tqdm(todo, desc=name, unit="run", disable=not progress):
         trained_before = run_folder.is_finished(paths.run_folder(data, recipe.name, home))
-        store(data, measure(recipe, home, progress))
+        store(where, measure(recipe, home, progress))
         if not trained_before:  # else they are someone's, of Table I say
             drop_weights(recipe, home)
-    return studies.write(study.results())
+    return studies.write(study.results(where))
 
 
 def write_all(data: str) -> dict[str, str]:
     """Write the pages of all studies of which a run is stored, and REPRODUCTION.md; study -> its headline."""
-    known = set(runs(data).run)
+    known = set(runs(folder(data)).run)
     read = [Study.read(data, path.stem) for path in sorted(folder(data).glob("*.yaml"))]
     found = {study.name: study.results() for study in read if known & {r.name for r in study.recipes()}}
     headlines = {name: studies.write(results) for name, results in found.items()}
@@ -133,23 +138,21 @@ def write_all(data: str) -> dict[str, str]:
     return headlines
 
 
-def runs(data: str) -> pd.DataFrame:
+def runs(where: Path) -> pd.DataFrame:
     """``runs.csv``: a row for each run of any study."""
-    return result_tables.read(folder(data) / "runs.csv")
+    return result_tables.read(where / "runs.csv")
 
 
-def missing(recipes: list[Recipe], home: str | Path | None = None) -> list[Recipe]:
+def missing(recipes: list[Recipe], where: Path, home: str | Path | None = None) -> list[Recipe]:
     """The recipes without a row; ValueError where a row of that name has other settings or data."""
-    if not recipes:
-        return []
-    known = runs(recipes[0].data).set_index("run")
+    known = runs(where).set_index("run")
     fingerprint = prepared.require(paths.data_folder(recipes[0].data, home))["fingerprint"]
     for recipe in recipes:
         if recipe.name in known.index:
             row = known.loc[recipe.name]
             if (row.recipe, row.fingerprint) != (_settings(recipe), fingerprint):
-                where = folder(recipe.data) / "runs.csv"
-                raise ValueError(f"{where} has a {recipe.name} of other settings or data: give it a variant.")
+                file = where / "runs.csv"
+                raise ValueError(f"{file} has a {recipe.name} of other settings or data: give it a variant.")
     return [recipe for recipe in recipes if recipe.name not in known.index]
 
 
@@ -193,9 +196,9 @@ def drop_weights(recipe: Recipe, home: str | Path | None = None) -> None:
         file.unlink()
 
 
-def store(data: str, measured: Measured) -> None:
-    """Add a run to the study results; its row last, since that marks it as complete."""
-    where, name = folder(data), measured.row["run"]
+def store(where: Path, measured: Measured) -> None:
+    """Add a run to the results of studies; its row last, since that marks it as complete."""
+    name = measured.row["run"]
     with folder_lock(where, "storing in", wait=True):
         areas.write(areas.path(where, name), measured.areas)
         write_csv(where / "confusion" / f"{name}.csv", measured.confusion)

@@ -46,7 +46,7 @@ def test_a_run_is_trained_once_and_what_it_measured_is_kept(asked, prepared_home
     asked()
     sentence = study.run("tiny", "batch", prepared_home, progress=False)
     assert sentence.startswith("small against large, mIoU:")
-    rows = study.runs("tiny")
+    rows = study.runs(study.folder("tiny"))
     assert list(rows.seed) == [0, 1, 0, 1] and (rows.scored_on == "val+test").all()
     for row in rows.itertuples():
         pixels = areas.read(areas.path(study.folder("tiny"), row.run))

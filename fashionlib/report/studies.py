@@ -1,11 +1,12 @@
 """Tables and figures of studies, made of what `fashionlib study` stored, without photos.
 
-``results/<data>/studies/<name>.csv`` has a row an arm: means over seeds, and the paired difference to the
-headline's second arm. ``<name>.md`` is its page; the figure goes to ``figures/<data>/studies``.
+``<name>.csv`` has a row an arm: means over seeds, and the paired difference to the headline's second arm.
+``<name>.md`` is its page. The figure goes to ``figures/<data>/studies`` where the results are committed ones.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,12 +34,12 @@ class Results:
     question: str
     headline: dict
     arms: dict[str, list[str]]
+    folder: Path  # of the results
 
     @cached_property
     def rows(self) -> pd.DataFrame:
         """The rows of ``runs.csv``, with the arm's title; arms in order, seeds that are done."""
-        folder = paths.published_results(self.data) / "studies"
-        table = pd.read_csv(folder / "runs.csv").set_index("run", drop=False)
+        table = pd.read_csv(self.folder / "runs.csv").set_index("run", drop=False)
         found = [
             table.loc[[run]].assign(arm=arm)
             for arm, runs in self.arms.items()
@@ -52,15 +53,14 @@ class Results:
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """The rows of ``epochs.csv``: validation mIoU after an epoch, with the arm's title and seed."""
-        table = pd.read_csv(paths.published_results(self.data) / "studies" / "epochs.csv")
+        table = pd.read_csv(self.folder / "epochs.csv")
         return self.rows[["run", "arm", "seed"]].merge(table, on="run").dropna(subset="mIoU")
 
     @cached_property
     def pixels(self) -> dict[str, compare.Arm]:
         """Arm -> seed -> areas of the scored epoch."""
-        folder = paths.published_results(self.data) / "studies"
         return {
-            arm: {row.seed: areas.read(areas.path(folder, row.run)) for row in rows.itertuples()}
+            arm: {row.seed: areas.read(areas.path(self.folder, row.run)) for row in rows.itertuples()}
             for arm, rows in self.rows.groupby("arm", sort=False)
         }
 
@@ -123,7 +123,7 @@ def _mean(totals: list[pd.DataFrame], measure: str, groups: compare.Groups) -> f
 
 def write(results: Results) -> str:
     """Write ``<name>.csv``, ``<name>.md`` and the figure of a study; returns the headline's sentence."""
-    table, folder = results.table(), paths.published_results(results.data) / "studies"
+    table, folder = results.table(), results.folder
     write_csv(folder / f"{results.name}.csv", table)
     verdict = results.verdict()
     page = [f"# {results.question}", verdict, markdown(_cells(table)), _small_print(results)]
@@ -197,7 +197,8 @@ def figure(results: Results) -> Figure:
         axes[0, 0].set(xlabel="mIoU [%]", ylabel="", xlim=(0, None))
         axes[0, 0].grid(axis="x")
         about = "Grey: a seed; bar: their mean."
-    folder = paths.published_figures(results.data) / "studies"
+    committed = results.folder == paths.published_results(results.data) / "studies"
+    folder = paths.published_figures(results.data) / "studies" if committed else results.folder
     fig.suptitle(results.question, fontsize=8)
     saved = style.save(fig, results.name, folder, f"{results.verdict()} {about}")
     plt.close(fig)

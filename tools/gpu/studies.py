@@ -68,7 +68,8 @@ def main(studies, data, out, seconds, workers, commit) -> None:
     """Run the first SEEDS seeds of each STUDY, one study after the other, and pack the results."""
     end, context = time.monotonic() + seconds, multiprocessing.get_context("spawn")
     wanted = [(name, int(seeds)) for name, _, seeds in (text.partition(":") for text in studies)]
-    todo = study.missing(queue(data, wanted))
+    where = study.folder(data)
+    todo = study.missing(queue(data, wanted), where)
     tasks, done = context.Queue(), context.Queue()
     for recipe in todo:
         tasks.put(recipe)
@@ -88,14 +89,14 @@ def main(studies, data, out, seconds, workers, commit) -> None:
         else:
             measured = pickle.loads(result)
             measured.row["commit"] = commit or measured.row["commit"]
-            study.store(data, measured)
+            study.store(where, measured)
             click.echo(f"{name}: {took:.0f} s, mIoU {measured.row['mIoU']:.4f} ({finished}/{len(todo)})")
         if time.monotonic() - packed > PACK_EVERY:
-            pack(study.folder(data), out)
+            pack(where, out)
             packed = time.monotonic()
     for process in processes:
         process.kill()
-    pack(study.folder(data), out)
+    pack(where, out)
     click.echo(f"{finished} of {len(todo)} runs in {seconds - (end - time.monotonic()):.0f} s")
 
 
