@@ -14,19 +14,23 @@ from signal import SIGINT
 from unittest.mock import patch
 
 import click
+import numpy as np
+import pandas as pd
 import torch
 import torch.distributed as dist
 from mmcv.cnn.bricks.drop import DropPath
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules._functions import SyncBatchNorm as synchronised
 
 from fashionlib import evaluate, models, train
 from fashionlib.core import paths
+from fashionlib.data import prepare, raw, rle
 from fashionlib.evaluate.split import Split
-from tests.soak import inputs
 from tools.gpu.steps import Side, batch, pair
 
+DATA, PHOTOS = "noise", 20
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 STILL = (DropPath, nn.modules.dropout._DropoutNd)  # whose draws would differ from one precision to the other
 
@@ -38,12 +42,28 @@ def main(out: Path) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     lines = []
     with tempfile.TemporaryDirectory() as folder:
-        home = inputs.home(Path(folder), photos=20)
+        home = made_home(Path(folder))
         for check in (bf16, stock, resumed, scored, sync_bn):
             lines.append(result(check, home))
             print(lines[-1], flush=True)
             out.write_text("\n".join([*lines, ""]))
     raise SystemExit(any(line.startswith("FAILED") for line in lines))
+
+
+def made_home(home: Path) -> Path:
+    """`home` with a prepared data set of noise photos, 96 high and 72 wide, with a bright skirt on each."""
+    folder, rng, rows = home / "raw" / DATA, np.random.default_rng(0), []
+    (folder / "train").mkdir(parents=True)
+    for i in range(PHOTOS):
+        photo, skirt = rng.integers(0, 256, (96, 72, 3), np.uint8), np.zeros((96, 72), bool)
+        top, left = rng.integers(10, 40, 2)
+        skirt[top : top + 45, left : left + 30] = True
+        photo[skirt] = 220
+        Image.fromarray(photo).save(folder / "train" / f"{i}.jpg")
+        rows.append([f"{i}", rle.encode(skirt), 96, 72, 8])
+    raw.write(folder, pd.DataFrame(rows, columns=list(raw.COLUMNS[:5])), "drawn for tools.gpu.checks")
+    prepare.prepare(folder, home / "data" / DATA, progress=False, workers=1)
+    return home
 
 
 def result(check: Callable[[Path], str], home: Path) -> str:
@@ -85,7 +105,7 @@ def resumed(home: Path) -> str:
 def weights(home: Path, variant: str) -> dict[str, Tensor]:
     """Final weights of a mini run of an epoch; the one called ``stopped`` is stopped once and resumed."""
     recipe = train.Recipe.from_preset(
-        "quick", model="segmenter_vit_t", data=inputs.DATA, scale="mini", epochs=1, batch=4, workers=2,
+        "quick", model="segmenter_vit_t", data=DATA, scale="mini", epochs=1, batch=4, workers=2,
         precision="auto", optimizer="SGD", lr=0.01, warmup=0.0, variant=variant,
     )  # fmt: skip
 
@@ -110,12 +130,12 @@ def distance(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 
 def scored(home: Path) -> str:
     """The run is scored, and its label maps in fp32 are the CPU's, up to 0.1 % of the pixels."""
-    recipe = train.Recipe.from_preset("quick", model="segmenter_vit_t", data=inputs.DATA, scale="mini")
-    table = evaluate.validate(inputs.DATA, [recipe.name], home, progress=False)
+    recipe = train.Recipe.from_preset("quick", model="segmenter_vit_t", data=DATA, scale="mini")
+    table = evaluate.validate(DATA, [recipe.name], home, progress=False)
     assert len(table) == 1 and table.mIoU.between(0, 1).all()
-    split = Split.read(inputs.DATA, "val", home)
+    split = Split.read(DATA, "val", home)
     images = [split.load(photo)[0] for photo in split.ids]
-    model = models.load(paths.run_folder(inputs.DATA, recipe.name, home) / "epoch_1.safetensors")
+    model = models.load(paths.run_folder(DATA, recipe.name, home) / "epoch_1.safetensors")
     ours, theirs = (models.predict_batch(model.to(device), images, "fp32") for device in (DEVICE, "cpu"))
     pixels = sum(label.size for label in ours)
     off = sum(int((a != b).sum()) for a, b in zip(ours, theirs, strict=True))
@@ -184,7 +204,7 @@ def process_group() -> Iterator[None]:
 
 def sides(name: str) -> tuple[Side, Side]:
     """Ours and stock of a mini model, by the paper's recipe."""
-    return pair(train.Recipe.from_preset("paper", model=name, data="noise", scale="mini"), DEVICE)
+    return pair(train.Recipe.from_preset("paper", model=name, data=DATA, scale="mini"), DEVICE)
 
 
 def some_photos() -> tuple[Tensor, list]:
