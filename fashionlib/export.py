@@ -106,8 +106,9 @@ class _Graph(nn.Module):
     def __init__(self, model: EncoderDecoder, size: tuple[int, int]) -> None:
         super().__init__()
         self.model, self.size = model, size
+        device = next(model.parameters()).device
         for name in ("mean", "std"):
-            self.register_buffer(name, torch.tensor(model.metadata[name]))
+            self.register_buffer(name, torch.tensor(model.metadata[name], device=device))
 
     def forward(self, photos: Tensor) -> Tensor:
         x = ((photos.float() - self.mean) / self.std).permute(0, 3, 1, 2)
@@ -116,11 +117,12 @@ class _Graph(nn.Module):
 
 def _trace(graph: _Graph, path: Path) -> None:
     """torch's older exporter: it needs no package besides onnx, and these networks have no branches."""
+    photos = torch.zeros(1, *graph.size, 3, dtype=torch.uint8, device=graph.mean.device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecation, and sizes that become constants: they are to
         torch.onnx.export(
-            graph.eval(), (torch.zeros(1, *graph.size, 3, dtype=torch.uint8),), path, dynamo=False,
-            opset_version=OPSET, input_names=["photos"], output_names=["logits"],
+            graph.eval(), (photos,), path, dynamo=False, opset_version=OPSET,
+            input_names=["photos"], output_names=["logits"],
             dynamic_axes={"photos": {0: "batch"}, "logits": {0: "batch"}},
         )  # fmt: skip
 
@@ -147,7 +149,7 @@ def _compare(graph: _Graph, path: Path) -> tuple[float, float]:
     """Largest difference of onnxruntime's logits from torch's on two photos of noise, and torch's spread."""
     photos = np.random.default_rng(0).integers(0, 256, (2, *graph.size, 3), np.uint8)
     with torch.inference_mode():
-        ours = graph(torch.from_numpy(photos)).numpy()
+        ours = graph(torch.from_numpy(photos).to(graph.mean.device)).cpu().numpy()
     theirs = session(path).run(None, {"photos": photos})[0]
     return float(np.abs(ours - theirs).max()), float(ours.std())
 

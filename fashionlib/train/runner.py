@@ -31,6 +31,17 @@ _DECODE = "decode.loss_"  # the decode head's losses, in what a step returns
 class ResumableEpochLoop(EpochBasedTrainLoop):
     """MMEngine's epoch loop, which can start at any `self._iter`, also inside an epoch."""
 
+    def run(self) -> torch.nn.Module:
+        """Train; the loader's processes end with it.
+
+        Left to the garbage collector, which ends their queues first, each would be waited for five seconds.
+        """
+        try:
+            return super().run()
+        finally:
+            if workers := self.dataloader._iterator:
+                workers._shutdown_workers()
+
     def run_epoch(self) -> None:
         """Run the remaining iterations of the epoch."""
         self.runner.call_hook("before_train_epoch")

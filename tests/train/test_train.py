@@ -1,6 +1,7 @@
 """Recipes say whose each number is; runs can be stopped, resumed, refused and repeated."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -269,6 +270,21 @@ def test_stopped_inside_an_epoch_and_at_its_end_and_resumed_ends_alike(finished,
     folder = train.train(asked, home=prepared_home, progress=False)
     assert same(weights(finished[0], 2), weights(folder, 2))
     assert_same_history(finished[0], folder)
+
+
+def test_the_loaders_processes_end_with_the_run(prepared_home):
+    """A run in a process that trains many, also one that is stopped, leaves none to be waited for."""
+
+    def stop(row):
+        if row["iter"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    asked = recipe(variant="workers", workers=2, epochs=1)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(asked, home=prepared_home, progress=False, on_iteration=stop)
+    assert not multiprocessing.active_children()
+    train.train(asked, home=prepared_home, progress=False)
+    assert not multiprocessing.active_children()
 
 
 def test_a_run_of_an_older_version_goes_on(finished, prepared_home):

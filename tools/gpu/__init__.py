@@ -1,1 +1,1 @@
-"""Studies on a GPU machine without a network: what is carried there, and what runs there."""
+"""What this project asks of a borrowed GPU, minutes at a time; see README.md in this folder."""
