@@ -80,7 +80,7 @@ def train(home, start, out, seconds, runs, data, flat_lays, workers, trial) -> N
     begins = home / f"{longer.START}.safetensors"
     shutil.copyfile(start, begins)
     until = time.time() + seconds
-    job = longer.Job(home, learnt, begins, until, until + 0.1 * seconds, workers, trial)
+    job = longer.Job(home, learnt, begins, until, until + 0.25 * seconds, workers, trial)
     done = longer.side_by_side(runs.split(","), job)
     for name, about in done.items():
         say(f"{name}: {json.dumps(about)}")

@@ -48,7 +48,7 @@ RUNS = {
 }
 _TRIAL = dict(crop=(112, 56), resize_base=(448, 112), batch=2, photos=4)  # on a CPU
 _PROBED = 25  # steps of the run that is timed
-_SLACK = 1.08  # epochs may take this much longer than timed
+_SLACK = 1.12  # epochs may take this much longer than timed
 
 
 def with_flat_lays(home: Path, data: str, count: int) -> str:
