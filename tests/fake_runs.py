@@ -96,11 +96,12 @@ def fake_models(monkeypatch) -> list:
 
     def load(path, reuse=None):
         loaded.append(f"{path.parent.name}/{path.stem}")
-        metadata = {"resize": [512, 128]}
+        metadata = {"resize": [512, 128], "classes": NAMES}
         return SimpleNamespace(quality=float(path.read_text()), metadata=metadata, parameters=list)
 
     def read_metadata(path):
-        return dict(init_report=dict(source="random values", note="drawn for a test"))
+        report = dict(source="random values", note="drawn for a test")
+        return dict(init_report=report, model="detail_vit_s", data="toy and more")
 
     def predict(model, image):
         pred = ((image[..., 0].astype(int) + 4) // 8).astype(np.uint8)

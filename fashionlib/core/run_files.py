@@ -13,6 +13,9 @@ from fashionlib.core.checked_files import numbers
 CARD = {"recipe": dict, "classes": list, "fingerprint": str}  # required keys of recipe.json
 # settings of a run in the paper's Table I, as far as the paper states them
 PAPERS_RUN = {"data": "imaterialist", "scale": "full", "init": "ade20k", "preset": "paper"}
+# how the paper prepared its data, as far as it says: every photo as it is, split 70/20/10
+PAPERS_DATA = {"max_side": None, "fractions": [0.7, 0.2, 0.1]}
+FREE = ("scale", "init", "gpus", "workers", "activation_checkpointing", "accumulate")  # not of the recipe
 HISTORY = ("epoch", "iter", "loss", "loss_decode", "acc", "lr", "seconds", "memory_mb")
 
 
@@ -27,6 +30,18 @@ def read_history(folder: Path) -> pd.DataFrame:
             return pd.DataFrame(columns=HISTORY, dtype=float)
     rows = numbers(path, HISTORY, "remove it (the curve is lost, the weights are not)")
     return rows[rows.memory_mb.notna()]
+
+
+def given(origin: dict[str, str]) -> list[str]:
+    """The settings of a recipe that its preset did not decide; `origin` is that of recipe.json."""
+    return [name for name, where in origin.items() if where == "given" and name not in FREE]
+
+
+def changed(options: dict) -> dict:
+    """The options of a prepared data set in which it differs from the paper's, as far as that is known."""
+    return {
+        name: options[name] for name, papers in PAPERS_DATA.items() if options.get(name, papers) != papers
+    }
 
 
 def declared_parameters(code: str) -> dict[str, tuple[str, object]]:

@@ -19,12 +19,13 @@ whole after every checkpoint; rows stay as long as the checkpoint's bytes and th
 
     validation.csv       a row a checkpoint          picked_epochs.csv   a row a run
     test.csv             a row a run                 per_class.csv       a row a run and class
+    shipped.csv          a row: another checkpoint
     confusion/<run>.csv  pixels, rows = truth        areas/<run>.csv.gz  pixels a photo and class
 
 Scores are fractions, not percent; a score that does not exist (an absent class) is an empty cell.
 """
 
-from fashionlib.evaluate.testing import test
+from fashionlib.evaluate.testing import test, test_checkpoint
 from fashionlib.evaluate.validation import RULE, left_out, pick_epochs, validate
 
-__all__ = ["RULE", "left_out", "pick_epochs", "test", "validate"]
+__all__ = ["RULE", "left_out", "pick_epochs", "test", "test_checkpoint", "validate"]

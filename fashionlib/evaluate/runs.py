@@ -13,7 +13,7 @@ from fashionlib.core.run_files import CARD, read_history
 _RECIPE = dict(model=str, data=str, scale=str, init=str, preset=str, epochs=int, batch=int, seed=int)
 _WORDS = {  # the columns of tables of scores that are no numbers
     *("run", "data", "class_set", "model", "scale", "init", "preset", "init_source", "class", "photo"),
-    *("checkpoint", "split", "scored_on", "rule"),
+    *("checkpoint", "split", "scored_on", "rule", "trained_on"),
     *("device", "torch", "precision", "commit", "recipe", "fingerprint"),
 }
 

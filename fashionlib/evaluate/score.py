@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from fashionlib.core.classes import BACKGROUND
 from fashionlib.evaluate import metrics
 from fashionlib.evaluate.split import Photos, Split
 
@@ -34,7 +35,8 @@ class Scorer:
     def score(self, checkpoint: Path, bar: tqdm) -> Counts:
         """Predict every photo at its own size and count; `bar` moves on by one a photo.
 
-        Photos with the same input size go through the model together.
+        Photos with the same input size go through the model together. Classes of the model that the data
+        lack (hair and skin, in the class set main) are background.
         """
         import torch  # here, like the engine: it takes seconds, and what is all scored needs neither
 
@@ -43,7 +45,9 @@ class Scorer:
         self._model = model = models.load(checkpoint, self._model)
         if torch.cuda.is_available():
             model.to("cuda")
-        num_classes, seconds = len(self.photos.split.classes), 0.0
+        classes, names = self.photos.split.classes, model.metadata["classes"]
+        onto = np.equal.outer([name if name in classes else BACKGROUND for name in names], classes)
+        num_classes, seconds = len(classes), 0.0
         total = np.zeros((num_classes, num_classes), np.int64)
         per_photo = np.zeros((len(self.photos.split.ids), 3, num_classes), np.int64)
         most = BATCH if torch.cuda.is_available() or min(model.metadata["resize"]) <= SMALL else 1
@@ -53,7 +57,8 @@ class Scorer:
             preds = models.predict_batch(model, images)
             seconds += time.perf_counter() - started
             for place, pred, target in zip(places, preds, targets, strict=True):
-                cm = metrics.confusion_matrix(pred, target, num_classes)
+                cm = metrics.confusion_matrix(pred, target, max(onto.shape))
+                cm = cm[:num_classes, : len(names)] @ onto.astype(np.int64)
                 total += cm
                 per_photo[place] = metrics.class_counts(cm)
             bar.update(len(places))

@@ -59,6 +59,36 @@ def test(
     return result_tables.read(out / "test.csv")
 
 
+def test_checkpoint(
+    data: str, checkpoint: Path, home: str | Path | None = None, progress: bool = True
+) -> pd.DataFrame:
+    """Score a checkpoint that is no run on `data`, such as the shipped model, on the test split.
+
+    Nothing tells whether it knows the photos: its card has to. Returns shipped.csv: one row, which Table I
+    shows last. A checkpoint that was scored on these photos before is not scored again.
+    """
+    from fashionlib import models
+
+    photos, file = Split.read(data, "test", home), paths.results_folder(data, home) / "shipped.csv"
+    which = {"checkpoint": fingerprint(checkpoint), "split": photos.fingerprint}
+    known = result_tables.read(file)
+    if len(known) and which.items() <= known.iloc[0].to_dict().items():
+        return known
+    with result_tables.progress_bar(len(photos.ids), checkpoint.stem, progress) as bar:
+        counts = Scorer(photos).score(checkpoint, bar)
+    metadata = models.read_metadata(checkpoint)
+    row = {"run": checkpoint.stem, "model": metadata["model"], "trained_on": metadata["data"]}
+    table = pd.DataFrame([row | _scores(counts, photos, {}) | which])
+    write_csv(file, table)
+    return table
+
+
+def _scores(counts: Counts, photos: Split, redraws: dict) -> dict:
+    """The scores of test photos as columns, with the mIoU's interval."""
+    low, high = metrics.bootstrap_miou(counts.per_photo, **redraws)
+    return summary(counts, photos) | {"mIoU_low": low, "mIoU_high": high} | _lessons(counts.cm)
+
+
 def _score(run: Run, picked: pd.Series, scorer: Scorer, out: Path, redraws: dict, bar: tqdm) -> None:
     """Score the picked epoch into the tables in `out`, and keep the areas of the last epoch that is there."""
     photos, epoch, areas_file = scorer.photos.split, int(picked.epoch), areas.path(out, run.name)
@@ -73,10 +103,8 @@ def _score(run: Run, picked: pd.Series, scorer: Scorer, out: Path, redraws: dict
         areas.put(areas_file, photos, last, scorer.score(run.checkpoints()[last], bar).per_photo)
     counts = scorer.score(file, bar)
     areas.put(areas_file, photos, epoch, counts.per_photo)
-    low, high = metrics.bootstrap_miou(counts.per_photo, **redraws)
     row = run.identity(photos.dataset) | {"epoch": epoch, "scored_on": photos.name}
-    row |= summary(counts, photos) | {"mIoU_low": low, "mIoU_high": high} | _lessons(counts.cm)
-    row |= {"checkpoint": picked.checkpoint, "split": photos.fingerprint}
+    row |= _scores(counts, photos, redraws) | {"checkpoint": picked.checkpoint, "split": photos.fingerprint}
     _write_details(out, run, counts, photos)
     # last: a row here means that the other tables are complete
     result_tables.put(out / "test.csv", pd.DataFrame([row]), ["run"])

@@ -13,7 +13,8 @@ Tables hold fractions; what is for reading (Markdown, LaTeX, figures) is in perc
 a function of the name of its files (.png and .pdf); what shows a photo goes to ``pictures``.
 """
 
-from fashionlib.report.data import fig_class_frequency, fig_label_maps, fig_mask_areas
+from fashionlib.report.captions import percent
+from fashionlib.report.data import fig_class_frequency, fig_cooccurrence, fig_label_maps, fig_mask_areas
 from fashionlib.report.figures import (
     fig4_train_accuracy,
     fig5_train_loss,
@@ -34,11 +35,13 @@ __all__ = [
     "fig7_inference",
     "fig_class_frequency",
     "fig_confusion",
+    "fig_cooccurrence",
     "fig_label_maps",
     "fig_mask_areas",
     "fig_per_class_iou",
     "fig_per_photo_iou",
     "history",
+    "percent",
     "run_json",
     "table1",
 ]

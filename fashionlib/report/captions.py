@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
-from fashionlib.core import paths
-from fashionlib.evaluate.runs import progress, read_scores
+from fashionlib.core import paths, run_files
+from fashionlib.data import prepared
+from fashionlib.evaluate.runs import Run, find, read_scores
 
 _CAPITALS = ("setr", "mla", "pup", "r50", "t", "s", "b", "l")
 _TITLES = {"segmenter": "Segmenter", "vit": "ViT", "unet": "U-Net", "deeplabv3plus": "DeepLabV3+"}
@@ -22,6 +24,7 @@ _PHRASES = {  # column of a table of scores -> how a note says it
     "train_photos": "{} training photos",
 }
 _IN_LABELS = ("scale", "init", "epochs")  # said beside the model where runs differ in them
+_SAID = ("variant", "seed", "photos")  # given settings that every caption says anyway
 _ORDER = ("segmenter_vit_t", "segmenter_vit_b", "setr_mla", "setr_pup")  # the paper's rows come first
 
 
@@ -55,13 +58,25 @@ def scored(data: str, table: str, columns: tuple[str, ...], runs=None, home=None
 
 
 def as_trained(rows: pd.DataFrame, data: str, home: str | Path | None = None) -> pd.DataFrame:
-    """Rows of runs `in_order`; `epochs` of an unfinished one is the text ``2 of 10``."""
-    said = {run: text.removesuffix(" epochs") for run, text in progress(data, home).items()}
+    """Rows of runs `in_order`; `epochs` of an unfinished one is the text ``2 of 10``.
+
+    The new column `given` says what a run was given beside its preset, and how its photos were changed.
+    """
+    dataset, known = prepared.require(paths.data_folder(data, home)), find(data, None, home)
+    said = {run.name: run.progress().removesuffix(" epochs") for run in known}
+    given = {run.name: _given(run, dataset["options"]) for run in known}
     epochs = [
         text if " of " in (text := said.get(run, "")) else number
         for run, number in zip(rows.run, rows.epochs, strict=True)
     ]
-    return in_order(rows.assign(epochs=epochs))
+    return in_order(rows.assign(epochs=epochs, given=[given.get(run, "") for run in rows.run]))
+
+
+def _given(run: Run, options: dict) -> str:
+    """``lr 0.0001, crop 224 x 154, max_side 1024``: a run's own settings and its data's."""
+    names = [name for name in run_files.given(run.card.get("origin", {})) if name not in _SAID]
+    values = {name: run.card["recipe"][name] for name in names} | run_files.changed(options)
+    return ", ".join(f"{name} {_short(value)}" for name, value in values.items())
 
 
 def variant(run: str, model: str, scale: str, init: str) -> str:
@@ -77,9 +92,13 @@ def labels(runs: pd.DataFrame) -> dict[str, str]:
 def circumstances(runs: pd.DataFrame) -> str:
     """Data, class set, scale, initialisation, epochs, … of the runs; then where initial weights came from."""
     values = {column: "/".join(map(_short, runs[column].unique())) for column in _PHRASES}
-    said = " · ".join(phrase.format(values[column]) for column, phrase in _PHRASES.items())
+    said = [phrase.format(values[column]) for column, phrase in _PHRASES.items()]
+    for text, same in runs[runs.given != ""].groupby("given", sort=False).run:
+        said.append(f"given {text}" + ("" if len(same) == len(runs) else f" ({', '.join(same)})"))
     sources = runs.init_source[runs.init != "none"].dropna().unique()
-    return ". ".join([said, *(f"Initial weights: {source.split(';')[0]}" for source in sources if source)])
+    return ". ".join(
+        [" · ".join(said), *(f"Initial weights: {source.split(';')[0]}" for source in sources if source)]
+    )
 
 
 def _label(row: dict, runs: pd.DataFrame) -> str:
@@ -91,5 +110,14 @@ def _label(row: dict, runs: pd.DataFrame) -> str:
 
 
 def _short(value) -> str:
-    """A value in a note; of a checkpoint's path the stem."""
+    """A value in a note; of a checkpoint's path the stem, a size as ``224 x 154``."""
+    if isinstance(value, list):
+        return " x ".join(map(str, value))
     return re.sub(r"^.*[/\\]|\.[A-Za-z]+$", "", str(value))
+
+
+def percent(table: pd.DataFrame, digits: int = 1) -> Styler:
+    """`table` as notebooks show it: its floats, which are fractions, in percent."""
+    fractions = table.select_dtypes("float").columns
+    shown = table.style.format(lambda value: f"{100 * value:.{digits}f}", na_rep="–", subset=fractions)
+    return shown.set_caption("Scores in percent.")

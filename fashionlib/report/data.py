@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from fashionlib.core import paths
-from fashionlib.core.classes import MAIN, NAMES
+from fashionlib.core.classes import BACKGROUND, MAIN, NAMES
 from fashionlib.evaluate.split import Split
 from fashionlib.report import style
 from fashionlib.report.captions import class_title
@@ -39,18 +39,23 @@ def fig_class_frequency(data: str, instances: pd.DataFrame, home: str | Path | N
         axis.grid()
         axis.tick_params(axis="y", length=0, labelsize=6)
         axis.set_ylabel("")
-    fig.legend(handles=style.group_legend()[1:], loc="outside upper center", ncols=4, fontsize=6)
+    groups = {group: colour for group, colour in style.GROUP_COLOURS.items() if group != BACKGROUND}
+    fig.legend(handles=style.patches_of(groups), loc="outside upper center", ncols=4, fontsize=6)
     left = len(instances) - len(table)
     shown = f"{instances.ImageId.nunique()} photos, {len(table)} instances of main classes"
     text = f"{data}: {shown}, before merging; {left} of garment parts, hair and skin left out."
-    return style.save(fig, "fig_class_frequency", paths.figures_folder(data, home), text)
+    many, few = classes.iloc[0], classes.iloc[-1]
+    message = f"From {many['name']} in {many.photos} photos to {few['name']} in {few.photos}; in pixels, "
+    message += f"classes differ by a factor of up to {classes.pixels.max() / classes.pixels.min():.0f}."
+    return style.save(fig, "fig_class_frequency", paths.figures_folder(data, home), text, message)
 
 
 def fig_mask_areas(data: str, instances: pd.DataFrame, home: str | Path | None = None) -> Figure:
     """How much of its photo an instance of each class covers, beside one patch of a network's crop."""
     table = _main(instances)
     table["share"] = 100 * table.pixels / (table.Height * table.Width)
-    order = table.groupby("name").share.median().sort_values(ascending=False).index
+    medians = table.groupby("name").share.median().sort_values(ascending=False)
+    order = medians.index
     counts = table.name.value_counts()
     fig, axes = style.panels(style.COLUMN, 0.6 + 0.125 * len(order))
     axis = axes[0, 0]
@@ -64,7 +69,31 @@ def fig_mask_areas(data: str, instances: pd.DataFrame, home: str | Path | None =
     axis.grid(axis="x")
     about = "Line: median; boxes: half of the rest each. Red: one patch of 16 pixels in a crop of 512."
     text = f"{data}: {len(table)} instances of main classes, in brackets of each. {about}"
-    return style.save(fig, "fig_mask_areas", paths.figures_folder(data, home), text)
+    message = f"The median {order[0]} covers {medians.iloc[0]:.1f} % of its photo, "
+    message += f"the median {order[-1]} {medians.iloc[-1]:.1g} %."
+    return style.save(fig, "fig_mask_areas", paths.figures_folder(data, home), text, message)
+
+
+def fig_cooccurrence(data: str, instances: pd.DataFrame, home: str | Path | None = None) -> Figure:
+    """Share of the photos with the row's class in which the column's class occurs too."""
+    table = instances[instances.ClassId < MAIN]
+    there = (pd.crosstab(table.ImageId, table.ClassId.map(NAMES)) > 0).astype(int)
+    there = there[[name for name in NAMES.values() if name in there]]
+    both, counts = there.T @ there, there.sum()
+    label = "share of the photos with the row's class [%]"
+    fig, axis = style.class_heatmap(100 * both.div(counts, axis=0), counts, label)
+    axis.set(xlabel="also in the photo", ylabel="class (photos with it)")
+    often = both.where((both >= len(there) / 100) & ~np.eye(len(both), dtype=bool), 0)
+    lift = (often * len(there)).div(counts, axis=0).div(counts, axis=1)  # 1: as often as by chance
+    pair = lift.stack().idxmax()
+    names = " and ".join(map(class_title, pair)).capitalize()
+    message = (
+        f"{names} are together {lift.loc[pair]:.1f} times as often as by chance, more than any other pair."
+    )
+    text = (
+        f"{data}: {len(there)} photos with main classes, before merging; the pair: of those in 1 % of them."
+    )
+    return style.save(fig, "fig_cooccurrence", paths.figures_folder(data, home), text, message)
 
 
 def fig_label_maps(data: str, photos: int = 4, seed: int = 0, home: str | Path | None = None) -> Figure:
@@ -74,10 +103,12 @@ def fig_label_maps(data: str, photos: int = 4, seed: int = 0, home: str | Path |
     images, maps = zip(*map(split.load, chosen), strict=True)
     names = [class_title(name) for name in split.classes]
     overlays = [style.overlay(image, label, names) for image, label in zip(images, maps, strict=True)]
-    text = f"{data} · class set {split.dataset['class_set']} · training photos {', '.join(chosen)}"
+    marks = [[()] * photos, [style.names_on(label, names) for label in maps]]
     legend, labels = style.legend(maps, names), ["photo", "label map"]
-    fig = style.picture_grid([images, overlays], row_labels=labels, text=text, patches=legend)
-    return style.save(fig, "fig_label_maps", paths.pictures_folder(data, home))
+    fig = style.picture_grid([images, overlays], row_labels=labels, patches=legend, names=marks)
+    text = f"{data} · class set {split.dataset['class_set']} · training photos {', '.join(chosen)}"
+    message = "What a network learns from: a class for each pixel; what has no colour is background."
+    return style.save(fig, "fig_label_maps", paths.pictures_folder(data, home), text, message)
 
 
 def _main(instances: pd.DataFrame) -> pd.DataFrame:

@@ -24,6 +24,7 @@ CURVES = (  # figures without photos: all that may be published of any data set 
     "fig5_train_loss",
     "fig6_validation_miou",
     "fig_class_frequency",
+    "fig_cooccurrence",
     "fig_mask_areas",
     "fig_per_class_iou",
     "fig_per_photo_iou",
@@ -59,7 +60,8 @@ def summary(data: str) -> str:
     if not all(file.is_file() for file in files):
         return ""
     here, committed = (pd.read_csv(file).set_index("run")[["mIoU", "aAcc"]] for file in files)
-    return here.join(committed.add_suffix(" committed"), how="outer").round(4).to_string()
+    both = here.join(committed.add_suffix(" committed"), how="outer")
+    return (100 * both).round(1).add_suffix(" [%]").to_string()
 
 
 def publish(data: str) -> list[Path]:

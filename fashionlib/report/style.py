@@ -10,9 +10,14 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from scipy.ndimage import binary_dilation
+from matplotlib.patheffects import withStroke
+from scipy.ndimage import distance_transform_edt
 
 from fashionlib.core.classes import BACKGROUND, FULL_PALETTE, IDS, IGNORE, supercategory
 from fashionlib.core.files import atomic_write
@@ -30,6 +35,7 @@ _COARSE = {"upperbody": "upper body", "lowerbody": "lower body", "wholebody": "w
 _GROUPS = ("background", *_COARSE.values(), "accessories")
 GROUP_COLOURS = dict(zip(_GROUPS, ("#949494", *COLOURS[:4]), strict=True))
 LINES = ("-", "--", "-.", ":")  # of several runs of one model
+MARKERS = dict(zip(LINES, "osD^", strict=True))
 STYLE = {
     "figure.dpi": 150,
     "savefig.dpi": 300,
@@ -54,6 +60,9 @@ STYLE = {
     "image.interpolation": "nearest",
 }
 _GREY = (128, 128, 128)
+OUTCOMES = {"right": "#56b4e9", "right pixels, wrong name": "#ece133", "missed or invented": "#e00000"}
+_NAMED = 0.02  # of a picture: smaller masks have no room for a name
+_WHITE = dict(color="white", path_effects=[withStroke(linewidth=1.3, foreground="0.1")])
 
 
 def use_style() -> None:
@@ -88,14 +97,25 @@ def line_styles(models: Sequence[str]) -> list[dict]:
     ]
 
 
-def note(fig: Figure, text: str) -> None:
-    """Small print under the figure: data, scale, initialisation, rule; wrapped to its width."""
-    fig.supxlabel("\n".join(wrapped(text, fig.get_figwidth())), fontsize=6, color="0.3", x=0.01, ha="left")
+def class_heatmap(share: pd.DataFrame, counts: Sequence[int], label: str) -> tuple[Figure, Axes]:
+    """A heatmap of percentages, class by class, and its axes; `counts` stands behind the name of each row.
 
-
-def wrapped(text: str, width: float) -> list[str]:
-    """`text` in lines that fit `width` inches at 6 pt (22 letters an inch)."""
-    return textwrap.wrap(text, int(width * 22))
+    Lines lie between the groups of the ontology; numbers from 10 % on.
+    """
+    names = [class_title(name) for name in share]
+    fig, axes = panels(PAGE, 6.2)
+    axis = axes[0, 0]
+    axis.set_facecolor("0.92")  # shows where there is no number
+    numbers = share.map(lambda value: f"{value:.0f}" if value >= 9.5 else "")
+    rows = [f"{name} ({n})" for name, n in zip(names, counts, strict=True)]
+    looks = dict(cmap="Blues", vmin=0, vmax=100, cbar_kws=dict(shrink=0.6, label=label))
+    looks |= dict(annot=numbers, fmt="", annot_kws=dict(fontsize=5))
+    sns.heatmap(share, ax=axis, xticklabels=names, yticklabels=rows, **looks)
+    for edge in group_edges(share):
+        axis.axhline(edge, color="0.5", linewidth=0.5)
+        axis.axvline(edge, color="0.5", linewidth=0.5)
+    axis.tick_params(length=0, labelsize=6)
+    return fig, axis
 
 
 def colour_map(label_map: np.ndarray) -> np.ndarray:
@@ -120,14 +140,34 @@ def overlay(photo: np.ndarray, label_map: np.ndarray, classes, alpha: float = 0.
     return np.where(label_map[..., None] == 0, photo, blended.round().astype(np.uint8))
 
 
-def outline(picture: np.ndarray, label_map: np.ndarray) -> np.ndarray:
-    """`picture` with the borders of a label map drawn in white on black; uint8 RGB (H, W, 3)."""
-    border = np.zeros(label_map.shape, bool)
-    border[1:] |= label_map[1:] != label_map[:-1]
-    border[:, 1:] |= label_map[:, 1:] != label_map[:, :-1]
-    width = max(1, round(max(label_map.shape) / 400))  # as wide in print whatever the photo's size
-    inner, outer = (binary_dilation(border, iterations=n) for n in (width, 2 * width))
-    return np.where(inner[..., None], 255, np.where(outer[..., None], 0, picture)).astype(np.uint8)
+def mistakes(photo: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """`photo` in pale grey; what `predicted` has right and wrong of it in the colours of `OUTCOMES`.
+
+    Background that is right, and pixels that `truth` ignores, stay grey. uint8 RGB (H, W, 3).
+    """
+    found, there = predicted > 0, truth > 0
+    kinds = np.select([truth == IGNORE, found != there, predicted != truth, there], [0, 3, 2, 1], 0)
+    colours = 255 * np.array([to_rgb("w"), *map(to_rgb, OUTCOMES.values())])
+    alpha = np.array([0.4, 0.55, 0.85, 0.85])[kinds, None]
+    return ((1 - alpha) * photo.mean(axis=2, keepdims=True) + alpha * colours[kinds]).round().astype(np.uint8)
+
+
+def names_on(label_map: np.ndarray, classes) -> list[tuple[float, float, str]]:
+    """(x, y, name) of each class on more than `_NAMED` of a label map, background left out.
+
+    It stands where the class is widest, unless a larger class's name is there. x and y are shares of the
+    picture, from its lower left corner.
+    """
+    label_map = label_map[:: max(1, len(label_map) // 200), :: max(1, len(label_map) // 200)]
+    found: list[tuple[float, float, str]] = []
+    for value in sorted(_present(label_map, classes) - {0}, key=lambda value: -(label_map == value).sum()):
+        mask = label_map == value
+        depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+        y, x = (np.argwhere(depth == depth.max())[0] + 0.5) / mask.shape
+        free = all(abs(x - right) > 0.3 or abs(1 - y - up) > 0.07 for right, up, _ in found)
+        if mask.mean() > _NAMED and free:
+            found.append((x, 1 - y, class_title(classes[value])))
+    return found
 
 
 def checkerboard(rgba: np.ndarray, square: int = 16) -> np.ndarray:
@@ -143,9 +183,9 @@ def group_of(name: str) -> str:
     return name if name == BACKGROUND else _COARSE.get(supercategory(IDS[name]), "accessories")
 
 
-def group_legend() -> list[Patch]:
-    """A patch for each group."""
-    return [Patch(color=colour, label=group) for group, colour in GROUP_COLOURS.items()]
+def patches_of(colours: dict[str, str]) -> list[Patch]:
+    """A patch for each name, for a legend."""
+    return [Patch(color=colour, label=name) for name, colour in colours.items()]
 
 
 def group_edges(names) -> list[int]:
@@ -160,62 +200,71 @@ def legend(label_maps, classes) -> list[Patch]:
     return [Patch(color=np.array(FULL_PALETTE[v]) / 255, label=class_title(classes[v])) for v in present]
 
 
-def picture_grid(rows, titles=(), row_labels=(), patches=(), text: str = "", width: float = COLUMN) -> Figure:
-    """Pictures in rows and columns at their own aspect ratio; beneath, a legend and small print.
+def picture_grid(
+    rows, titles=(), row_labels=(), patches=(), width: float = COLUMN, names=(), notes=()
+) -> Figure:
+    """Pictures in rows and columns at their own aspect ratio, under a legend.
 
     Args:
         rows: list of rows of uint8 RGB pictures (H, W, 3), each row equally long.
         titles, row_labels: above the columns, left of the rows.
         patches: what `legend` returned.
-        text: the note under the figure.
         width: of the figure, in inches; its height follows from what is in it.
+        names: what `names_on` returned, for each picture.
+        notes: a text for each picture, beneath it.
     """
-    use_style()
-    gap = 0.04  # inches, as all lengths here
     ratios = [max(picture.shape[0] / picture.shape[1] for picture in row) for row in rows]
-    narrow = width / len(rows[0]) - 0.2  # a little less than a picture's width
-    row_labels = [  # each fits the height of its row
-        textwrap.fill(text, max(8, int(narrow * ratio * 17)))
-        for text, ratio in zip(row_labels, ratios, strict=bool(row_labels))
+    side = (width - 0.3 * bool(row_labels)) / len(rows[0])  # inches, as all lengths here
+    titles = [
+        "\n".join(textwrap.fill(line, int(side * 16), break_on_hyphens=False) for line in t.split("\n"))
+        for t in titles
     ]
-    left = max((0.13 * text.count("\n") + 0.16 for text in row_labels), default=0.0)
-    side = (width - left) / len(rows[0]) - gap
-    titles = ["\n".join(textwrap.fill(line, int(side * 17)) for line in t.split("\n")) for t in titles]
-    top = max((0.13 * title.count("\n") + 0.17 for title in titles), default=0.0)
-    heights = [side * ratio for ratio in ratios]
     longest = max((len(patch.get_label()) for patch in patches), default=1)
     columns = max(1, int(width / (0.3 + 0.06 * longest)))  # of 6 pt names, each with its patch
-    lines = wrapped(text, width)
-    bottom = 0.13 * -(-len(patches) // columns) + 0.1 * len(lines) + 0.06
-    total = top + sum(heights) + gap * len(rows) + bottom
-    fig = plt.figure(figsize=(width, total))
-    y = total - top
-    for r, (row, height) in enumerate(zip(rows, heights, strict=True)):
-        y -= height + gap
-        for c, picture in enumerate(row):
-            x = left + c * (side + gap) + gap / 2
-            axis = fig.add_axes((x / width, y / total, side / width, height / total))
-            axis.imshow(picture, interpolation="antialiased", interpolation_stage="rgba")
-            axis.set_axis_off()
-            if r == 0 and titles:
-                axis.set_title(titles[c], fontsize=7, pad=3)
-        if row_labels:
-            at = (left / 2 / width, (y + height / 2) / total)
-            fig.text(*at, row_labels[r], rotation=90, fontsize=7, va="center", ha="center")
+    height = side * sum(ratios) + 0.12 * -(-len(patches) // columns)
+    height += _height(titles, 0.14) + len(rows) * _height(sum(map(list, notes), []), 0.13)
+    fig, axes = panels(width, height, len(rows), len(rows[0]), height_ratios=ratios)
+    fig.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    for (r, c), axis in np.ndenumerate(axes):
+        axis.imshow(rows[r][c], interpolation="antialiased", interpolation_stage="rgba")
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+        if titles and r == 0:
+            axis.set_title(titles[c], fontsize=7, pad=3)
+        if row_labels and c == 0:  # each fits the height of its row
+            axis.set_ylabel(textwrap.fill(row_labels[r], max(8, int(side * ratios[r] * 16))), fontsize=7)
+        if notes:
+            axis.set_xlabel(notes[r][c], fontsize=6, labelpad=2)
+        for x, y, name in names[r][c] if names else ():
+            at = dict(x=np.clip(x, 0.15, 0.85), y=np.clip(y, 0.03, 0.97), ha="center", va="center")
+            axis.text(s=name, transform=axis.transAxes, fontsize=6, **at, **_WHITE)
     if patches:
         options = dict(handlelength=1, fontsize=6, borderpad=0.2, labelspacing=0.3, ncols=columns)
-        fig.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, y / total), **options)
-    fig.text(0.01, 0.03 / total, "\n".join(lines), fontsize=6, color="0.3", va="bottom")
+        fig.legend(handles=patches, loc="outside upper center", **options)
     return fig
 
 
-def save(fig: Figure, name: str, folder: Path, text: str = "") -> Figure:
-    """`fig` with the small print `text`, written whole as ``<folder>/<name>.png`` and ``.pdf``, and closed.
+def _height(texts: Sequence[str], line: float) -> float:
+    """Height of the highest of some texts, `line` inches a line."""
+    return line * max((text.count("\n") + 1 for text in texts), default=0)
 
+
+def save(fig: Figure, name: str, folder: Path, text: str = "", message: str = "") -> Figure:
+    """`fig`, written whole as ``<folder>/<name>.png`` and ``.pdf``, and closed.
+
+    It grows by what it says, `message`, above its panels and legend, and by the small print `text` below.
     The same figure gives the same bytes: no dates and no versions in the files.
     """
-    if text:
-        note(fig, text)
+    width = fig.get_figwidth()
+    above, below = textwrap.wrap(message, int(15 * width)), textwrap.wrap(text, int(22 * width))  # letters
+    fig.set_figheight(fig.get_figheight() + 0.15 * len(above) + 0.1 * len(below))
+    if below:
+        fig.supxlabel("\n".join(below), fontsize=6, color="0.3", x=0.01, ha="left")
+    if fig.legends:  # a legend at the top would lie on the figure's own title
+        fig.legends[0].set_title("\n".join(above), prop=dict(size=8, weight="bold"))
+        fig.legends[0].set_alignment("left")
+    elif above:
+        fig.suptitle("\n".join(above), x=0.01, ha="left", fontsize=8, fontweight="bold")
     nothing = {".png": {"Software": None}, ".pdf": {"Creator": None, "Producer": None, "CreationDate": None}}
     for suffix, metadata in nothing.items():
         with atomic_write(folder / f"{name}{suffix}") as part:

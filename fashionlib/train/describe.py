@@ -3,8 +3,8 @@
 import pandas as pd
 
 from fashionlib import models
-from fashionlib.core.run_files import PAPERS_RUN
-from fashionlib.train.recipe import CALLER, CONFIG, OURS, PAPER, Recipe
+from fashionlib.core.run_files import FREE, PAPERS_RUN, changed, given
+from fashionlib.train.recipe import CONFIG, OURS, PAPER, Recipe
 
 _SOURCES = {PAPER: "Mancini & Tarsi, section III-C", OURS: "fashionlib.train.recipe"}
 
@@ -32,23 +32,15 @@ def describe(recipe: Recipe) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("setting")
 
 
-# a run of the paper's Table I, as far as it says
-_FREE = ("scale", "init", "gpus", "workers", "activation_checkpointing", "accumulate")
-
-
-# how the paper prepared its data, as far as it says: every photo as it is, split 70/20/10
-_DATA = {"class_set": "main", "max_side": None, "fractions": [0.7, 0.2, 0.1]}
-
-
 def is_the_papers(recipe: Recipe, dataset: dict) -> bool:
     """Whether this is one of the runs of the paper's Table I, as far as the paper says.
 
     `dataset` is the prepared data's dataset.json: photos made smaller are not the paper's.
     """
-    given = {name for name, where in recipe.origin.items() if where == CALLER and name not in _FREE}
     states = all(getattr(recipe, name) == value for name, value in PAPERS_RUN.items())
-    prepared = all(dataset["options"].get(name, value) == value for name, value in _DATA.items())
-    return states and prepared and recipe.model in models.PAPER and recipe.photos is None and not given
+    as_theirs = dataset["options"].get("class_set", "main") == "main" and not changed(dataset["options"])
+    of_all = recipe.model in models.PAPER and recipe.photos is None
+    return states and as_theirs and of_all and not given(recipe.origin)
 
 
 def headline(recipe: Recipe, dataset: dict) -> str:
@@ -65,7 +57,7 @@ def headline(recipe: Recipe, dataset: dict) -> str:
 
 
 # where it runs, what it starts from: not settings that the paper or a config could state; `_stated` has patch
-_NOT_OF_THE_RECIPE = [*_FREE, "variant", "photos", "precision", "trust_checkpoint", "patch"]
+_NOT_OF_THE_RECIPE = [*FREE, "variant", "photos", "precision", "trust_checkpoint", "patch"]
 
 
 def recipe_page() -> str:

@@ -96,8 +96,19 @@ def test_the_summary_puts_both_beside_each_other(project):
     for folder, score in zip(project, (0.2, 0.25), strict=True):
         pd.DataFrame({"run": ["a"], "mIoU": [score], "aAcc": [0.9]}).to_csv(folder / "test.csv", index=False)
     head, _, row = publish.summary("sample").splitlines()
-    assert head.split() == ["mIoU", "aAcc", "mIoU", "committed", "aAcc", "committed"]
-    assert row.split() == ["a", "0.2", "0.9", "0.25", "0.9"]
+    assert head.split() == [
+        "mIoU",
+        "[%]",
+        "aAcc",
+        "[%]",
+        "mIoU",
+        "committed",
+        "[%]",
+        "aAcc",
+        "committed",
+        "[%]",
+    ]
+    assert row.split() == ["a", "20.0", "90.0", "25.0", "90.0"]
 
 
 def test_only_the_sample_publishes_pictures(project):

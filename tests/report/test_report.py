@@ -14,10 +14,15 @@ from fashionlib.core import paths, run_files
 from fashionlib.evaluate import areas
 from fashionlib.evaluate.runs import read_picked
 from fashionlib.report import captions, figures, run_record
-from fashionlib.report.table1 import _what_it_is_not
+from fashionlib.report.table1 import _SHIPPED, _what_it_is_not
 
 RUNS = ("segmenter_vit_t-mini-none", "segmenter_vit_s-full-dinov2", "setr_mla-mini-none")
-OF_DATA = ("fig_class_frequency", "fig_mask_areas", "fig_label_maps")  # figures without runs
+OF_DATA = (
+    "fig_class_frequency",
+    "fig_mask_areas",
+    "fig_cooccurrence",
+    "fig_label_maps",
+)  # figures without runs
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +118,8 @@ def test_table1_for_readers(home):
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert head.count("|") == 8  # seven columns
     assert cells[:4] == ["SETR mini-L MLA", "0.0", "none", "94.42 / 42.59"]
-    assert cells[4:6] == [f"{100 * mine.aAcc:.2f}", f"{100 * mine.mAcc:.2f}"]
-    assert cells[6] == f"{100 * mine.mIoU:.2f} ({100 * mine.mIoU_low:.1f}–{100 * mine.mIoU_high:.1f})"
+    assert cells[4:6] == [f"{100 * mine.aAcc:.1f}", f"{100 * mine.mAcc:.1f}"]
+    assert cells[6] == f"{100 * mine.mIoU:.1f} ({100 * mine.mIoU_low:.1f}–{100 * mine.mIoU_high:.1f})"
     assert "| background everywhere |" in text and "epoch 8 of 9" in text
     assert "7 classes that occur, background included" in text
     assert "These are not the paper's experiments: data toy instead of imaterialist; class set" in text
@@ -130,9 +135,10 @@ def test_table1_for_readers(home):
 def test_only_the_papers_run_passes_for_it(home):
     ours = pd.read_csv(paths.results_folder(DATA, home) / "test.csv").iloc[:1]
     ours = ours.assign(data="imaterialist", class_set="main", scale="full", init="ade20k", preset="paper")
-    assert "not the paper's" not in " ".join(_what_it_is_not(ours))
+    ours, none = ours.assign(given=""), ours.iloc[:0]
+    assert "not the paper's" not in " ".join(_what_it_is_not(ours, none))
     for column, value in (("scale", "mini"), ("init", "none"), ("data", "sample"), ("preset", "quick")):
-        assert f"{column} {value} instead of" in _what_it_is_not(ours.assign(**{column: value}))[0]
+        assert f"{column} {value} instead of" in _what_it_is_not(ours.assign(**{column: value}), none)[0]
 
 
 def test_an_unfinished_run_says_so_wherever_it_appears(tmp_path, monkeypatch):
@@ -217,11 +223,66 @@ def test_labels_tell_runs_apart():
 
 
 def test_cost_of_rare_classes_by_hand():
-    rows = [("tie", 10, 0, 0), ("belt", 10, 0.1, 0), ("dress", 80, 0.6, 0.75), ("background", 900, 0.9, 0.96)]
-    rows = pd.DataFrame(rows, columns=["class", "pixels", "IoU", "accuracy"])
-    # wrong: 10, 10, 20, 36 of 76 pixels; lost IoU: 1, 0.9, 0.4, 0.1 of 2.4
-    said = " ".join(figures._cost_of_rare_classes(rows).split())
-    assert said == "the 2 rarest classes: 2.0 % of pixels, 79.2 % of lost IoU, 26.3 % of wrong pixels"
+    rows = pd.DataFrame({"class": ["tie", "belt", "dress", "background"], "pixels": [10, 10, 80, 900]})
+    costs = figures._cost_of_rare_classes(rows.assign(IoU=[0, 0.1, 0.6, 0.9]))
+    assert costs == pytest.approx({"pixels": 2, "lost IoU": 100 * 1.9 / 2.4})  # lost: 1, 0.9, 0.4, 0.1
+
+
+def test_the_leader_leads_from_its_last_change_on():
+    rows = [("a", 1, 0.3), ("a", 2, 0.2), ("a", 3, 0.5), ("b", 1, 0.1), ("b", 2, 0.4)]  # b ends earlier
+    rows = pd.DataFrame(rows, columns=["run", "epoch", "mIoU"])
+    names = {"a": "A", "b": "B"}
+    assert figures._leader(rows, names) == "A is best from epoch 3 on and reaches 50.0 %."
+    assert figures._leader(rows[rows.epoch < 3], names) == "B is best from epoch 2 on and reaches 40.0 %."
+
+
+def test_what_a_run_was_given_is_said(home, tmp_path):
+    make_data(tmp_path)
+    folder = make_run(tmp_path, qualities=(0.3, 0.5), lr=2e-4, variant="slow")
+    card = json.loads((folder / "recipe.json").read_text())
+    card["origin"] = {"scale": "given", "seed": "given", "lr": "given", "crop": "given", "batch": "ours"}
+    (folder / "recipe.json").write_text(json.dumps(card))
+    dataset = json.loads((tmp_path / "data" / DATA / "dataset.json").read_text())
+    dataset["options"] = {"max_side": 640, "fractions": [0.7, 0.2, 0.1]}
+    (tmp_path / "data" / DATA / "dataset.json").write_text(json.dumps(dataset))
+    table = captions.as_trained(pd.read_csv(paths.results_folder(DATA, home) / "test.csv"), DATA, tmp_path)
+    assert set(table.given) == {""}  # others' runs
+    table = captions.as_trained(table.iloc[:1].assign(run=folder.name), DATA, tmp_path)
+    assert list(table.given) == ["lr 0.0002, crop 128 x 128, max_side 640"]
+    assert "given lr 0.0002, crop 128 x 128, max_side 640" in captions.circumstances(table)
+    assert "; given lr 0.0002" in _what_it_is_not(table, table.iloc[:0])[0]
+
+
+def test_the_shipped_models_row(tmp_path, monkeypatch):
+    make_data(tmp_path)
+    make_run(tmp_path, qualities=(0.3, 0.5))
+    checkpoint = tmp_path / "cutout.safetensors"
+    checkpoint.write_text("0.7")
+    loaded = fake_runs.fake_models(monkeypatch)
+    evaluate.validate(DATA, home=tmp_path, progress=False)
+    evaluate.pick_epochs(DATA, home=tmp_path)
+    evaluate.test(DATA, home=tmp_path, progress=False)
+    row = evaluate.test_checkpoint(DATA, checkpoint, tmp_path, progress=False)
+    del loaded[:]
+    pd.testing.assert_frame_equal(evaluate.test_checkpoint(DATA, checkpoint, tmp_path, progress=False), row)
+    assert not loaded  # read, not scored again
+    report.table1(DATA, home=tmp_path)
+    page = (paths.results_folder(DATA, tmp_path) / "table1.md").read_text()
+    assert f"| {_SHIPPED} | 0.0 | – | – | {100 * row.aAcc[0]:.1f} |" in page and "its card says" in page
+    row.assign(split="other photos").to_csv(paths.results_folder(DATA, tmp_path) / "shipped.csv", index=False)
+    report.table1(DATA, home=tmp_path)
+    assert _SHIPPED not in (paths.results_folder(DATA, tmp_path) / "table1.md").read_text()
+
+
+def test_cooccurrence_by_hand(home, instances):
+    fig = report.fig_cooccurrence(DATA, instances, home=home)
+    assert fig.axes[0].collections[0].get_array().ravel().tolist() == [100, 50, 100, 100]  # shirt, belt
+    assert "Shirt and belt are together 1.0 times as often as by chance" in texts(fig)
+
+
+def test_notebooks_show_percent():
+    html = report.percent(pd.DataFrame({"run": ["a"], "epoch": [3], "mIoU": [0.1234]})).to_html()
+    assert ">12.3<" in html and ">3<" in html
 
 
 def test_figure_7_ranks_photos_over_the_runs_shown(home):

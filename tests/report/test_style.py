@@ -47,13 +47,14 @@ def test_legend_lists_the_classes_that_occur():
 
 def test_a_grid_fits_its_pictures():
     photo, titles = np.zeros((60, 30, 3), np.uint8), ["photo", "ground truth", "prediction"]
-    fig = style.picture_grid([[photo] * 3], titles, text="toy · scale mini")
+    fig = style.picture_grid([[photo] * 3], titles)
     assert [axis.get_title() for axis in fig.axes] == titles
     width, height = fig.get_size_inches()
     assert width == style.COLUMN
+    fig.draw_without_rendering()
     box = fig.axes[0].get_position()
     assert box.height * height == pytest.approx(2 * box.width * width)  # twice as high as wide: not squeezed
-    assert [text.get_text() for text in fig.texts] == ["toy · scale mini"]
+    assert box.width > 0.9 / 3  # and no room left beside it
     wide = style.picture_grid([[photo] * 5, [photo[:20]] * 5], row_labels=["a", "b"], width=style.PAGE)
     assert len(wide.axes) == 10
 
@@ -63,7 +64,7 @@ def test_row_labels_fit_beside_their_rows():
     labels = ["SETR MLA (2 of 10 epochs, b4)", "shipped model"]
     fig = style.picture_grid([[flat] * 6] * 2, row_labels=labels, width=7)
     fig.canvas.draw()
-    upper, lower = (text.get_window_extent() for text in fig.texts[:2])
+    upper, lower = (fig.axes[i].yaxis.label.get_window_extent() for i in (0, 6))
     assert lower.y1 < upper.y0 and upper.x0 >= 0
     assert upper.x1 < fig.axes[0].get_window_extent().x0
 
@@ -106,17 +107,36 @@ def test_a_model_has_its_colour_whoever_is_beside_it():
     assert all(look["color"] in style.COLOURS for look in style.line_styles([*style.OF_MODELS, "unet"]))
 
 
-def test_small_print_fits_its_width():
-    text = "scale mini · init none · 15 epochs · " * 5
-    fig, _ = style.panels(style.COLUMN, 2)
-    style.note(fig, text)
-    fig.canvas.draw()
-    assert fig._supxlabel.get_window_extent().width < fig.bbox.width
+@pytest.mark.parametrize("legend", [True, False])
+def test_message_and_small_print_fit_their_width(tmp_path, legend):
+    fig, axes = style.panels(style.COLUMN, 2)
+    axes[0, 0].plot([1], label="a")
+    if legend:
+        fig.legend(loc="outside upper center")
+    style.save(
+        fig, "fig", tmp_path, "scale mini · init none · 15 epochs · " * 5, "One is better than another. " * 4
+    )
+    fig.draw_without_rendering()
+    title = fig.legends[0].get_title() if legend else fig._suptitle
+    for text in (title, fig._supxlabel):
+        box = text.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= fig.bbox.width
+    assert title.get_window_extent().y0 > axes[0, 0].get_window_extent().y1
 
 
-def test_an_outline_lies_on_the_borders_alone():
-    picture, label_map = np.full((40, 40, 3), 90, np.uint8), np.zeros((40, 40), np.uint8)
-    assert (style.outline(picture, label_map) == picture).all()
-    label_map[10:30, 10:30] = 3
-    drawn = style.outline(picture, label_map)
-    assert (drawn[10, 10:30] == 255).all() and (drawn[:6] == 90).all() and (drawn[14:26, 14:26] == 90).all()
+def test_mistakes_show_what_kind_they_are():
+    truth = np.array([[0, 0, 1, 1, 1, IGNORE]], np.uint8)
+    predicted = np.array([[0, 1, 0, 1, 2, 1]], np.uint8)
+    shown = style.mistakes(np.full((1, 6, 3), 100, np.uint8), truth, predicted)[0]
+    background, invented, missed, right, renamed, ignored = map(tuple, shown)
+    assert background == ignored and len(set(background)) == 1  # grey
+    assert invented == missed and len({background, invented, right, renamed}) == 4
+
+
+def test_names_stand_on_large_masks():
+    label_map = np.zeros((100, 100), np.uint8)
+    label_map[:40, 50:], label_map[90:, :50], label_map[60:62, :2] = 1, 2, 3  # 20, 5 and 0.04 %
+    (x, y, name), (_, low, other) = style.names_on(label_map, CLASSES)
+    assert (name, other) == ("shirt", "top") and 0.5 < x < 1 and 0.6 < y < 1 and low < 0.1
+    label_map[40:50, 50:] = 2  # close below the shirt's name, and now the top's widest part: either is shown
+    assert "shirt" in [name for *_, name in style.names_on(label_map, CLASSES)]
