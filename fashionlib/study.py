@@ -6,14 +6,15 @@ before the first run) and how its *arms* differ::
     question: Does a batch of 2 make SETR's curve irregular?
     headline: {arms: ["PUP, batch 2", "PUP, batch 8"], by: irregularity}
     settings: {preset: study, init: dinov2}       # of every arm
-    seeds: 3
+    seeds: 3                                      # from 0 on, or a list of them
     arms:
       PUP, batch 8: {model: setr_vit_s_pup}
-      PUP, batch 2: {model: setr_vit_s_pup, batch: 2, seeds: 6}
+      PUP, batch 2: {model: setr_vit_s_pup, batch: 2, seeds: [0, 1, 2, 3]}
 
 Nothing is picked: the last epoch is scored, on validation and test photos together. Arms of equal settings
-are one run, also across studies. Beside the yaml files lie ``runs.csv`` (a row a run: scores, cost, machine),
-``epochs.csv`` (a row an epoch), ``areas/<run>.csv.gz`` and ``confusion/<run>.csv``, written as each run ends.
+are one run, also across studies, and are compared on the seeds that ran on one kind of device. Beside the
+yaml files lie ``runs.csv`` (a row a run: scores, cost, machine), ``epochs.csv`` (a row an epoch),
+``areas/<run>.csv.gz`` and ``confusion/<run>.csv``, written as each run ends.
 """
 
 import json
@@ -40,9 +41,8 @@ from fashionlib.train import Recipe, run_folder, train
 
 SPLITS = ("val", "test")  # together the photos of a study: nothing is picked on either
 POOLED = "val+test"
-EPOCHS = 8  # on the validation curve of a study of irregularity; others have half as many points … 
-MEASURES = ("mIoU", "irregularity")
-_KEYS = {"question": str, "headline": dict, "settings": dict, "seeds": int, "arms": dict}
+POINTS = {"mIoU": 2, "irregularity": 8}  # on a validation curve, by what the headline is about
+_KEYS = {"question": str, "headline": dict, "settings": dict, "seeds": int | list, "arms": dict}
 # what a run's name already says, or what would make it long
 _UNSAID = (
     *("model", "scale", "init", "preset", "data", "seed", "resize_base", "test_resize"),
@@ -77,7 +77,7 @@ class Study:
         headline = values["headline"]
         for arm in headline.get("arms", [None]):
             check_name(arm, arms, f"arm in the headline of {path.name}")
-        check_name(headline.get("by"), MEASURES, f"measure in the headline of {path.name}")
+        check_name(headline.get("by"), POINTS, f"measure in the headline of {path.name}")
         return cls(name, data, values["question"], headline, arms)
 
     def results(self, where: Path | None = None) -> studies.Results:
@@ -86,10 +86,14 @@ class Study:
         where = where or folder(self.data)
         return studies.Results(self.data, self.name, self.question, self.headline, arms, where)
 
+    @property
+    def points(self) -> int:
+        """How many epochs of a run are validated."""
+        return POINTS[self.headline["by"]]
+
     def recipes(self) -> list[Recipe]:
-        """Every run once, all arms of a seed before the next seed: an arm is compared within a seed."""
-        most = max(map(len, self.arms.values()))
-        found = [runs[seed] for seed in range(most) for runs in self.arms.values() if seed < len(runs)]
+        """Every run once, all arms of a seed before the next seed: arms are compared within a seed."""
+        found = sorted((r for runs in self.arms.values() for r in runs), key=lambda recipe: recipe.seed)
         return list({recipe.name: recipe for recipe in found}.values())
 
 
@@ -121,7 +125,7 @@ def run(
     todo = missing(study.recipes(), where, home)
     for recipe in tqdm(todo, desc=name, unit="run", disable=not progress):
         trained_before = run_folder.is_finished(paths.run_folder(data, recipe.name, home))
-        store(where, measure(recipe, home, progress))
+        store(where, measure(recipe, home, progress, study.points))
         if not trained_before:  # else they are someone's, of Table I say
             drop_weights(recipe, home)
     return studies.write(study.results(where))
@@ -156,9 +160,11 @@ def missing(recipes: list[Recipe], where: Path, home: str | Path | None = None) 
     return [recipe for recipe in recipes if recipe.name not in known.index]
 
 
-def measure(recipe: Recipe, home: str | Path | None = None, progress: bool = True) -> Measured:
-    """Train a run, score its epochs on the validation photos and the last one on the test photos too."""
-    scored = validated(recipe)
+def measure(
+    recipe: Recipe, home: str | Path | None = None, progress: bool = True, points: int = 8
+) -> Measured:
+    """Train a run, score `points` of its epochs on the validation photos and the last on the test photos."""
+    scored = validated(recipe, points)
 
     def drop_last_epoch(row: dict) -> None:  # the weights of many epochs fill a disk
         if (epoch := row["epoch"] - 1) not in scored:
@@ -207,13 +213,14 @@ def store(where: Path, measured: Measured) -> None:
         result_tables.put(where / "runs.csv", pd.DataFrame([measured.row]), ["run"])
 
 
-def _recipes(data: str, settings: dict, seeds: int) -> list[Recipe]:
+def _recipes(data: str, settings: dict, seeds: int | list[int]) -> list[Recipe]:
     settings = {name: value for name, value in settings.items() if name != "seeds"}
     said = [f"{name}{_short(settings[name])}" for name in sorted(settings) if name not in _UNSAID]
-    variants = ["-".join([*said, f"s{seed}"] if seed else said) for seed in range(seeds)]
     return [
-        Recipe.from_preset(**settings, data=data, seed=seed, variant=variant)
-        for seed, variant in enumerate(variants)
+        Recipe.from_preset(
+            **settings, data=data, seed=seed, variant="-".join([*said, f"s{seed}"] if seed else said)
+        )
+        for seed in (range(seeds) if isinstance(seeds, int) else seeds)
     ]
 
 
@@ -231,9 +238,9 @@ def _scorer(data: str, name: str, home: str | Path | None) -> Scorer:
     return Scorer(_split(data, name, home))
 
 
-def validated(recipe: Recipe) -> list[int]:
-    """The epochs that are validated: all of the preset's, of longer runs as many, the last among them."""
-    return list(range(recipe.epochs, 0, -max(1, recipe.epochs // EPOCHS)))[::-1]
+def validated(recipe: Recipe, points: int) -> list[int]:
+    """The epochs that are validated: `points` of them, or one more, in equal steps up to the last."""
+    return list(range(recipe.epochs, 0, -max(1, recipe.epochs // points)))[::-1]
 
 
 def _settings(recipe: Recipe) -> str:

@@ -99,4 +99,5 @@ def test_a_study_that_cannot_be_run_is_refused(asked, change, message):
 
 def test_long_runs_are_validated_as_often_as_short_ones(asked):
     (recipe,) = asked(settings=SETTINGS | {"epochs": 32}, seeds=1).arms["small"]
-    assert study.validated(recipe) == [4, 8, 12, 16, 20, 24, 28, 32]
+    assert study.validated(recipe, 8) == [4, 8, 12, 16, 20, 24, 28, 32]
+    assert study.validated(recipe, 2) == [16, 32]

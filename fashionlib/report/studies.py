@@ -71,10 +71,15 @@ class Results:
         return compare.thirds(first.groupby("class").truth.sum())
 
     def difference(self, a: str, b: str, measure: str = "mIoU") -> compare.Difference:
-        """Arm `a` minus arm `b` on the seeds that both have."""
+        """Arm `a` minus arm `b` on the seeds that both have from one kind of device and precision."""
+        rows = [self.rows[self.rows.arm == arm].set_index("seed")[["device", "precision"]] for arm in (a, b)]
+        both = rows[0].join(rows[1], rsuffix=" b", how="inner")
+        same = both[(both.device == both["device b"]) & (both.precision == both["precision b"])].index
         if measure == "irregularity":
-            return compare.curves(self._curves(a), self._curves(b))
-        return compare.difference(self.pixels[a], self.pixels[b], measure, groups=self.thirds)
+            curves = [self._curves(arm) for arm in (a, b)]
+            return compare.curves(*({seed: curve[seed] for seed in same} for curve in curves))
+        pixels = [{seed: self.pixels[arm][seed] for seed in same} for arm in (a, b)]
+        return compare.difference(*pixels, measure, groups=self.thirds)
 
     def _curves(self, arm: str) -> dict[int, np.ndarray]:
         mine = self.epochs[self.epochs.arm == arm]

@@ -10,38 +10,44 @@ import gc
 import multiprocessing
 import os
 import pickle
+import re
 import tarfile
+import tempfile
 import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
 
 import click
+import pandas as pd
 import torch
 
 from fashionlib import study
+from fashionlib.evaluate import areas
 from fashionlib.train import Recipe
 
 PACK_EVERY = 30  # seconds
 
 
-def queue(data: str, wanted: list[tuple[str, int]]) -> list[Recipe]:
-    """The runs of (study, number of seeds) after (study, number of seeds), seed by seed, each run once."""
-    found: dict[str, Recipe] = {}
-    for name, seeds in wanted:
-        for recipe in study.Study.read(data, name).recipes():
-            if recipe.seed < seeds:
-                found.setdefault(recipe.name, recipe)
+def queue(data: str, wanted: list[tuple[str, int]]) -> list[tuple[Recipe, int]]:
+    """Runs, with the points of their curves, of (study, highest seed), one study after the other."""
+    found: dict[str, tuple[Recipe, int]] = {}
+    for name, highest in wanted:
+        each = study.Study.read(data, name)
+        for recipe in each.recipes():
+            if recipe.seed <= highest:
+                found.setdefault(recipe.name, (recipe, each.points))
     return list(found.values())
 
 
 def work(tasks, done) -> None:
     """A worker: measure recipes until there are none; a failed run is reported and left out."""
     torch.set_num_threads(1)
-    while (recipe := tasks.get()) is not None:
+    while (task := tasks.get()) is not None:
+        recipe, points = task
         began = time.monotonic()
         try:
-            measured = study.measure(replace(recipe, workers=0), progress=False)  # a core a run
+            measured = study.measure(replace(recipe, workers=0), progress=False, points=points)
             study.drop_weights(recipe)
             gc.collect()  # MMEngine's runner is full of cycles
             done.put((recipe.name, time.monotonic() - began, pickle.dumps(measured)))
@@ -49,30 +55,58 @@ def work(tasks, done) -> None:
             done.put((recipe.name, time.monotonic() - began, traceback.format_exc()))
 
 
-def pack(folder: Path, out: Path) -> None:
+def pack(folder: Path, out: Path | None) -> None:
     """One archive of the results folder, written whole."""
+    if out is None:
+        return
     part = out.with_suffix(".part")
     with tarfile.open(part, "w:gz", compresslevel=1) as archive:
         archive.add(folder, folder.name)
     part.replace(out)
 
 
-@click.command()
-@click.argument("studies", nargs=-1, required=True, metavar="STUDY:SEEDS ...")
+@click.group(context_settings={"show_default": True})
+def main() -> None:
+    """Run studies in several processes; collect what another machine has packed."""
+
+
+@main.command()
+@click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--data", default="ccp")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The archive of results.")
+def collect(archives, data) -> None:
+    """Add the runs in ARCHIVES to results/DATA/studies."""
+    where = study.folder(data)
+    for archive in archives:
+        with tempfile.TemporaryDirectory() as folder, tarfile.open(archive) as packed:
+            packed.extractall(folder, filter="data")
+            there = Path(folder, where.name)
+            epochs = pd.read_csv(there / "epochs.csv")
+            for row in pd.read_csv(there / "runs.csv").to_dict("records"):
+                mine = epochs[epochs.run == row["run"]].drop(columns="run")
+                matrix = pd.read_csv(there / "confusion" / f"{row['run']}.csv")
+                pixels = areas.read(areas.path(there, row["run"]))
+                study.store(where, study.Measured(row, mine, pixels, matrix))
+                click.echo(row["run"])
+
+
+@main.command()
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY:SEED ...")
+@click.option("--data", default="ccp")
+@click.option("--match", default="", help="Only runs whose name fits this regular expression.")
+@click.option("--out", type=click.Path(path_type=Path), help="Pack the results into this archive.")
 @click.option("--seconds", default=480.0, help="Time for all of it.")
 @click.option("--workers", default=os.cpu_count() - 1)
 @click.option("--commit", default="", help="Of the code that runs here, for the rows.")
-def main(studies, data, out, seconds, workers, commit) -> None:
-    """Run the first SEEDS seeds of each STUDY, one study after the other, and pack the results."""
+def run(studies, data, match, out, seconds, workers, commit) -> None:
+    """Run the seeds up to SEED of each STUDY, one study after the other, and pack the results."""
     end, context = time.monotonic() + seconds, multiprocessing.get_context("spawn")
-    wanted = [(name, int(seeds)) for name, _, seeds in (text.partition(":") for text in studies)]
+    wanted = [(name, int(seed)) for name, _, seed in (text.partition(":") for text in studies)]
     where = study.folder(data)
-    todo = study.missing(queue(data, wanted), where)
+    points = dict(queue(data, wanted))
+    todo = study.missing([recipe for recipe in points if re.search(match, recipe.name)], where)
     tasks, done = context.Queue(), context.Queue()
     for recipe in todo:
-        tasks.put(recipe)
+        tasks.put((recipe, points[recipe]))
     processes = [context.Process(target=work, args=(tasks, done), daemon=True) for _ in range(workers)]
     for process in processes:
         tasks.put(None)
