@@ -1,7 +1,5 @@
 """The steps of judging labels: ``python -m tools.labels --help``."""
 
-from pathlib import Path
-
 import click
 import pandas as pd
 
@@ -23,7 +21,7 @@ def main() -> None:
 @main.command()
 @click.option("--seed", default=0, help="Another seed draws other photos for the random group.")
 def choose(seed: int) -> None:
-    """Write verdicts.csv: 30 photos of largest disagreement and 30 random ones, shuffled, without verdicts."""
+    """Write verdicts.csv: the 30 photos of largest disagreement and 30 random ones, shuffled."""
     if VERDICTS.exists():
         raise click.UsageError(f"{VERDICTS} holds verdicts: delete it to choose and judge again.")
     photos = labels.choose(paths.published_results(DATA), seed=seed)
@@ -36,14 +34,16 @@ def choose(seed: int) -> None:
 def sheets(with_prediction: bool) -> None:
     """Write the sheets to judge from to runs/ccp/pictures/labels: they hold photos, git ignores them."""
     photos, out = pd.read_csv(VERDICTS, dtype=str).photo, paths.pictures_folder(DATA) / "labels"
-    model = labels.best_model(DATA) if with_prediction else None
-    click.echo(f"Wrote {labels.sheets(list(photos), DATA, out, model=model)} sheets to {out}.")
+    predict = labels.best_prediction(DATA) if with_prediction else None
+    click.echo(f"Wrote {labels.sheets(list(photos), DATA, out, predict=predict)} sheets to {out}.")
 
 
 @main.command()
 def report() -> None:
     """Write labels.md and labels.csv from the verdicts and the stored pixel counts."""
-    click.echo(f"Wrote {labels.report(DATA)}.")
+    from tools.labels import scores
+
+    click.echo(f"Wrote {scores.report(DATA)}.")
 
 
 if __name__ == "__main__":
