@@ -108,7 +108,7 @@ def test_shuffled_verdicts_stay_among_the_judged_photos_of_a_group(results):
     assert row["p"] == pytest.approx(2 / 3, abs=0.1)  # the first two of the three raise aAcc as much or more
 
 
-def test_the_page_counts_verdicts_and_says_which_rows_change_places(results):
+def test_the_page_counts_verdicts(results):
     verdicts = labels.choose(results, count=4).assign(truth="right", cause="model", note="")
     verdicts.loc[verdicts.photo.isin(PHOTOS[:2]), "truth"] = "wrong"
     table = scores.table(results, verdicts, results / "shipped.csv.gz")
@@ -116,12 +116,20 @@ def test_the_page_counts_verdicts_and_says_which_rows_change_places(results):
     judged = table[(table.split == "val and test") & (table.truth == "wrong")]
     assert (judged.left_out == 2).all() and (judged.photos == 12).all()
     page = scores.page(verdicts, table)
-    assert (
-        "plainly wrong in 2 of 4 (15 to 85 %) of largest disagreement and 0 of 4 (0 to 49 %) of random"
-        in page
-    )
+    assert "in 2 of the 4 photos of largest disagreement (15 to 85 %) and in 0 of the 4 photos drawn" in page
+    assert "For all 12 photos that makes 17 % (17 to 49 %) wrong" in page
     assert "| largest disagreement | 2 | 0 | 2 | 4 | 0 | 0 | 0 |" in page
-    assert "change places in" in page and "mIoU on val and test" in page
+    assert "**Val and test photos, 2 of 12 left out**" in page
+
+
+def test_rows_that_change_places_are_told():
+    table = pd.DataFrame({"official": [0.5, 0.52, 0.9], "without": [0.6, 0.59, 0.9], "split": "test"})
+    same = table.assign(without=table.official)
+    tables = [(same, "mIoU"), (table, "aAcc"), (same, "apparel IoU")]
+    assert scores._order(pd.concat([each.assign(measure=measure) for each, measure in tables])) == (
+        "Without the wrong ones the order of Table I's rows by mIoU and by apparel IoU stays the same; "
+        "by aAcc rows that are up to 2.00 points apart change places."
+    )
 
 
 def test_the_committed_page_is_what_its_verdicts_and_scores_say():
