@@ -17,7 +17,7 @@ from fashionlib.core.files import atomic_write, write_text
 
 TOLERANCE = 0.03  # of mIoU: same seed and data, but other CPUs and thread counts round differently
 KEYS = ("run", "class", "epoch", "iter", "photo", "truth")  # columns that say what a row is about
-NOT_OURS = ("plan.yaml", "studies")  # among the results, but written by hand or by `fashionlib study`
+NOT_OURS = ("plan.yaml", "studies", "labels")  # in the results, but by hand, `study` or tools/labels
 _OF_RUNS = ("validation.csv", "picked_epochs.csv")  # tables that name every run
 CURVES = (  # figures without photos: all that may be published of any data set but the sample
     "fig4_train_accuracy",
@@ -67,7 +67,7 @@ def summary(data: str) -> str:
 def publish(data: str) -> list[Path]:
     """Copy this machine's results and figures over the committed ones; returns the files now there.
 
-    What no run here wrote is removed, the plan excepted. Raises FileNotFoundError before any run, and
+    What no run here wrote is removed, `NOT_OURS` excepted. Raises FileNotFoundError before any run, and
     ValueError for a figure of photos that must not be in git.
     """
     results = _files(paths.results_folder(data))
@@ -135,7 +135,7 @@ def _table_differences(here: pd.DataFrame, committed: pd.DataFrame, curve: bool)
 
 
 def _mirror(files: dict[str, Path], folder: Path) -> list[Path]:
-    """Make `folder` hold exactly these files (and its plan)."""
+    """Make `folder` hold exactly these files (and what is NOT_OURS)."""
     for name in _files(folder).keys() - files.keys():
         (folder / name).unlink()
     for name, path in files.items():

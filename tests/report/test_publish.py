@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from fashionlib.core import paths
+from fashionlib.core.files import write_text
 from fashionlib.report import publish
 
 SCORES = pd.DataFrame(
@@ -27,6 +28,7 @@ def project(tmp_path, monkeypatch):
         SCORES.to_csv(folder / "history" / "a.csv", index=False)
         (folder / "run.json").write_text(json.dumps({"runs": [], "versions": {}}))
     (committed / "plan.yaml").write_text("03_train: []")
+    write_text(committed / "labels" / "verdicts.csv", "photo")
     return here, committed
 
 
@@ -88,6 +90,7 @@ def test_publishing_makes_them_agree_and_keeps_the_plan(project):
     (committed / "old.csv").write_text("x\n1\n")
     publish.publish("sample")
     assert publish.compare("sample") == []
+    assert (committed / "labels" / "verdicts.csv").is_file()  # judged by hand
     assert (committed / "plan.yaml").is_file() and not (committed / "old.csv").exists()
 
 
