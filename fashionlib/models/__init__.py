@@ -21,17 +21,7 @@ which a photo and its model meet them:
 import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
 
 # isort: split
-from fashionlib.models.build import (
-    build,
-    config,
-    freeze,
-    layers,
-    logits_without_values,
-    metadata_for,
-    shipped_crop,
-    test_resize,
-    without_values,
-)
+from fashionlib.models.build import build, config, freeze, layers, metadata_for, shipped_crop, test_resize
 from fashionlib.models.checkpoint import load, save
 from fashionlib.models.inference import (
     PRECISIONS,
@@ -52,8 +42,7 @@ from fashionlib.models.zoo import MODELS, PAPER, SCALES
 
 __all__ = [
     "LOSSES", "MODELS", "PAPER", "PRECISIONS", "SCALES", "autocast", "build", "check_norm", "config", "crops",
-    "fitted_size", "freeze", "layers", "load", "logits_without_values", "metadata_for", "patch_size",
-    "predict", "predict_batch", "probabilities", "read_metadata", "resolve_precision", "save", "shipped_crop",
-    "spec", "spec_of", "test_resize", "upsampled_argmax", "upsampled_logits", "whole_patches",
-    "without_values",
+    "fitted_size", "freeze", "layers", "load", "metadata_for", "patch_size", "predict", "predict_batch",
+    "probabilities", "read_metadata", "resolve_precision", "save", "shipped_crop", "spec", "spec_of",
+    "test_resize", "upsampled_argmax", "upsampled_logits", "whole_patches",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ from fashionlib.models import detail, fast, init_weights, losses  # noqa: F401  
 from fashionlib.models.specs import check_norm, patch_size, spec, whole_patches
 from fashionlib.models.zoo import CONFIGS, MINI_CROP, PUP_AT_8, SCALES, ModelSpec
 
-_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
+_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.arange}
 
 
 def config(
@@ -131,10 +131,16 @@ def network(
     register_all_modules(init_default_scope=True)
     model = MMSEG_MODELS.build(config(name, num_classes, scale, crop, patch, **loss).model)
     # not by `norm_cfg`: it has one number of groups for layers of 48 channels and of 256
-    for module in list(model.modules()) if norm != "batch" else ():
-        for key, child in module.named_children():
-            if isinstance(child, _BatchNorm):
-                setattr(module, key, _replaced(child, norm))
+    found = [
+        (module, key, child)
+        for module in (model.modules() if norm != "batch" else ())
+        for key, child in module.named_children()
+        if isinstance(child, _BatchNorm)
+    ]
+    if norm != "batch" and not found:  # someone's own
+        raise ValueError(f"norm={norm!r}: it has no batch norm that could be replaced")
+    for module, key, child in found:
+        setattr(module, key, _replaced(child, norm))
     return model
 
 
@@ -212,7 +218,7 @@ def build(
     """
     row = spec(name)
     if row.own:
-        tried_out(str(name), row, num_classes, scale, crop, patch, norm)
+        tried_out(name if isinstance(name, str) else row.name, row, num_classes, scale, crop, patch, norm)
     model = network(row, num_classes, scale, crop, patch, norm, loss=loss, class_weights=class_weights)
     MMLogger.get_current_instance().setLevel("WARNING")  # else a line for every tensor
     model.init_weights()  # once and here: MMEngine's Runner calls it again, which then does nothing

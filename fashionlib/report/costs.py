@@ -14,29 +14,27 @@ from fashionlib.core.classes import CLASSES
 from fashionlib.core.files import write_csv, write_text
 from fashionlib.core.run_files import read_history
 from fashionlib.evaluate.runs import find
+from fashionlib.models.build import logits_without_values, without_values
 from fashionlib.models.inference import window_starts
-from fashionlib.report.captions import in_order, scored
+from fashionlib.report.captions import scored
 from fashionlib.report.table1 import markdown
 from fashionlib.train import Recipe
 from fashionlib.train.allowed import today
 
 WATTS = 20  # of a core at work: an estimate, not a measurement
 PHOTO = (960, 640)  # (h, w) of the photo whose prediction is counted: portrait, 3:2
-_NOTE = (
-    "Arithmetic (28 classes): a forward pass of a training crop, and the prediction of a portrait photo, 3:2;"
-    " convolutions and matrix products, a multiply-add counted as two operations. Seconds a photo: measured,"
-    " with loading; in training a forward and a backward pass. Memory: the process at its fullest, on a GPU"
-    " what was allocated there. Energy: an estimate for the whole training on a CPU, core-seconds x "
-    f"{WATTS} W."
-)
-_TITLES = {  # column -> (heading, digits)
-    "parameters": ("parameters [M]", 1),
-    "crop_flops": ("a crop [GFLOPs]", 1),
-    "photo_flops": ("a photo [GFLOPs]", 1),
-    "train_seconds_per_photo": ("training [s a photo]", 3),
-    "seconds_per_photo": ("prediction [s a photo]", 3),
-    "peak_memory_mb": ("memory [MB]", 0),
-    "train_wh": ("energy [Wh]", 1),
+_NOTE = f"""GFLOPs, at 28 classes: a forward pass of a training crop, and the prediction of a portrait photo,
+3:2. Convolutions and matrix products, a multiply-add counted as two operations. Seconds: measured, a photo,
+with loading; in training a forward and a backward pass. MB: the process at its fullest, on a GPU what was
+allocated there. Wh: an estimate for the whole training on a CPU, core-seconds x {WATTS} W."""
+_COLUMNS = {  # -> (heading, unit, digits)
+    "parameters": ("parameters [M]", 1e6, 1),
+    "crop_flops": ("a crop [GFLOPs]", 1e9, 1),
+    "photo_flops": ("a photo [GFLOPs]", 1e9, 1),
+    "train_seconds_per_photo": ("training [s]", 1, 3),
+    "seconds_per_photo": ("prediction [s]", 1, 3),
+    "peak_memory_mb": ("memory [MB]", 1, 0),
+    "train_wh": ("energy [Wh]", 1, 1),
 }
 
 
@@ -51,69 +49,55 @@ def flops(recipe: Recipe, tested: bool = False) -> int:
         cfg = metadata["test_cfg"] | dict(mode=recipe.test_mode)
         size = models.fitted_size(PHOTO, metadata | dict(resize=recipe.test_resize, test_cfg=cfg))
         if recipe.test_mode == "slide":
-            window = tuple(map(min, size, cfg["crop_size"]))
-            windows = prod(
-                len(window_starts(*sides)) for sides in zip(size, window, cfg["stride"], strict=True)
-            )
-            size = window
+            whole, size = size, tuple(map(min, size, cfg["crop_size"]))
+            windows = prod(len(window_starts(*side)) for side in zip(whole, size, cfg["stride"], strict=True))
     return windows * _forward(recipe.model, recipe.scale, recipe.crop, recipe.patch, size)
 
 
 @cache
 def _forward(model: str, scale: str, crop: tuple[int, int], patch: int | None, size: tuple[int, int]) -> int:
-    network = models.without_values(model, len(CLASSES), scale, crop, patch)
+    network = without_values(model, len(CLASSES), scale, crop, patch)
     with FlopCounterMode(display=False) as counter:
-        models.logits_without_values(network, size)
+        logits_without_values(network, size)
     return counter.get_total_flops()
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """The costs of runs: the columns of `rows` that matter, arithmetic and energy added.
+    """The costs of runs, from the ``runs.csv`` of studies or a table with its columns.
 
-    `rows` is the ``runs.csv`` of studies, or has its columns. Energy is missing for runs on a GPU, arithmetic
-    where a config file is gone.
+    There is no energy of runs on a GPU, and no arithmetic where a config file is gone.
     """
-    recipes = [Recipe.from_dict(today(json.loads(recipe))) for recipe in rows.recipe]
+    counted = []
+    for recipe in rows.recipe:
+        try:
+            made = Recipe.from_dict(today(json.loads(recipe)))
+            counted.append((flops(made), flops(made, tested=True)))
+        except ValueError:
+            counted.append((None, None))
     threads = rows.device.str.extract(r", (\d+) threads$")[0].astype(float)
-    added = dict(
-        crop_flops=[_known_flops(recipe) for recipe in recipes],
-        photo_flops=[_known_flops(recipe, tested=True) for recipe in recipes],
+    rows = rows.assign(
+        **pd.DataFrame(counted, columns=["crop_flops", "photo_flops"], index=rows.index),
         train_seconds_per_photo=rows.train_seconds / (rows.epochs * rows.train_photos),
         train_wh=rows.train_seconds * threads * WATTS / 3600,
     )
-    return rows.assign(**added)[["run", "device", "precision", *_TITLES]]
-
-
-def _known_flops(recipe: Recipe, tested: bool = False) -> float:
-    try:
-        return flops(recipe, tested)
-    except ValueError:
-        return float("nan")
+    return rows[["run", "device", "precision", *_COLUMNS]]
 
 
 def costs(data: str, runs: list[str] | None = None, home: str | Path | None = None) -> pd.DataFrame:
     """Write costs.csv and costs.md of the tested runs on `data` (or of those named); returns the CSV."""
     test, about = scored(data, "test.csv", ("parameters", "seconds_per_photo"), runs, home), []
     for run in find(data, list(test.run), home):
-        history = read_history(run.folder)
-        versions = {name: run.card["versions"][name] for name in ("device", "precision")}
+        history, versions = read_history(run.folder), run.card["versions"]
         spent = dict(train_seconds=history.seconds.sum(), peak_memory_mb=history.memory_mb.max())
-        recipe = dict(recipe=json.dumps(run.card["recipe"]), epochs=history.epoch.max())
-        about.append(dict(run=run.name) | recipe | versions | spent)
-    rows = in_order(test.drop(columns="epochs").merge(pd.DataFrame(about), on="run"))
-    found, folder = table(rows), paths.results_folder(data, home)
+        made = dict(recipe=json.dumps(run.card["recipe"]), epochs=history.epoch.max())
+        about.append(dict(run=run.name, **made, **spent, **{k: versions[k] for k in ("device", "precision")}))
+    found = table(test.drop(columns="epochs").merge(pd.DataFrame(about), on="run"))
+    cells = {"run": found.run} | {
+        heading: ["–" if pd.isna(value) else f"{value / unit:.{digits}f}" for value in found[column]]
+        for column, (heading, unit, digits) in _COLUMNS.items()
+    }
+    page = markdown(pd.DataFrame(cells | {"on": found.device}))
+    folder = paths.results_folder(data, home)
     write_csv(folder / "costs.csv", found)
-    write_text(
-        folder / "costs.md", f"# What the runs on {data} cost\n\n{_NOTE}\n\n{markdown(_cells(found))}\n"
-    )
+    write_text(folder / "costs.md", f"# What the runs on {data} cost\n\n{_NOTE}\n\n{page}\n")
     return found
-
-
-def _cells(found: pd.DataFrame) -> pd.DataFrame:
-    """The table as texts, in millions and billions where that is what the heading says."""
-    units = {"[M]": 1e6, "[GFLOPs]": 1e9}
-    cells = {"run": found.run}
-    for column, (title, digits) in _TITLES.items():
-        values = found[column] / units.get(title.split()[-1], 1)
-        cells[title] = ["–" if pd.isna(value) else f"{value:.{digits}f}" for value in values]
-    return pd.DataFrame(cells | {"on": found.device})

@@ -55,9 +55,8 @@ def _own(preset: str, model: str, scale: str, init: str) -> dict[str, Any]:
     """Settings of a preset that are specific to a model, its scale or its initial weights."""
     spec, own = models.spec(model), {}
     if preset == "quick" and spec.family == "Segmenter":
-        own = dict(
-            lr=3e-4
-        )  # at 0.001 a deep one stays on a plateau, for two epochs or six, by how a machine rounds
+        # at 0.001 a deep one stays on a plateau, for two epochs or six, by how a machine rounds
+        own = dict(lr=3e-4)
     if preset == "quick" and spec.family == "SETR":
         own = dict(batch=4, epochs=8)  # learns quicker from more and smaller steps
     if preset == "paper" and model == "segmenter_vit_l" and scale == "full":
@@ -156,9 +155,8 @@ class Recipe:
         for name, value in (run | given).items():  # before a config is made of them
             allowed.check(name, value, _KINDS[name])
         check_name(preset, PRESETS, "preset")
-        row = models.spec(model)
-        scale = check_name(given.get("scale", "full"), models.SCALES, "scale")
-        if row.own and scale != "full":
+        row, scale = models.spec(model), given.get("scale", "full")
+        if check_name(scale, models.SCALES, "scale") != "full" and row.own:
             raise ValueError(f"scale={scale!r}: a config file's model has one scale: give scale='full'.")
         patch = given.get("patch")
         ours = PRESETS[preset] | _own(preset, model, scale, given.get("init", "none"))

@@ -181,11 +181,15 @@ def test_a_loss_of_its_own_is_kept_and_not_mixed(own):
         of_own(path, loss="focal")
 
 
-def test_initial_weights_are_none_or_a_path(own):
+def test_initial_weights_are_none_or_a_path_and_norms_are_its_own(own):
     with pytest.raises(
         ValueError, match="There are no dinov2 weights for my_config; the rows that have them"
     ):
         models.build(own(), 3, init="dinov2")
+    with pytest.raises(
+        ValueError, match="my_config.py can't be built .*norm='group': it has no batch norm that"
+    ):
+        models.build(own("model = dict(decode_head=dict(norm_cfg=None))"), 3, norm="group")
 
 
 def test_a_base_that_is_missing_is_named(tmp_path):
