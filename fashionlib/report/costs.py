@@ -23,10 +23,11 @@ from fashionlib.train.allowed import today
 
 WATTS = 20  # of a core at work: an estimate, not a measurement
 PHOTO = (960, 640)  # (h, w) of the photo whose prediction is counted: portrait, 3:2
-_NOTE = f"""GFLOPs, at 28 classes: a forward pass of a training crop, and the prediction of a portrait photo,
-3:2. Convolutions and matrix products, a multiply-add counted as two operations. Seconds: measured, a photo,
-with loading; in training a forward and a backward pass. MB: the process at its fullest, on a GPU what was
-allocated there. Wh: an estimate for the whole training on a CPU, core-seconds x {WATTS} W."""
+_NOTE = f"""GFLOPs, at 28 classes: a forward pass of a training crop, and the prediction of a photo of 3:2;
+convolutions and matrix products, a multiply-add counted as two operations. Seconds a photo: measured, with
+loading, perhaps beside other programs; in training its share of the median step. MB: the process at its
+fullest, on a GPU what was allocated there. Wh: an estimate for all steps of training on a CPU, core-seconds
+x {WATTS} W."""
 _COLUMNS = {  # -> (heading, unit, digits)
     "parameters": ("parameters [M]", 1e6, 1),
     "crop_flops": ("a crop [GFLOPs]", 1e9, 1),
@@ -67,18 +68,18 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 
     There is no energy of runs on a GPU, and no arithmetic where a config file is gone.
     """
-    counted = []
-    for recipe in rows.recipe:
+    recipes, counted = [Recipe.from_dict(today(json.loads(recipe))) for recipe in rows.recipe], []
+    for recipe in recipes:
         try:
-            made = Recipe.from_dict(today(json.loads(recipe)))
-            counted.append((flops(made), flops(made, tested=True)))
+            counted.append((flops(recipe), flops(recipe, tested=True)))
         except ValueError:
             counted.append((None, None))
+    seconds = rows.seconds_per_step / [recipe.photos_per_step for recipe in recipes]
     threads = rows.device.str.extract(r", (\d+) threads$")[0].astype(float)
     rows = rows.assign(
         **pd.DataFrame(counted, columns=["crop_flops", "photo_flops"], index=rows.index),
-        train_seconds_per_photo=rows.train_seconds / (rows.epochs * rows.train_photos),
-        train_wh=rows.train_seconds * threads * WATTS / 3600,
+        train_seconds_per_photo=seconds,
+        train_wh=seconds * rows.epochs * rows.train_photos * threads * WATTS / 3600,
     )
     return rows[["run", "device", "precision", *_COLUMNS]]
 
@@ -88,7 +89,7 @@ def costs(data: str, runs: list[str] | None = None, home: str | Path | None = No
     test, about = scored(data, "test.csv", ("parameters", "seconds_per_photo"), runs, home), []
     for run in find(data, list(test.run), home):
         history, versions = read_history(run.folder), run.card["versions"]
-        spent = dict(train_seconds=history.seconds.sum(), peak_memory_mb=history.memory_mb.max())
+        spent = dict(seconds_per_step=history.seconds.median(), peak_memory_mb=history.memory_mb.max())
         made = dict(recipe=json.dumps(run.card["recipe"]), epochs=history.epoch.max())
         about.append(dict(run=run.name, **made, **spent, **{k: versions[k] for k in ("device", "precision")}))
     found = table(test.drop(columns="epochs").merge(pd.DataFrame(about), on="run"))
