@@ -5,6 +5,7 @@ fewer, narrower layers, for drawn photos on a CPU; it is named wherever its numb
 which a photo and its model meet them:
 
 ``zoo``           the table
+``specs``         a row of it, or someone's own config file
 ``fast``          attention, heads and loss with MMSegmentation's answers, faster or in less memory
 ``losses``        the decode head's losses, by name
 ``detail``        the shipped cut-out model's encoder and head
@@ -34,13 +35,14 @@ from fashionlib.models.inference import (
     upsampled_logits,
 )
 from fashionlib.models.losses import LOSSES
+from fashionlib.models.specs import check_norm, patch_size, spec, spec_of, whole_patches
 from fashionlib.models.two_stage import fitted_size
 from fashionlib.models.weight_files import read_metadata
-from fashionlib.models.zoo import MODELS, PAPER, SCALES, check_norm, patch_size, whole_patches
+from fashionlib.models.zoo import MODELS, PAPER, SCALES
 
 __all__ = [
     "LOSSES", "MODELS", "PAPER", "PRECISIONS", "SCALES", "autocast", "build", "check_norm", "config", "crops",
     "fitted_size", "freeze", "layers", "load", "metadata_for", "patch_size", "predict", "predict_batch",
-    "probabilities", "read_metadata", "resolve_precision", "save", "shipped_crop", "test_resize",
-    "upsampled_argmax", "upsampled_logits", "whole_patches",
+    "probabilities", "read_metadata", "resolve_precision", "save", "shipped_crop", "spec", "spec_of",
+    "test_resize", "upsampled_argmax", "upsampled_logits", "whole_patches",
 ]  # fmt: skip

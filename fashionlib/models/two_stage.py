@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 
 from fashionlib.core.classes import garment_values
-from fashionlib.models.zoo import patch_size
+from fashionlib.models.specs import patch_size, spec_of
 
 SPECK = 0.002  # fraction of the photo's area: smaller separate components do not widen the box
 
@@ -94,7 +94,7 @@ def fitted_size(size: tuple[int, int], metadata: dict) -> tuple[int, int]:
 def _scaled(size: tuple[int, int], factor: float, metadata: dict) -> tuple[int, int]:
     """`size` (H, W) times `factor`, in whole pixels, or patches for whole-image inference."""
     whole = metadata["test_cfg"]["mode"] == "whole"
-    own = patch_size(metadata["model"], metadata["scale"], metadata.get("patch"))
+    own = patch_size(spec_of(metadata), metadata["scale"], metadata.get("patch"))
     patch = (own or 16) if whole else 1
     h, w = (max(patch, round(side * factor / patch) * patch) for side in size)
     return h, w

@@ -21,6 +21,7 @@ from fashionlib.core import paths
 from fashionlib.core.files import folder_lock, sha256
 from fashionlib.core.processes import out_of_memory
 from fashionlib.data.sources import download
+from fashionlib.models.specs import problem, spec_of
 from fashionlib.models.zoo import MODELS
 
 SCALE = ":scale"  # after a tensor's name: its int8 scales
@@ -72,10 +73,11 @@ _TYPES = Draft4Validator.TYPE_CHECKER.redefine(  # JSON as Python reads it has N
 )
 _VALIDATOR = validators.extend(Draft4Validator, type_checker=_TYPES)(_SCHEMA)
 _BEYOND_SCHEMA = {
-    "model": lambda own: own["model"] in MODELS,
+    "model": lambda own: "config" in own or own["model"] in MODELS,
+    "config": lambda own: "config" not in own or (own["scale"] == "full" and not problem(own["config"])),
     "classes": lambda own: all(map(str.isprintable, own["classes"])),
-    "patch": lambda own: not own.get("patch") or (MODELS[own["model"]].patch and own["scale"] == "full"),
-    "norm": lambda own: own.get("norm", "batch") == "batch" or MODELS[own["model"]].batch_norm,
+    "patch": lambda own: not own.get("patch") or (spec_of(own).patch and own["scale"] == "full"),
+    "norm": lambda own: own.get("norm", "batch") == "batch" or spec_of(own).batch_norm,
     "test_cfg": lambda own: own["test_cfg"]["mode"] == "whole" or _cover(**own["test_cfg"]),
 }
 

@@ -30,6 +30,7 @@ _ORDER = ("segmenter_vit_t", "segmenter_vit_b", "setr_mla", "setr_pup")  # the p
 
 def model_title(model: str, scale: str = "full") -> str:
     """``segmenter_vit_t`` -> ``Segmenter ViT-T``, at the scale mini ``Segmenter mini-T``."""
+    model = Path(model).stem  # of a config file
     words = " ".join(w.upper() if w in _CAPITALS else _TITLES.get(w, w) for w in model.split("_"))
     title = re.sub(r"ViT ([TSBL])\b", r"ViT-\1", words)
     if scale != "mini":

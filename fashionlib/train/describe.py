@@ -15,7 +15,7 @@ def describe(recipe: Recipe) -> pd.DataFrame:
     The provenance is *paper*, *MMSegmentation config*, *ours* or *given*.
     Settings that the optimiser or the schedule does not have are left out.
     """
-    config = models.MODELS[recipe.model].config
+    config = models.spec(recipe.model).config
     unused = {"momentum"} if recipe.optimizer != "SGD" else set()
     unused |= {"power"} if recipe.schedule != "poly" else set()
     sources = _SOURCES | {CONFIG: f"mmseg/.mim/configs/{config}"}
@@ -48,7 +48,7 @@ def headline(recipe: Recipe, dataset: dict) -> str:
     photos = "all training photos" if recipe.photos is None else f"{recipe.photos} training photos (seeded)"
     whose = "This is the paper's run." if is_the_papers(recipe, dataset) else "This is not the paper's run."
     height, width = recipe.crop
-    encoder = models.MODELS[recipe.model].encoder_at(recipe.scale)
+    encoder = models.spec(recipe.model).encoder_at(recipe.scale)
     return (
         f"{recipe.model} ({encoder}) at scale {recipe.scale} from {recipe.init} on {recipe.data}, {photos}, "
         f"preset {recipe.preset}, {recipe.epochs} epochs of batch {recipe.batch}, crops {height}x{width}, "

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 
+from fashionlib import models
 from fashionlib.core import checked_files
 from fashionlib.core.files import LOCK, folder_lock, write_text
 from fashionlib.core.run_files import CARD
@@ -32,6 +33,7 @@ def claim(folder: Path, recipe: Recipe, info: dict, overwrite: bool) -> None:
         origin=recipe.origin,
         versions=provenance.versions() | dict(precision=provenance.precision(recipe)),
         command=provenance.command(recipe),
+        **({"config": own} if (own := models.spec(recipe.model).own) else {}),
     )
     if path.exists():
         try:
@@ -59,6 +61,8 @@ def _first_difference(theirs: dict, mine: dict) -> str | None:
         was = before.get(name, getattr(Recipe, name, None))  # the default: older versions lack new settings
         if name not in _FREE and was != value:
             return f"its {name} is {was!r}, not {value!r}"
+    if theirs.get("config") != mine.get("config"):
+        return "its config file's model differs"
     if theirs["classes"] != mine["classes"]:
         return "its class list differs"
     return None if theirs["fingerprint"] == mine["fingerprint"] else "its data were prepared differently"

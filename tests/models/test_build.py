@@ -129,7 +129,7 @@ def test_a_crop_that_is_not_given_comes_in_whole_patches():
 
 
 @pytest.mark.parametrize(("name", "change", "sentence"), [
-    ("unet", dict(patch=8), "patch=8: unet is convolutional and has no patches"),
+    ("unet", dict(patch=8), "patch=8: unet is convolutional, or its patches can't be changed"),
     ("setr_pup", dict(patch=8, scale="mini"), "patch=8: models at scale mini always have patches of 8"),
     ("setr_pup", dict(patch=7), "patch=7: must be 8, 14 or 16"),
     ("segmenter_vit_s", dict(norm="group"), "norm='group': segmenter_vit_s has no batch norm"),
