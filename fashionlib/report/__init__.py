@@ -4,7 +4,7 @@ style       one look for all figures; overlays, legends, grids of pictures
 captions    what runs, classes and circumstances are called
 data        figures of the data
 run_record  thinned histories and run.json
-figures     figures 4 to 7, IoU by class and by photo, the confusion matrix
+figures     figures 4 to 7, IoU by class and by photo, confusion matrix, errors
 table1      Table I: the paper's numbers beside ours
 costs       what the runs cost: arithmetic, seconds, memory, energy
 publish     compares results with the committed ones, and copies them there
@@ -23,6 +23,7 @@ from fashionlib.report.figures import (
     fig6_validation_miou,
     fig7_inference,
     fig_confusion,
+    fig_errors,
     fig_per_class_iou,
     fig_per_photo_iou,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "fig7_inference",
     "fig_class_frequency",
     "fig_confusion",
+    "fig_errors",
     "fig_cooccurrence",
     "fig_label_maps",
     "fig_mask_areas",

@@ -81,6 +81,9 @@ def test_runs_of_one_s_own_do_not_disturb_the_comparison(project):
     (paths.runs_folder("sample") / "mine").mkdir()
     pd.concat([SCORES, mine]).to_csv(here / "validation.csv", index=False)
     mine.to_csv(here / "history" / "mine.csv", index=False)
+    (here / "areas").mkdir()
+    (here / "areas" / "predictions-theirs.csv.gz").touch()
+    SCORES.iloc[:1].assign(run="predictions-theirs").to_csv(here / "others.csv", index=False)
     assert publish.compare("sample") == []
 
 
