@@ -1,4 +1,4 @@
-"""Plans, the order and skipping of steps, failures; and all six notebooks on a few drawn photos."""
+"""Plans, the order and skipping of steps, failures; and all seven notebooks on a few drawn photos."""
 
 import os
 import shutil
@@ -65,6 +65,7 @@ def test_steps_are_the_notebooks_in_order_and_know_the_runs():
         "04_validation_curves",
         "05_test_metrics",
         "06_background_removal",
+        "07_beyond_the_paper",
     ]
     assert found[4].parameters == {"data": "sample", "runs": ["unet-mini-none", "setr_mla-mini-none-b"]}
     assert "runs/sample/unet-mini-none/epoch_*.safetensors" in found[4].reads
