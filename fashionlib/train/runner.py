@@ -22,7 +22,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from fashionlib import models
 from fashionlib.core.files import explain_disk_errors, write_text
 from fashionlib.core.run_files import HISTORY, read_history
-from fashionlib.train import resume
+from fashionlib.train import run_folder
 
 _DECODE = "decode.loss_"  # the decode head's losses, in what a step returns
 
@@ -140,7 +140,7 @@ class FashionRunner(Runner):
     def load_or_resume(self) -> None:
         """Resume from ``last.pth``."""
         if self.state_folder is not None:
-            resume.restore(self, self.state_folder)
+            run_folder.restore_state(self, self.state_folder)
 
 
 class HistoryHook(Hook):
@@ -232,14 +232,14 @@ class StateHook(Hook):
         if is_main_process():
             epoch = runner.epoch + 1
             path = self.folder / f"epoch_{epoch}.safetensors"
-            models.save(resume.unwrapped(runner.model), path, self.info | dict(epoch=epoch))
+            models.save(run_folder.unwrapped(runner.model), path, self.info | dict(epoch=epoch))
         self.save(runner, runner.epoch + 1, runner.iter)
         if self.stopping and runner.epoch + 1 < runner.max_epochs:
             raise KeyboardInterrupt
 
     def save(self, runner, epoch: int, iteration: int) -> None:
         """Save the state: every process takes part (their generators differ), the first one writes."""
-        resume.save(runner, self.folder, epoch, iteration)
+        run_folder.save_state(runner, self.folder, epoch, iteration)
         self.saved = time.monotonic()
 
 

@@ -19,7 +19,7 @@ from tiny import TINY, recipe
 from fashionlib import models, train
 from fashionlib.core import paths
 from fashionlib.reproduce import plan
-from fashionlib.train import Recipe, RunRefused, resume, run_folder, runner
+from fashionlib.train import Recipe, RunRefused, run_folder, runner
 from fashionlib.train.allowed import today
 from fashionlib.train.describe import recipe_page
 
@@ -266,7 +266,7 @@ def test_stopped_inside_an_epoch_and_at_its_end_and_resumed_ends_alike(finished,
 
         with pytest.raises(KeyboardInterrupt):
             train.train(asked, home=prepared_home, progress=False, on_iteration=stop)
-        assert resume.newest(prepared_home / "runs" / "tiny" / asked.name)["iter"] == last
+        assert run_folder.newest_state(prepared_home / "runs" / "tiny" / asked.name)["iter"] == last
     folder = train.train(asked, home=prepared_home, progress=False)
     assert same(weights(finished[0], 2), weights(folder, 2))
     assert_same_history(finished[0], folder)
@@ -307,11 +307,11 @@ def test_a_run_of_an_older_version_goes_on(finished, prepared_home):
     assert card["recipe"].pop("activation_checkpointing") is False
     assert (card["recipe"].pop("patch"), card["recipe"].pop("norm")) == (None, "batch")
     (folder / "recipe.json").write_text(json.dumps(card | {"recipe": card["recipe"] | old}))
-    state = resume.newest(folder)
+    state = run_folder.newest_state(folder)
     for group in state["optimizer"]["param_groups"]:
         group["fused"] = True
-    torch.save(state, folder / resume.LAST)
-    for name in resume.FILES[1:]:
+    torch.save(state, folder / run_folder.LAST)
+    for name in run_folder.STATES[1:]:
         (folder / name).write_text("older")
     with pytest.raises(RunRefused, match="its loss is 'cross_entropy', not 'dice'"):
         train.train(recipe(variant="older", loss="dice"), home=prepared_home)
@@ -319,7 +319,7 @@ def test_a_run_of_an_older_version_goes_on(finished, prepared_home):
         train.train(recipe(variant="older", activation_checkpointing=True), home=prepared_home)
     train.train(asked, home=prepared_home, progress=False)
     assert same(weights(finished[0], 2), weights(folder, 2))
-    assert not any((folder / name).exists() for name in resume.FILES)
+    assert not any((folder / name).exists() for name in run_folder.STATES)
 
 
 def test_another_recipe_in_the_same_folder_is_refused(finished, prepared_home):
