@@ -127,8 +127,8 @@ def _sizes(problems: pd.DataFrame, read: pd.DataFrame) -> str:
     ((w, h), photos_of_it), *_ = sizes.most_common(1)
     return (
         f"## Sizes\n\n{_table(['', 'least', 'median', 'most'], rows)}\n\n{len(sizes)} distinct sizes;"
-        f" the commonest is {w} × {h} ({photos_of_it / len(read):.0%} of the photos). Files that differ from the"
-        f" CSV's Width × Height: {len(differ)}{_some(differ)}."
+        f" the commonest is {w} × {h} ({photos_of_it / len(read):.0%} of the photos)."
+        f" Files that differ from the CSV's Width × Height: {len(differ)}{_some(differ)}."
     )
 
 
