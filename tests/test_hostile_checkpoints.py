@@ -261,7 +261,7 @@ LIES = {
     "quantised.pth": (lambda p: saved(p, {"w": torch.quantize_per_tensor(torch.ones(3), 1, 0, torch.qint8)}),
                       "more than named tensors"),
     "meta.pth": (lambda p: saved(p, {"w": torch.zeros(3, device="meta")}), "more than named tensors"),
-    "numbers.pth": (lambda p: saved(p, {"state_dict": {"w": 3}}), "more than named tensors"),
+    "numbers.pth": (lambda p: saved(p, {"state_dict": {"w": 3}}), "more than named tensors: use an epoch"),
     "unnamed.pth": (lambda p: saved(p, {"state_dict": {3: torch.ones(1)}}), "more than named tensors"),
     "blank.pth": (lambda p: saved(p, {"state_dict": {"w": np.ones(3)}}), "more than named tensors"),
     "list.pth": (lambda p: saved(p, {"state_dict": [torch.ones(1)]}), "more than named tensors"),

@@ -362,8 +362,8 @@ def test_overwriting_a_run_killed_half_way_never_mixes_two(tmp_path):
             (folder / name).touch()
         (folder / "recipe.json").write_text(json.dumps(card))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(run_folder.provenance, "command", lambda _: "")
-            patch.setattr(run_folder.provenance, "versions", dict)
+            patch.setattr(run_folder, "command", lambda _: "")
+            patch.setattr(run_folder, "versions", lambda _: {})
             died = deaths.before_change(n, folder, lambda f=folder: run_folder.claim(f, recipe, info, True))
         lr = json.loads((folder / "recipe.json").read_text())["recipe"]["lr"]
         assert lr == 1 or not (folder / "last.pth").exists()

@@ -345,21 +345,6 @@ def test_overwriting_begins_again(finished, prepared_home):
     assert len(pd.read_csv(folder / "history.csv")) == 1
 
 
-def test_out_of_memory_names_the_way_out(prepared_home, monkeypatch):
-    def full(self):
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
-
-    monkeypatch.setattr(runner.FashionRunner, "train", full)
-    with pytest.raises(MemoryError, match="4 photos of .* raise accumulate .* activation_checkpointing=True"):
-        train.train(recipe(variant="oom"), home=prepared_home, progress=False)
-
-
-def test_two_at_once_are_refused(finished):
-    with run_folder.locked(finished[0]), pytest.raises(RunRefused, match="Another process"):  # noqa: SIM117
-        with run_folder.locked(finished[0]):
-            pass
-
-
 def test_weights_before_the_first_iteration_are_the_loaded_ones(finished, prepared_home, monkeypatch):
     """MMEngine's Runner calls init_weights() again after building: it must not undo what was loaded."""
     start = finished[0] / "epoch_1.safetensors"
