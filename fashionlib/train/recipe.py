@@ -39,14 +39,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     # a pretrained encoder on a small data set: gentle below, brisk above
     "finetune": dict(_GENTLE, epochs=15),
     # `finetune` for comparisons on two CPU cores (results/ccp): fewer epochs, crops at a fifth of a photo's
-    # sides, the lower half of the encoder as it was pretrained
+    # sides (in whole patches: 224 x 154 with patches of 14), the lower half of the encoder as it was pretrained
     "study": dict(
-        _GENTLE,
-        epochs=8,
-        crop=(224, 160),  # in whole patches: (224, 154) with patches of 14
-        resize_base=(1120, 280),
-        test_resize=(1120, 280),
-        freeze=6,
+        _GENTLE, epochs=8, crop=(224, 160), resize_base=(1120, 280), test_resize=(1120, 280), freeze=6
     ),
 }
 
@@ -55,9 +50,8 @@ def _own(preset: str, model: str, scale: str, init: str) -> dict[str, Any]:
     """Settings of a preset that are specific to a model, its scale or its initial weights."""
     spec, own = models.MODELS[model], {}
     if preset == "quick" and spec.family == "Segmenter":
-        own = dict(
-            lr=3e-4
-        )  # at 0.001 a deep one stays on a plateau, for two epochs or six, by how a machine rounds
+        # at 0.001 a deep one stays on a plateau, for two epochs or six, by how a machine rounds
+        own = dict(lr=3e-4)
     if preset == "quick" and spec.family == "SETR":
         own = dict(batch=4, epochs=8)  # learns quicker from more and smaller steps
     if preset == "paper" and model == "segmenter_vit_l" and scale == "full":

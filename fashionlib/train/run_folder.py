@@ -191,6 +191,8 @@ def restore_state(runner, folder: Path) -> None:
         unwrapped(runner.model).load_state_dict(state["model"])
         for group in state["optimizer"]["param_groups"]:  # this machine's choice, not the last one's
             group["fused"] = torch.cuda.is_available() or None
+        if "scaler" in state["optimizer"]:  # its name in older versions
+            state["optimizer"]["loss_scaler"] = state["optimizer"].pop("scaler")
         runner.optim_wrapper.load_state_dict(state["optimizer"])
         for scheduler, values in zip(runner.param_schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(values)

@@ -310,6 +310,7 @@ def test_a_run_of_an_older_version_goes_on(finished, prepared_home):
     state = run_folder.newest_state(folder)
     for group in state["optimizer"]["param_groups"]:
         group["fused"] = True
+    state["optimizer"]["scaler"] = state["optimizer"].pop("loss_scaler")
     torch.save(state, folder / run_folder.LAST)
     for name in run_folder.STATES[1:]:
         (folder / name).write_text("older")
@@ -489,11 +490,11 @@ def test_a_step_whose_fp16_gradients_overflow_is_left_out_and_the_scale_survives
         "fp16", optimizer=torch.optim.SGD([weight], lr=0.1), clip_grad=dict(max_norm=1.0)
     )
     wrapper = make()
-    before = wrapper.scaler.get_scale()
+    before = wrapper.loss_scaler.get_scale()
     wrapper.update_params((weight * float("inf")).sum())
-    assert weight.item() == 1 and wrapper.scaler.get_scale() == before / 2
+    assert weight.item() == 1 and wrapper.loss_scaler.get_scale() == before / 2
     wrapper.update_params((3 * weight).sum())
     assert abs(weight.item() - 0.9) < 1e-6  # a gradient of 3, clipped to 1 after it was scaled down again
     other = make()
     other.load_state_dict(wrapper.state_dict())
-    assert other.scaler.get_scale() == before / 2
+    assert other.loss_scaler.get_scale() == before / 2
