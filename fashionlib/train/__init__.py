@@ -8,8 +8,8 @@ run_folder  ``runs/<data>/<run>``: whose it is, its lock, ``last.pth``, the trai
             goes on from, and whether it is finished
 config      MMEngine's config of a recipe: loader, optimiser, schedule
 runner      MMEngine's Runner with hooks for history, epoch weights and the training state
-describe    a recipe as a table, as a line, and the page ``results/recipe.md``; hours, memory and disk space of
-            a run, measured on a few iterations
+describe    a recipe as a table, as a line, and the page ``results/recipe.md``; hours, memory and disk space
+            of a run, measured on a few iterations
 run         `train` in this process, `launch` in several under torchrun
 
 A run folder holds ``recipe.json``, ``config.py``, ``history.csv``, ``epoch_<n>.safetensors``, ``last.pth``
