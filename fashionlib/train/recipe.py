@@ -39,14 +39,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     # a pretrained encoder on a small data set: gentle below, brisk above
     "finetune": dict(_GENTLE, epochs=15),
     # `finetune` for comparisons on two CPU cores (results/ccp): fewer epochs, crops at a fifth of a photo's
-    # sides, the lower half of the encoder as it was pretrained
+    # sides (in whole patches: 224 x 154 with patches of 14), the encoder's lower half as it was pretrained
     "study": dict(
-        _GENTLE,
-        epochs=8,
-        crop=(224, 160),  # in whole patches: (224, 154) with patches of 14
-        resize_base=(1120, 280),
-        test_resize=(1120, 280),
-        freeze=6,
+        _GENTLE, epochs=8, crop=(224, 160), resize_base=(1120, 280), test_resize=(1120, 280), freeze=6
     ),
 }
 
