@@ -35,7 +35,7 @@ _FIGURES = "runs/{data}/figures/"
 FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "00_the_paper": (
         ("raw/{data}/*.*",),
-        (_FIGURES + "fig1_segmenter.pdf", _FIGURES + "fig3_decoders.pdf"),
+        (*(_FIGURES + f"fig{n}_*.pdf" for n in (1, 2, 3)), "runs/{data}/pictures/fig_one_photo.png"),
     ),
     "01_raw_data": (
         ("raw/{data}/*.*",),

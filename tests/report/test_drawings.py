@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fashionlib import models
-from fashionlib.report import drawings, one_photo
+from fashionlib.report import drawings, photo_steps
 
 TRANSFORMERS = ("segmenter_vit_t", "segmenter_vit_t_linear", "setr_naive", "setr_pup", "setr_mla")
 
@@ -37,7 +37,7 @@ def test_figures_are_written_where_figures_go(tmp_path):
 def test_a_photo_goes_through_any_transformer(name, tmp_path):
     model = models.build(name, scale="mini").eval()
     photo = np.random.default_rng(0).integers(0, 256, (90, 61, 3), np.uint8)
-    figure = one_photo.fig_one_photo("toy", model, photo, tmp_path)
+    figure = photo_steps.fig_one_photo("toy", model, photo, tmp_path)
     titles = [axes.get_xlabel() for axes in figure.axes]
     assert titles[0] == "1. 128 × 87 pixels" and titles[1] == "2. 16 × 11 patches"
     assert len(figure.axes) == 8 and (tmp_path / "runs/toy/pictures/fig_one_photo.png").is_file()
@@ -49,4 +49,4 @@ def test_convolutional_models_are_refused(tmp_path):
         drawings.blocks("unet")
     model = models.build("unet", scale="mini").eval()
     with pytest.raises(ValueError, match="it has no patches to show"):
-        one_photo.fig_one_photo("toy", model, np.zeros((32, 32, 3), np.uint8), tmp_path)
+        photo_steps.fig_one_photo("toy", model, np.zeros((32, 32, 3), np.uint8), tmp_path)
