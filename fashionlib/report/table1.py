@@ -170,7 +170,7 @@ def _what_it_is_not(ours: pd.DataFrame, others: pd.DataFrame) -> list[str]:
     verdict = (
         f"**These are not the paper's experiments: {'; '.join(differences)}.** The two are not comparable."
         if differences
-        else "Data, scale, initial weights and preset are the paper's; its own split is not published."
+        else "Data, scale, initial weights and preset are the paper's; its test photos are other ones."
     )
     eq1 = "–".join(dict.fromkeys(map(_percent, (ours.eq1_accuracy.min(), ours.eq1_accuracy.max()))))
     return [
