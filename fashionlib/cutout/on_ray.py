@@ -16,8 +16,6 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 
-import torch
-
 from fashionlib.core import files
 from fashionlib.cutout import segment, tasks
 from fashionlib.cutout.one_photo import CutoutPipeline
@@ -34,10 +32,10 @@ def run(
 ) -> Result:
     """`batch.run` with fsspec URLs for `inputs` and `out`, by `workers` actors; raises the same errors."""
     fsspec = _fsspec()
-    if isinstance(model, torch.nn.Module):
+    if segment.is_loaded(model):
         raise ValueError("The engine ray needs the model's path, not the model.")
     path = segment.checkpoint(model)
-    loaded = segment.load_model(path)
+    loaded = segment.load_model(path, "torch")  # the job carries one file, and a cluster may have GPUs
     options.choice(loaded.metadata["classes"])  # raises for unknown classes before anything is written
     place, root = fsspec.core.url_to_fs(str(out))
     planned = _tasks(fsspec, inputs, place.unstrip_protocol(root), options, options.digest(loaded))
@@ -154,7 +152,7 @@ class _Actor:
             (folder / "ground").write_bytes(ground)
             options = replace(options, background=str(folder / "ground"))
         self.out, self.made = out, folder / "made"
-        model = segment.load_model(folder / "model.safetensors")
+        model = segment.load_model(folder / "model.safetensors", "torch")
         self.pipeline = CutoutPipeline(self.made, model, options)
 
     def __call__(self, item: dict[str, str]) -> dict:

@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 
 from fashionlib.core.files import write_tensors
 from fashionlib.models import fast
-from fashionlib.models.build import network
-from fashionlib.models.weight_files import KEY, check_finite, read_metadata, unpacked
+from fashionlib.models.metadata import KEY, read_metadata
+from fashionlib.models.network import network
+from fashionlib.models.weight_files import check_finite, unpacked
 
 _ARCHITECTURE = ("model", "scale", "classes", "crop", "patch", "norm")  # metadata that determine the network
 

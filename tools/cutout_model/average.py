@@ -8,8 +8,9 @@ import torch
 
 from fashionlib.core.files import write_tensors
 from fashionlib.core.outputs import claim_file
-from fashionlib.models.build import build
-from fashionlib.models.weight_files import SCALE, check_finite, metadata_problem, read_metadata, safe_load
+from fashionlib.models.metadata import metadata_problem, read_metadata
+from fashionlib.models.network import build
+from fashionlib.models.weight_files import SCALE, check_finite, safe_load
 
 State = dict[str, torch.Tensor]
 _SAME = ("model", "scale", "classes", "mean", "std")  # what checkpoints must have in common to be averaged

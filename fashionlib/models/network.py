@@ -2,7 +2,9 @@
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 
+import mmseg
 from mmengine import Config
 from mmengine.logging import MMLogger
 from mmengine.model.utils import revert_sync_batchnorm
@@ -17,7 +19,6 @@ from fashionlib.core.classes import CLASSES, check_name
 from fashionlib.core.files import explain_disk_errors, temporary_folder
 from fashionlib.models import detail, fast, init_weights, losses  # noqa: F401  (registers DetailViT, DetailHead)
 from fashionlib.models.zoo import (
-    CONFIGS,
     MINI_CROP,
     MODELS,
     PUP_AT_8,
@@ -27,6 +28,8 @@ from fashionlib.models.zoo import (
     patch_size,
     whole_patches,
 )
+
+CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs"
 
 
 def config(
