@@ -65,7 +65,8 @@ def chosen_runtime(path: Path, runtime: str = "auto") -> str:
         raise ValueError(f"The runtime openvino needs the graph {graph}, which is missing: choose torch.")
     if runtime != "auto":
         return runtime
-    return "torch" if not graph.is_file() or (_GPU.exists() and find_spec("torch")) else "openvino"
+    gpu = _GPU.exists() and find_spec("torch")
+    return "torch" if gpu or not graph.is_file() else "openvino"
 
 
 def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> Choice:

@@ -38,6 +38,8 @@ class Options:
     def __post_init__(self):
         check_name(self.subject, segment.SUBJECTS, "subject")
         check_name("hard" if self.edge is None else self.edge, edges.EDGES, "edge")
+        if self.edge == "matting" and not edges.has_matting():
+            raise ValueError("Matting needs PyMatting: pip install 'fashionlib[matting]', or choose soft.")
         check_name(self.format, photos.FORMATS, "format")
         compose.check_background(self.background)
         if self.format == "jpg" and self.background == "none" and not self.mask:

@@ -49,5 +49,11 @@ def __getattr__(name: str):
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if home not in _LIGHT:
-        import_module("fashionlib.core.engine")  # first: it keeps the engine quiet
+        try:
+            import_module("fashionlib.core.engine")  # first: it keeps the engine quiet
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"Training, and models without a graph beside them, need {error.name}:"
+                " pip install 'fashionlib[train]'.", name=error.name,
+            ) from None  # fmt: skip
     return getattr(import_module(f"{__name__}.{home}"), name)
