@@ -46,7 +46,10 @@ def checks() -> Iterator[Check]:
         return  # nothing below is installable
     yield from packages()
     kernel = Path(sys.prefix, KERNEL)
-    yield _present("Jupyter kernel", kernel.is_file() and kernel, "python -m ipykernel install --sys-prefix")
+    if paths.CHECKOUT:
+        yield _present(
+            "Jupyter kernel", kernel.is_file() and kernel, "python -m ipykernel install --sys-prefix"
+        )
     yield _home()
     yield _machine()
     yield _accelerator()

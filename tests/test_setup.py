@@ -58,7 +58,7 @@ def test_without_extras_cut_outs_alone_are_installed():
     }
     assert core == {
         "numpy", "scipy", "opencv-python", "pillow", "openvino", "safetensors", "jsonschema", "click", "tqdm",
-        "filelock",
+        "filelock", "packaging",
     }  # fmt: skip
     assert not {"torch", "pandas", "matplotlib", "numba", "onedl-mmcv"} & needed("fashionlib")
 
