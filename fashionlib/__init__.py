@@ -1,4 +1,4 @@
-"""Fashion photos with the background gone: a thin library behind six numbered notebooks.
+"""Fashion photos with the background gone: a thin library behind seven numbered notebooks.
 
 raw data -> label maps and splits -> a run -> per-epoch checkpoints -> validation curve -> picked epoch
 -> Table I -> figures -> cut-outs.

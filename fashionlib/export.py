@@ -64,7 +64,7 @@ def export(
         model = models.load(given[0])
     metadata = model.metadata
     size = tuple(size) if size else own_size(metadata)
-    step = models.patch_size(metadata["model"], metadata["scale"], metadata.get("patch")) or STRIDE
+    step = models.patch_size(models.spec_of(metadata), metadata["scale"], metadata.get("patch")) or STRIDE
     if any(side % step or side <= 0 for side in size):
         near = " ".join(str(max(step, round(side / step) * step)) for side in size)
         raise ValueError(f"Size {size[0]} x {size[1]} is not of whole patches of {step}: try {near}.")

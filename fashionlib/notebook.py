@@ -97,12 +97,12 @@ class LiveCurves:
             train.train(recipe, on_iteration=curves)
 
     So a resumed run shows what it did before, and a stopped or finished one all of its points. Drawn at most
-    once in `every` seconds and for at most `share` of the time: neither the training nor papermill (which
-    cuts a flooded output and still exits 0) suffers from it.
+    once in `every` seconds and for at most a twentieth of the time: neither the training nor papermill
+    (which cuts a flooded output and still exits 0) suffers from it.
     """
 
-    def __init__(self, recipe, every: float = 1.0, share: float = 0.05):
-        self.recipe, self.every, self.share = recipe, every, share
+    def __init__(self, recipe, every: float = 1.0):
+        self.recipe, self.every = recipe, every
         self.history = paths.run_folder(recipe.data, recipe.name) / "history.csv"
         self._handle, self._next = None, 0.0
 
@@ -129,7 +129,7 @@ class LiveCurves:
         else:
             self._handle.update(figure)
         now = time.monotonic()
-        self._next = now + max(self.every, (now - begun) / self.share)
+        self._next = now + max(self.every, 20 * (now - begun))
 
     def _figure(self, rows: pd.DataFrame):
         from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice

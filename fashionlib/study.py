@@ -186,6 +186,7 @@ def measure(
     pooled = Counts(
         sum(counts.cm for counts in last.values()),
         np.concatenate([counts.per_photo for counts in last.values()]),
+        sum(counts.errors for counts in last.values()),
         test.parameters,
         test.seconds,
     )

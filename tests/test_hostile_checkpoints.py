@@ -28,7 +28,7 @@ from fashionlib.cli import main
 from fashionlib.cutout.segment import about
 from fashionlib.export import export
 from fashionlib.models import init_weights, weight_files
-from fashionlib.train import resume as state
+from fashionlib.train import run_folder
 from tools.cutout_model.__main__ import main as tool
 from tools.cutout_model.average import average_checkpoints
 
@@ -261,7 +261,7 @@ LIES = {
     "quantised.pth": (lambda p: saved(p, {"w": torch.quantize_per_tensor(torch.ones(3), 1, 0, torch.qint8)}),
                       "more than named tensors"),
     "meta.pth": (lambda p: saved(p, {"w": torch.zeros(3, device="meta")}), "more than named tensors"),
-    "numbers.pth": (lambda p: saved(p, {"state_dict": {"w": 3}}), "more than named tensors"),
+    "numbers.pth": (lambda p: saved(p, {"state_dict": {"w": 3}}), "more than named tensors: use an epoch"),
     "unnamed.pth": (lambda p: saved(p, {"state_dict": {3: torch.ones(1)}}), "more than named tensors"),
     "blank.pth": (lambda p: saved(p, {"state_dict": {"w": np.ones(3)}}), "more than named tensors"),
     "list.pth": (lambda p: saved(p, {"state_dict": [torch.ones(1)]}), "more than named tensors"),
@@ -553,6 +553,8 @@ def test_a_state_that_is_not_ours_is_refused_though_its_checksum_is_right(lie, c
         "code": {"model": Call(os.mkdir, canary)}, "no state": {"epoch": 1},
         "other model": dict(model=small_model(), optimizer={}, schedulers=[], epoch=1, iter=1, generators=[]),
     }[lie]  # fmt: skip
-    saved(folder / state.LAST, content)
-    with pytest.raises(ValueError, match=f"{folder / state.LAST} is no state of this run: remove .*variant="):
+    saved(folder / run_folder.LAST, content)
+    with pytest.raises(
+        ValueError, match=f"{folder / run_folder.LAST} is no state of this run: remove .*variant="
+    ):
         train.train(recipe(variant=name), home=prepared_home, progress=False)

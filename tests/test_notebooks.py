@@ -23,7 +23,7 @@ from fashionlib.train import Recipe
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [
     *("01_raw_data", "02_prepare", "03_train"),
-    *("04_validation_curves", "05_test_metrics", "06_background_removal"),
+    *("04_validation_curves", "05_test_metrics", "06_background_removal", "07_beyond_the_paper"),
 ]
 MAX_LINES = 15  # of a cell; a cell of parameters is a list, a line each
 MAX_PARAMETERS = 21
@@ -38,7 +38,7 @@ def code(path):
     return [cell for cell in cells(path) if cell.cell_type == "code"]
 
 
-def test_there_are_six():
+def test_there_are_seven():
     assert [path.stem for path in NOTEBOOKS] == NAMES == list(plan.FILES)
 
 

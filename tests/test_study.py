@@ -45,7 +45,7 @@ def test_all_arms_of_a_seed_come_before_the_next_seed_and_equal_arms_are_one_run
 def test_a_run_is_trained_once_and_what_it_measured_is_kept(asked, prepared_home, monkeypatch):
     asked()
     sentence = study.run("tiny", "batch", prepared_home, progress=False)
-    assert sentence.startswith("small against large, mIoU:")
+    assert sentence.startswith('In mIoU, "small" has ')
     rows = study.runs(study.folder("tiny"))
     assert list(rows.seed) == [0, 1, 0, 1] and (rows.scored_on == "val+test").all()
     for row in rows.itertuples():

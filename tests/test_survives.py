@@ -28,7 +28,7 @@ from fashionlib.core.classes import CLASS_SETS
 from fashionlib.cutout import batch
 from fashionlib.data import prepare, raw
 from fashionlib.data.sources import download, unpack_sample
-from fashionlib.train import resume, run_folder, runner
+from fashionlib.train import run_folder, runner
 
 # ------------------------------------------------------------------ at random moments
 
@@ -212,13 +212,13 @@ def at_work(value: float):
 
 
 def saved(folder) -> int | None:
-    found = resume.newest(folder)
+    found = run_folder.newest_state(folder)
     assert found is None or (found["model"]["weight"] == found["iter"]).all()
     return found and found["iter"]
 
 
 def save(folder, n: int) -> None:
-    resume.save(at_work(n), folder, 0, n)
+    run_folder.save_state(at_work(n), folder, 0, n)
 
 
 def test_a_state_killed_before_any_of_its_steps_leaves_the_one_before(tmp_path):
@@ -233,7 +233,7 @@ def test_a_state_killed_before_any_of_its_steps_leaves_the_one_before(tmp_path):
         save(folder, 5)
         assert saved(folder) == 5
         files.sweep(folder)
-        assert [path.name for path in folder.iterdir()] == [resume.LAST]
+        assert [path.name for path in folder.iterdir()] == [run_folder.LAST]
         if not any(died):
             break
     assert n >= 2
@@ -241,7 +241,7 @@ def test_a_state_killed_before_any_of_its_steps_leaves_the_one_before(tmp_path):
 
 def test_a_state_killed_inside_its_write_leaves_the_one_before(tmp_path):
     save(tmp_path, 1)
-    size = (tmp_path / resume.LAST).stat().st_size
+    size = (tmp_path / run_folder.LAST).stat().st_size
     assert deaths.inside_write(size // 2, lambda: save(tmp_path, 2))
     assert saved(tmp_path) == 1
     part = next(tmp_path.glob(".last.*.fashionlib.part.pth"))
@@ -257,7 +257,7 @@ DAMAGES = (lambda file: file[:-9], lambda file: file[:-9000] + b"\1" + file[-899
 def test_a_torn_state_is_noticed_by_its_checksum_and_named(tmp_path, damage):
     """It can't take the place of a whole one: a state is on the disk before it gets its name."""
     save(tmp_path, 1)
-    last = tmp_path / resume.LAST
+    last = tmp_path / run_folder.LAST
     last.write_bytes(damage(last.read_bytes()))
     with pytest.raises(ValueError, match=rf"{last} is torn: remove last\.pth .* begin the run again"):
         saved(tmp_path)
@@ -265,9 +265,9 @@ def test_a_torn_state_is_noticed_by_its_checksum_and_named(tmp_path, damage):
 
 def test_a_state_is_on_the_disk_before_it_takes_the_last_ones_place(tmp_path, monkeypatch):
     save(tmp_path, 1)
-    before = (tmp_path / resume.LAST).read_bytes()
+    before = (tmp_path / run_folder.LAST).read_bytes()
     flushed = []
-    monkeypatch.setattr(os, "fsync", lambda _: flushed.append((tmp_path / resume.LAST).read_bytes()))
+    monkeypatch.setattr(os, "fsync", lambda _: flushed.append((tmp_path / run_folder.LAST).read_bytes()))
     save(tmp_path, 2)
     assert flushed == [before] and saved(tmp_path) == 2
 
@@ -362,8 +362,8 @@ def test_overwriting_a_run_killed_half_way_never_mixes_two(tmp_path):
             (folder / name).touch()
         (folder / "recipe.json").write_text(json.dumps(card))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(run_folder.provenance, "command", lambda _: "")
-            patch.setattr(run_folder.provenance, "versions", dict)
+            patch.setattr(run_folder, "command", lambda _: "")
+            patch.setattr(run_folder, "versions", lambda _: {})
             died = deaths.before_change(n, folder, lambda f=folder: run_folder.claim(f, recipe, info, True))
         lr = json.loads((folder / "recipe.json").read_text())["recipe"]["lr"]
         assert lr == 1 or not (folder / "last.pth").exists()
@@ -382,7 +382,7 @@ def test_a_torn_header_of_the_history_is_written_anew(tmp_path):
 
 
 def test_a_finished_run_drops_the_states_that_a_kill_kept(tmp_path):
-    for name in ("done.json", *resume.FILES):
+    for name in ("done.json", *run_folder.STATES):
         (tmp_path / name).touch()
     assert run_folder.is_finished(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["done.json"]

@@ -45,9 +45,9 @@ def run_folder(data: str, run: str, home_: str | Path | None = None) -> Path:
 def run_name(model: str, scale: str, init: str, variant: str = "") -> str:
     """``<model>-<scale>-<init>[-<variant>]``: the key of a run in runs/, history/ and every table.
 
-    `init` may be a path to a checkpoint; then its stem is used.
+    `model` and `init` may be paths, to a config file and to a checkpoint; then their stems are used.
     """
-    init = Path(init).stem if any(c in init for c in "/\\.") else init
+    model, init = (Path(name).stem if any(c in name for c in "/\\.") else name for name in (model, init))
     return _name("-".join(part for part in (model, scale, init, variant) if part))
 
 

@@ -16,6 +16,8 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 
+import fsspec
+
 from fashionlib.core import files
 from fashionlib.cutout import segment, tasks
 from fashionlib.cutout.one_photo import CutoutPipeline
@@ -31,14 +33,19 @@ def run(
     inputs, out, model, options: Options, workers: int = 1, preview: bool = False, progress: bool = True
 ) -> Result:
     """`batch.run` with fsspec URLs for `inputs` and `out`, by `workers` actors; raises the same errors."""
-    fsspec = _fsspec()
+    try:
+        import ray.data  # noqa: F401  (needs pyarrow)
+    except ImportError as error:
+        raise ValueError(
+            f"The engine ray needs the extra of that name ({error}): pip install 'fashionlib[ray]'."
+        ) from None
     if segment.is_loaded(model):
         raise ValueError("The engine ray needs the model's path, not the model.")
     path = segment.checkpoint(model)
     loaded = segment.load_model(path, "torch")  # the job carries one file, and a cluster may have GPUs
     options.choice(loaded.metadata["classes"])  # raises for unknown classes before anything is written
     place, root = fsspec.core.url_to_fs(str(out))
-    planned = _tasks(fsspec, inputs, place.unstrip_protocol(root), options, options.digest(loaded))
+    planned = _tasks(inputs, place.unstrip_protocol(root), options, options.digest(loaded))
     ground = Path(options.background).read_bytes() if Path(options.background).is_file() else None
     arguments = path.read_bytes(), ground, str(out), options
     # an object store has no locks: of two runs at once one report stays, and the other photos are made again
@@ -68,23 +75,11 @@ def run(
     return result._replace(report=target)
 
 
-def _fsspec():
-    """The module fsspec, if the whole extra is installed."""
-    try:
-        import fsspec
-        import ray.data  # noqa: F401  (needs pyarrow)
-    except ImportError as error:
-        raise ValueError(
-            f"The engine ray needs the extra of that name ({error}): pip install 'fashionlib[ray]'."
-        ) from None
-    return fsspec
-
-
-def _tasks(fsspec, inputs, out: str, options: Options, digest: str) -> list[Task]:
+def _tasks(inputs, out: str, options: Options, digest: str) -> list[Task]:
     """A task for every photo (URL, output's name below `out`); raises ValueError if names collide."""
     photos = {}
     for item in tasks.listed(inputs):
-        photos |= _photos(fsspec, item, out)
+        photos |= _photos(item, out)
     pairs = [(url, PurePosixPath(relative).with_suffix(f".{options.format}")) for url, relative in photos]
     tasks.check_names(pairs, out, TAKEN, options.layers)
     if overwritten := {f"{out}/{output}" for _, output in pairs} & {url for url, _ in pairs}:
@@ -93,7 +88,7 @@ def _tasks(fsspec, inputs, out: str, options: Options, digest: str) -> list[Task
     return [Task(url, str(output), key) for (url, output), key in zip(pairs, keys, strict=True)]
 
 
-def _photos(fsspec, item: str, out: str) -> dict[tuple[str, str], str]:
+def _photos(item: str, out: str) -> dict[tuple[str, str], str]:
     """{(URL, path below the folder or the glob's first wildcard): version} of the photos of one input."""
     place, base = fsspec.core.url_to_fs(item)
     if place.isfile(base):
@@ -156,8 +151,6 @@ class _Actor:
         self.pipeline = CutoutPipeline(self.made, model, options)
 
     def __call__(self, item: dict[str, str]) -> dict:
-        import fsspec
-
         url, photo = item["photo"], self.made.parent / PurePosixPath(item["photo"]).name
         row = Row(item["output"], url, key=item["key"])
         try:

@@ -7,7 +7,6 @@ classes, rare classes in a small split, and near-duplicate photos in different s
 
 import functools
 from collections import Counter
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -27,6 +26,8 @@ ROWS = 15  # maximum number of rows of a long table
 EXIF_ORIENTATION = 0x0112
 
 _TITLE = "# Audit of `"
+# size in pixels as stored; EXIF orientation, 1 is upright; perceptual hash; why it can't be decoded, or ""
+_PHOTO = ["ImageId", "width", "height", "orientation", "hash", "problem"]
 _each = functools.partial(processes.in_parallel, threads=True)  # decoding and numpy release the GIL
 
 
@@ -43,16 +44,17 @@ def audit(raw_folder, out=None, data_folder=None, progress: bool = True) -> str:
         outputs.claim_file(out, "an audit page", [folder, data_folder], outputs.begins(_TITLE))
     instances, problems = raw.check(folder)
     look = functools.partial(_look_at, folder)
-    photos = list(_each(look, instances["ImageId"].unique(), progress=progress, unit=" photos"))
-    splits = _read_splits(data_folder)
+    seen = _each(look, instances["ImageId"].unique(), progress=progress, unit=" photos")
+    photos, splits = pd.DataFrame(seen, columns=_PHOTO), _read_splits(data_folder)
+    read = photos[photos.problem == ""]
     sections = [
         _summary(instances, photos),
         _problems(problems, photos),
-        _sizes(problems, photos),
+        _sizes(problems, read),
         _repeats(instances),
         _overlaps(instances, progress),
         _classes(instances, splits),
-        _near_duplicates(photos, splits),
+        _near_duplicates(read, splits),
     ]
     page = "\n\n".join([f"{_TITLE}{folder.name}`", *sections]) + "\n"
     if out:
@@ -60,26 +62,16 @@ def audit(raw_folder, out=None, data_folder=None, progress: bool = True) -> str:
     return page
 
 
-@dataclass(frozen=True)
-class _Photo:
-    """Size, EXIF orientation and perceptual hash of a photo; only `error` is set if decoding failed."""
-
-    image_id: str
-    size: tuple[int, int] = (0, 0)  # (width, height) as stored
-    orientation: int = 1  # EXIF: 1 is upright
-    hash: int = 0
-    error: str = ""
-
-
-def _look_at(folder: Path, image_id: str) -> _Photo:
+def _look_at(folder: Path, image_id: str) -> tuple[str, int, int, int, int, str]:
+    """The row _PHOTO of a photo; of one that can't be decoded only the problem."""
     try:
         with Image.open(raw.image_path(folder, image_id)) as image:
             size, orientation = image.size, image.getexif().get(EXIF_ORIENTATION, 1)
             image.draft("L", (64, 64))  # JPEG decodes straight to a small size; the hash uses 32 x 32
             digest = imagehash.phash(ImageOps.exif_transpose(image))
     except checked_files.DAMAGED as error:
-        return _Photo(image_id, error=checked_files.reason(error))
-    return _Photo(image_id, size, orientation, int(str(digest), 16))
+        return image_id, 0, 0, 1, 0, checked_files.reason(error)
+    return image_id, *size, orientation, int(str(digest), 16), ""
 
 
 def _read_splits(data_folder: Path) -> dict[str, set[str]]:
@@ -89,11 +81,11 @@ def _read_splits(data_folder: Path) -> dict[str, set[str]]:
     return {name: set(prepared.ids(data_folder, name)) for name in names}
 
 
-def _summary(instances: pd.DataFrame, photos: list[_Photo]) -> str:
+def _summary(instances: pd.DataFrame, photos: pd.DataFrame) -> str:
     ids = instances["ClassId"]
     parts = ids.between(MAIN, len(CATEGORIES) - 1)
     part_only = parts.groupby(instances["ImageId"]).all().sum()
-    turned = [p.image_id for p in photos if p.orientation > 1]
+    turned = photos.ImageId[photos.orientation > 1].tolist()
     rows = {
         "photos with good rows": len(photos),
         "instances": len(instances),
@@ -106,40 +98,37 @@ def _summary(instances: pd.DataFrame, photos: list[_Photo]) -> str:
     return _table(["", "count"], list(rows.items()))
 
 
-def _problems(problems: pd.DataFrame, photos: list[_Photo]) -> str:
-    broken = pd.DataFrame([{"ImageId": p.image_id, "row": "", "problem": p.error} for p in photos if p.error])
-    everything = pd.concat([problems, broken]) if len(broken) else problems
-    if not len(everything):
+def _problems(problems: pd.DataFrame, photos: pd.DataFrame) -> str:
+    columns = ["ImageId", "row", "problem"]
+    everything = pd.concat([problems, photos[photos.problem != ""].assign(row="")])[columns].astype(str)
+    if everything.empty:
         return "## Bad rows and photos\n\nNone: every row can be decoded, every photo read."
-    rows = everything.head(ROWS)[["ImageId", "row", "problem"]].astype(str).to_numpy().tolist()
+    rows = everything.head(ROWS).to_numpy().tolist()
     counted = f"{len(everything)} in {everything['ImageId'].nunique()} photos{_shown(len(everything))}"
     return f"## Bad rows and photos\n\n{counted}:\n\n{_table(['photo', 'row', 'problem'], rows)}"
 
 
-def _sizes(problems: pd.DataFrame, photos: list[_Photo]) -> str:
-    read = [p for p in photos if not p.error]
-    if not read:
+def _sizes(problems: pd.DataFrame, read: pd.DataFrame) -> str:
+    if read.empty:
         return "## Sizes\n\nNo photo could be read."
-    sides = np.array([p.size for p in read])  # (n, 2): width, height
-    differ = [p.ImageId for p in problems.itertuples() if "differ from the photo" in p.problem]
+    width, height = read.width, read.height
+    differ = [row.ImageId for row in problems.itertuples() if "differ from the photo" in row.problem]
     measures = [
-        ("width, px", sides[:, 0], 0),
-        ("height, px", sides[:, 1], 0),
-        ("megapixels", sides.prod(axis=1) / 1e6, 2),
-        ("height / width", sides[:, 1] / sides[:, 0], 2),
+        ("width, px", width, 0),
+        ("height, px", height, 0),
+        ("megapixels", width * height / 1e6, 2),
+        ("height / width", height / width, 2),
     ]
-    table = _table(
-        ["", "least", "median", "most"],
-        [
-            [name, *(f"{value:,.{digits}f}" for value in np.percentile(values, [0, 50, 100]))]
-            for name, values, digits in measures
-        ],
-    )
-    (width, height), photos_of_it = Counter(p.size for p in read).most_common(1)[0]
+    rows = [
+        [name, *(f"{value:,.{digits}f}" for value in values.quantile([0, 0.5, 1]))]
+        for name, values, digits in measures
+    ]
+    sizes = Counter(zip(width, height, strict=True))
+    ((w, h), photos_of_it), *_ = sizes.most_common(1)
     return (
-        f"## Sizes\n\n{table}\n\n{len({p.size for p in read})} distinct sizes; the commonest is"
-        f" {width} × {height} ({photos_of_it / len(read):.0%} of the photos). Files that differ from the"
-        f" CSV's Width × Height: {len(differ)}{_some(differ)}."
+        f"## Sizes\n\n{_table(['', 'least', 'median', 'most'], rows)}\n\n{len(sizes)} distinct sizes;"
+        f" the commonest is {w} × {h} ({photos_of_it / len(read):.0%} of the photos)."
+        f" Files that differ from the CSV's Width × Height: {len(differ)}{_some(differ)}."
     )
 
 
@@ -213,11 +202,10 @@ def _classes(instances: pd.DataFrame, splits: dict[str, set[str]]) -> str:
     return "\n\n".join(["## Photos per class", *notes, table])
 
 
-def _near_duplicates(photos: list[_Photo], splits: dict[str, set[str]]) -> str:
-    read = [p for p in photos if not p.error]
+def _near_duplicates(read: pd.DataFrame, splits: dict[str, set[str]]) -> str:
+    names = read.ImageId.tolist()
     split_of = {image_id: name for name, ids in splits.items() for image_id in ids}
-
-    pairs = [(read[i].image_id, read[j].image_id, bits) for i, j, bits in near_pairs([p.hash for p in read])]
+    pairs = [(names[i], names[j], bits) for i, j, bits in near_pairs(read.hash)]
     across = [pair for pair in pairs if len({split_of.get(name) for name in pair[:2]} - {None}) == 2]
     listed = across if splits else pairs
     head = (

@@ -137,19 +137,19 @@ def _palette_image(label: np.ndarray) -> Image.Image:
     return image
 
 
-def decode(content: bytes, name: str | Path = "The label map") -> np.ndarray:
+def decode(content: bytes, name: str | Path = "The label map", advice: str = AGAIN) -> np.ndarray:
     """Label values stored in the PNG `content`, uint8 (H, W): palette indices, not colours.
 
     Files in another PNG variant than `fashionlib prepare` writes are decoded by Pillow.
 
     Raises:
         ValueError: `content` is damaged or not a single-channel 8-bit image. The message begins with `name`,
-            the file's path.
+            the file's path, and ends in `advice`.
     """
     try:
         return _read(content)
     except ValueError as error:
-        raise ValueError(f"{name} can't be decoded ({error}): prepare the data again.") from None
+        raise ValueError(f"{name} can't be decoded ({error}): {advice}.") from None
 
 
 def check_labels(labels: np.ndarray, n_classes: int, name: str | Path) -> np.ndarray:

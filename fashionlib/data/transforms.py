@@ -18,16 +18,17 @@ import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
 
 # isort: split
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from mmcv.image.geometric import rescale_size
 from mmcv.transforms import BaseTransform
-from mmengine import fileio
 from mmseg.datasets.transforms import PackSegInputs, PhotoMetricDistortion
 from mmseg.registry import TRANSFORMS
 
+from fashionlib.core.classes import IGNORE
 from fashionlib.data import prepared
 
 _REDRAWS = 10  # MMSegmentation's number
@@ -110,10 +111,9 @@ class LoadCrop(BaseTransform):
         scale: (long, short) side to fit the photo into at ratio 1.
         ratio_range: smallest and largest ratio.
         crop_size: (height, width).
-        cat_max_ratio: redraw a window, up to 10 times, if one class fills this fraction of it or more.
+        cat_max_ratio: redraw a window, up to 10 times, if one class fills this fraction of it or more; label
+            255 is no class.
         flip: probability of a horizontal flip.
-        ignore_index: label excluded from that fraction.
-        backend_args: as in LoadImageFromFile.
 
     Raises (from `transform`):
         ValueError: a photo or label map can't be decoded, or the two differ in size.
@@ -126,12 +126,9 @@ class LoadCrop(BaseTransform):
         crop_size: tuple[int, int],
         cat_max_ratio: float = 1.0,
         flip: float = 0.5,
-        ignore_index: int = 255,
-        backend_args: dict | None = None,
     ) -> None:
         self.scale, self.ratio_range, self.crop_size = scale, ratio_range, crop_size
         self.cat_max_ratio, self.flip = cat_max_ratio, flip
-        self.ignore_index, self.backend_args = ignore_index, backend_args
 
     def transform(self, results: dict) -> dict:
         """Add ``img``, ``gt_seg_map`` and the metadata that the packer and the model need."""
@@ -158,8 +155,7 @@ class LoadCrop(BaseTransform):
     def read_labels(self, results: dict) -> np.ndarray:
         """The whole label map, uint8 (H, W), renumbered as LoadAnnotations does."""
         path = results["seg_map_path"]
-        content = fileio.get(path, backend_args=self.backend_args)
-        labels = prepared.decode(content, path)
+        labels = prepared.decode(Path(path).read_bytes(), path)
         table = np.array([255, *range(254), 255], np.uint8) if results["reduce_zero_label"] else _LEVELS
         renumbered = _LEVELS.copy()
         for old, new in (results.get("label_map") or {}).items():
@@ -194,14 +190,13 @@ class LoadCrop(BaseTransform):
         if background / window.size >= self.cat_max_ratio:  # the usual case, counted ten times as fast
             return False
         counts = cv2.calcHist([window], [0], None, [256], [0, 256]).ravel().astype(int)
-        counts[self.ignore_index] = 0
+        counts[IGNORE] = 0
         return np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < self.cat_max_ratio
 
     def read_photo(self, path: str, rows: Span, columns: Span) -> np.ndarray:
         """Window of the photo at `path`, uint8 BGR (h, w, 3)."""
-        content = fileio.get(path, backend_args=self.backend_args)
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        image = cv2.imdecode(np.frombuffer(Path(path).read_bytes(), np.uint8), flags)
         if image is None:
             raise ValueError(f"{path} can't be decoded: replace it, and prepare the data again.")
         if image.shape[:2] != (rows.old, columns.old):

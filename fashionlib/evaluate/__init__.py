@@ -5,7 +5,7 @@ In the order in which the data meet them:
 runs           the run folders that training left
 split          photos and label maps of a split, decoded ahead
 metrics        confusion matrix, IoU, accuracy, bootstrap intervals
-score          one checkpoint on one split
+score          one checkpoint, or predictions from outside, on one split
 areas          pixel counts per photo and class
 result_tables  CSV tables that grow a row at a time
 validation     every checkpoint on the validation split, and the pick
@@ -19,13 +19,13 @@ whole after every checkpoint; rows stay as long as the checkpoint's bytes and th
 
     validation.csv       a row a checkpoint          picked_epochs.csv   a row a run
     test.csv             a row a run                 per_class.csv       a row a run and class
-    shipped.csv          a row: another checkpoint
+    others.csv           what is no run of ours      errors.csv          wrong pixels by kind, a row a run
     confusion/<run>.csv  pixels, rows = truth        areas/<run>.csv.gz  pixels a photo and class
 
 Scores are fractions, not percent; a score that does not exist (an absent class) is an empty cell.
 """
 
-from fashionlib.evaluate.testing import test, test_checkpoint
+from fashionlib.evaluate.testing import test, test_checkpoint, test_predictions
 from fashionlib.evaluate.validation import RULE, left_out, pick_epochs, validate
 
-__all__ = ["RULE", "left_out", "pick_epochs", "test", "test_checkpoint", "validate"]
+__all__ = ["RULE", "left_out", "pick_epochs", "test", "test_checkpoint", "test_predictions", "validate"]

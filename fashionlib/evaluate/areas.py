@@ -52,6 +52,15 @@ def table(split: Split, epoch: int, per_photo: np.ndarray) -> pd.DataFrame:
     )
 
 
+def of_epoch(file: Path, split: str, epoch: int) -> pd.DataFrame:
+    """The rows of one epoch; ValueError where there is none."""
+    rows = read(file)
+    rows = rows[(rows.split == split) & (rows.epoch == epoch)]
+    if rows.empty:
+        raise ValueError(f"{file} has no rows of {split} at epoch {epoch}: run notebook 05 again.")
+    return rows
+
+
 def epochs(file: Path, split: str) -> set[int]:
     """Epochs whose counts on `split` are stored: a score without them is an older version's."""
     rows = read(file)
@@ -66,10 +75,7 @@ def drop(file: Path, split: str) -> None:
 
 def mean_iou(file: Path, split: str, epoch: int) -> pd.Series:
     """Photo -> its mean IoU over the classes in its truth or prediction; ValueError without rows."""
-    rows = read(file)
-    rows = rows[(rows.split == split) & (rows.epoch == epoch)]
-    if rows.empty:
-        raise ValueError(f"{file} has no rows of {split} at epoch {epoch}: run notebook 05 again.")
+    rows = of_epoch(file, split, epoch)
     iou = metrics.iou_of(rows[COUNTS].to_numpy().T)
     return pd.Series(iou).groupby(rows.photo.to_numpy()).mean()
 

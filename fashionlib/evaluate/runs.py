@@ -13,7 +13,7 @@ from fashionlib.core.run_files import CARD, read_history
 _RECIPE = dict(model=str, data=str, scale=str, init=str, preset=str, epochs=int, batch=int, seed=int)
 _WORDS = {  # the columns of tables of scores that are no numbers
     *("run", "data", "class_set", "model", "scale", "init", "preset", "init_source", "class", "photo"),
-    *("checkpoint", "split", "scored_on", "rule", "trained_on"),
+    *("checkpoint", "split", "scored_on", "rule", "title", "note"),
     *("device", "torch", "precision", "commit", "recipe", "fingerprint"),
 }
 
@@ -107,7 +107,8 @@ def read_scores(path: Path, columns: tuple[str, ...], notebook: str) -> pd.DataF
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}: run notebook {notebook} first.")
-    return checked_files.numbers(path, columns, f"delete it and run notebook {notebook} again", _WORDS)
+    words = _WORDS - {"precision"} if path.name == "per_class.csv" else _WORDS  # there it is a score
+    return checked_files.numbers(path, columns, f"delete it and run notebook {notebook} again", words)
 
 
 def read_picked(data: str, runs: list[str] | None = None, home: str | Path | None = None) -> pd.DataFrame:

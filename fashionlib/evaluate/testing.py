@@ -8,10 +8,12 @@ from tqdm import tqdm
 
 from fashionlib.core import paths
 from fashionlib.core.files import fingerprint, folder_lock, write_csv
-from fashionlib.evaluate import areas, metrics, result_tables
+from fashionlib.evaluate import areas, compare, metrics, result_tables
 from fashionlib.evaluate.runs import Run, find, read_picked
-from fashionlib.evaluate.score import Counts, Scorer, summary
+from fashionlib.evaluate.score import ERRORS, Counts, Scorer, read_predictions, summary
 from fashionlib.evaluate.split import Split
+
+OTHERS = "others.csv"  # a row for each that is scored but no run of ours
 
 
 def test(
@@ -35,7 +37,7 @@ def test(
             table does not hold yet; the others keep theirs).
 
     Returns:
-        test.csv: a row a run; per_class.csv, confusion/ and areas/ lie beside it.
+        test.csv: a row a run; per_class.csv, errors.csv, confusion/ and areas/ lie beside it.
 
     Raises:
         FileNotFoundError: nothing was picked yet, or the picked weight file is gone.
@@ -62,25 +64,43 @@ def test(
 def test_checkpoint(
     data: str, checkpoint: Path, home: str | Path | None = None, progress: bool = True
 ) -> pd.DataFrame:
-    """Score a checkpoint that is no run on `data`, such as the shipped model, on the test split.
+    """Score the shipped model, or another checkpoint that is no run on `data`, on the test split.
 
-    Nothing tells whether it knows the photos: its card has to. Returns shipped.csv: one row, which Table I
-    shows last. A checkpoint that was scored on these photos before is not scored again.
+    Nothing tells whether it knows the photos: its card has to. Returns its row of others.csv, which Table I
+    shows below the runs. A checkpoint that was scored on these photos before is not scored again.
     """
-    from fashionlib import models
-
-    photos, file = Split.read(data, "test", home), paths.results_folder(data, home) / "shipped.csv"
-    which = {"checkpoint": fingerprint(checkpoint), "split": photos.fingerprint}
-    known = result_tables.read(file)
-    if len(known) and which.items() <= known.iloc[0].to_dict().items():
-        return known
+    photos, results = Split.read(data, "test", home), paths.results_folder(data, home)
+    row = {"run": checkpoint.stem, "title": "shipped cut-out model (trained on more)"}
+    row["note"] = "What the shipped model learnt from, its card says: fashionlib/assets/cutout.md."
+    row |= {"checkpoint": fingerprint(checkpoint), "split": photos.fingerprint}
+    known = result_tables.read(results / OTHERS)
+    same = [all(said.get(name) == value for name, value in row.items()) for said in known.to_dict("records")]
+    if any(same):
+        return known[same]
     with result_tables.progress_bar(len(photos.ids), checkpoint.stem, progress) as bar:
-        counts = Scorer(photos).score(checkpoint, bar)
-    metadata = models.read_metadata(checkpoint)
-    row = {"run": checkpoint.stem, "model": metadata["model"], "trained_on": metadata["data"]}
-    table = pd.DataFrame([row | _scores(counts, photos, {}) | which])
-    write_csv(file, table)
-    return table
+        return _put_other(row, Scorer(photos).score(checkpoint, bar), photos, results)
+
+
+def test_predictions(data: str, folder: str | Path, home: str | Path | None = None) -> pd.DataFrame:
+    """Score label maps ``<folder>/<photo>.png`` of the test photos, made by any tool.
+
+    They have the size of the photos in ``data/<data>/images``, and positions in dataset.json's `classes` as
+    values. Returns their row of others.csv, which Table I shows below the runs.
+    """
+    photos, folder = Split.read(data, "test", home), Path(folder).expanduser().resolve()
+    row = {"run": f"predictions-{folder.name}", "title": f"your predictions: {folder.name}"}
+    row["note"] = "Your predictions are from outside: nothing here tells what they learnt from."
+    row |= {"split": photos.fingerprint}
+    return _put_other(row, read_predictions(photos, folder), photos, paths.results_folder(data, home))
+
+
+def _put_other(row: dict, counts: Counts, photos: Split, folder: Path) -> pd.DataFrame:
+    """Store areas and scores of what is no run of ours; returns its row."""
+    scored = {"epoch": 0, "scored_on": photos.name} | _scores(counts, photos, {}) | _errors(counts, photos)
+    with folder_lock(folder, "scoring into"):
+        areas.put(areas.path(folder, row["run"]), photos, 0, counts.per_photo)
+        table = result_tables.put(folder / OTHERS, pd.DataFrame([row | scored]), ["run"])
+    return table[table.run == row["run"]]
 
 
 def _scores(counts: Counts, photos: Split, redraws: dict) -> dict:
@@ -95,7 +115,8 @@ def _score(run: Run, picked: pd.Series, scorer: Scorer, out: Path, redraws: dict
     file, last = _weights(run, epoch, picked.checkpoint), max(run.checkpoints())
     known = result_tables.read(out / "test.csv")
     scored = picked.checkpoint in set(known[known.run == run.name].get("checkpoint", ()))
-    if scored and epoch in areas.epochs(areas_file, photos.name):
+    details = run.name in set(result_tables.read(out / "errors.csv").run)  # an older version wrote none
+    if scored and details and epoch in areas.epochs(areas_file, photos.name):
         bar.update(len(photos.ids))
         return
     if last != epoch:
@@ -131,13 +152,22 @@ def _lessons(cm: np.ndarray) -> dict:
 
 
 def _write_details(folder: Path, run: Run, counts: Counts, split: Split) -> None:
-    """The tables behind a row of test.csv: classes and the confusion matrix."""
-    names = split.classes
+    """The tables behind a row of test.csv: classes, kinds of errors and the confusion matrix."""
+    names, who = split.classes, run.identity(split.dataset)
     matrix = pd.DataFrame(counts.cm, index=pd.Index(names, name="truth"), columns=names)
     write_csv(folder / "confusion" / f"{run.name}.csv", matrix.reset_index())
-    result_tables.put(
-        folder / "per_class.csv", _per_class(counts, split, run.identity(split.dataset)), ["run"]
-    )
+    errors = pd.DataFrame([who | _errors(counts, split) | {"split": split.fingerprint}])
+    result_tables.put(folder / "errors.csv", errors, ["run"])
+    result_tables.put(folder / "per_class.csv", _per_class(counts, split, who), ["run"])
+
+
+def _errors(counts: Counts, split: Split) -> dict:
+    """Wrong pixels by kind, and the mean IoU of the classes in thirds by their true pixels."""
+    names, pixels = split.classes, counts.cm.sum(axis=1)
+    thirds = compare.thirds(pd.Series(pixels, names), names)
+    iou = pd.Series(metrics.iou(counts.cm), names)
+    means = {f"IoU_{which.split()[-1]}": iou[members].mean() for which, members in thirds.items()}
+    return dict(zip(ERRORS, counts.errors, strict=True)) | means
 
 
 def _per_class(counts: Counts, split: Split, who: dict) -> pd.DataFrame:

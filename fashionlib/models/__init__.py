@@ -5,6 +5,7 @@ fewer, narrower layers, for drawn photos on a CPU; it is named wherever its numb
 which a photo and its model meet them, those without torch first:
 
 ``zoo``           the table
+``specs``         a row of it, or someone's own config file
 ``metadata``      what a checkpoint says of itself, validated
 ``two_stage``     where in a photo the model looks: at all of it, or at its subject
 ``maps``          maps of classes: argmax at another size, a crop's place in the photo
@@ -28,7 +29,8 @@ from importlib import import_module
 _HOMES = {
     name: module
     for module, names in {
-        "zoo": "MODELS PAPER SCALES check_norm patch_size whole_patches",
+        "zoo": "MODELS PAPER SCALES",
+        "specs": "check_norm patch_size spec spec_of whole_patches",
         "metadata": "read_metadata",
         "two_stage": "fitted_size",
         "maps": "upsampled_argmax",
@@ -40,7 +42,7 @@ _HOMES = {
     }.items()
     for name in names.split()
 }
-_LIGHT = ("zoo", "metadata", "two_stage", "maps")
+_LIGHT = ("zoo", "specs", "metadata", "two_stage", "maps")
 __all__ = [*_HOMES]
 
 

@@ -9,14 +9,24 @@ from mmengine.model.utils import revert_sync_batchnorm
 from mmseg.models import EncoderDecoder
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from fashionlib.core.files import write_tensors
 from fashionlib.models import fast
 from fashionlib.models.metadata import KEY, read_metadata
-from fashionlib.models.network import network
+from fashionlib.models.network import network, tried_out
+from fashionlib.models.specs import spec_of
 from fashionlib.models.weight_files import check_finite, unpacked
 
-_ARCHITECTURE = ("model", "scale", "classes", "crop", "patch", "norm")  # metadata that determine the network
+_ARCHITECTURE = (
+    "model",
+    "scale",
+    "classes",
+    "crop",
+    "patch",
+    "norm",
+    "config",
+)  # metadata that determine the network
 
 
 def save(model: EncoderDecoder, path: str | Path, metadata: dict) -> Path:
@@ -34,8 +44,12 @@ def load(path: str | Path, reuse: EncoderDecoder | None = None) -> EncoderDecode
     """
     metadata = read_metadata(path)
     same = reuse is not None and all(reuse.metadata.get(key) == metadata.get(key) for key in _ARCHITECTURE)
+    state = _weights(path)
+    if not same and "config" in metadata:  # which may claim to be of any size
+        _check_fits(tried_out(str(path), *_architecture(metadata)), state, path, metadata)
     model = reuse if same else _network(metadata)
-    _fill(model, path, metadata)
+    _check_fits(model, state, path, metadata)
+    model.load_state_dict(state)
     model.test_cfg = ConfigDict(metadata["test_cfg"])
     model.metadata = metadata
     fast.install(model)
@@ -49,19 +63,29 @@ def _network(metadata: dict) -> EncoderDecoder:
     Channels last in memory make convolutions a tenth to a fifth quicker, except DeepLabV3+'s depthwise ones,
     which they slow down.
     """
-    name, scale, classes, crop = (metadata[key] for key in _ARCHITECTURE[:4])
-    later = metadata.get("patch"), metadata.get("norm", "batch")  # not in checkpoints of older versions
-    model = revert_sync_batchnorm(network(name, len(classes), scale, tuple(crop), *later))
+    model = revert_sync_batchnorm(network(*_architecture(metadata)))
     depthwise = any(getattr(module, "groups", 1) > 1 for module in model.modules())
     return model if depthwise else model.to(memory_format=torch.channels_last)
 
 
-def _fill(model: EncoderDecoder, path: str | Path, metadata: dict) -> None:
-    """Load the file's weights into `model`; ValueError names the first tensor that does not fit."""
+def _architecture(metadata: dict) -> tuple:
+    """Arguments of `network`, from a checkpoint's metadata."""
+    later = metadata.get("patch"), metadata.get("norm", "batch")  # not in checkpoints of older versions
+    return spec_of(metadata), len(metadata["classes"]), metadata["scale"], tuple(metadata["crop"]), *later
+
+
+def _weights(path: str | Path) -> dict[str, Tensor]:
+    """The file's weights, all of them finite."""
     try:
         state = unpacked(load_file(path))
     except (RuntimeError, SafetensorError) as error:  # scales that fit no weights; a file changed meanwhile
         raise ValueError(f"{path} can't be read as a checkpoint ({error}); make it again.") from None
+    check_finite(path, state)
+    return state
+
+
+def _check_fits(model: EncoderDecoder, state: dict[str, Tensor], path: str | Path, metadata: dict) -> None:
+    """Raise ValueError that names the first tensor of `state` that `model` has not, or in another shape."""
     own = model.state_dict()
     for name in [*own, *state]:
         ours, theirs = ("missing" if name not in s else tuple(s[name].shape) for s in (own, state))
@@ -71,5 +95,3 @@ def _fill(model: EncoderDecoder, path: str | Path, metadata: dict) -> None:
                 f" {len(metadata['classes'])} classes, but its {name} is {theirs}, not {ours}: take a"
                 " checkpoint as fashionlib wrote it."
             )
-    check_finite(path, state)
-    model.load_state_dict(state)

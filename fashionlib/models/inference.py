@@ -146,7 +146,7 @@ def _slide(model: EncoderDecoder, x: torch.Tensor) -> torch.Tensor:
     """
     size = [min(window, side) for window, side in zip(model.test_cfg.crop_size, x.shape[2:], strict=True)]
     rows, columns = (
-        [slice(start, start + window) for start in _starts(side, window, stride)]
+        [slice(start, start + window) for start in window_starts(side, window, stride)]
         for side, window, stride in zip(x.shape[2:], size, model.test_cfg.stride, strict=True)
     )
     places = [(..., row, column) for row in rows for column in columns]
@@ -160,7 +160,7 @@ def _slide(model: EncoderDecoder, x: torch.Tensor) -> torch.Tensor:
     return total.div_(count)
 
 
-def _starts(side: int, window: int, stride: int) -> list[int]:
+def window_starts(side: int, window: int, stride: int) -> list[int]:
     """Where windows begin along a side of `side` pixels; the last one ends with it."""
     steps = -(-(side - window) // stride) + 1
     return [min(step * stride, side - window) for step in range(steps)]

@@ -11,6 +11,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from fashionlib.core import paths
+from fashionlib.models.specs import problem, spec_of
 from fashionlib.models.zoo import MODELS
 
 KEY = "fashionlib"  # of a safetensors file's header
@@ -31,10 +32,11 @@ def _validator():
 
 
 _BEYOND_SCHEMA = {
-    "model": lambda own: own["model"] in MODELS,
+    "model": lambda own: "config" in own or own["model"] in MODELS,
+    "config": lambda own: "config" not in own or (own["scale"] == "full" and not problem(own["config"])),
     "classes": lambda own: all(map(str.isprintable, own["classes"])),
-    "patch": lambda own: not own.get("patch") or (MODELS[own["model"]].patch and own["scale"] == "full"),
-    "norm": lambda own: own.get("norm", "batch") == "batch" or MODELS[own["model"]].batch_norm,
+    "patch": lambda own: not own.get("patch") or (spec_of(own).patch and own["scale"] == "full"),
+    "norm": lambda own: own.get("norm", "batch") == "batch" or spec_of(own).batch_norm,
     "test_cfg": lambda own: own["test_cfg"]["mode"] == "whole" or _cover(**own["test_cfg"]),
 }
 

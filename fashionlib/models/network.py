@@ -5,52 +5,50 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import mmseg
-from mmengine import Config
+import torch
+from mmengine import Config, ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.model.utils import revert_sync_batchnorm
 from mmseg.models import EncoderDecoder
 from mmseg.models.backbones.vit import TransformerEncoderLayer
 from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.utils import register_all_modules
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
+from fashionlib.core.checked_files import reason
 from fashionlib.core.classes import CLASSES, check_name
 from fashionlib.core.files import explain_disk_errors, temporary_folder
 from fashionlib.models import detail, fast, init_weights, losses  # noqa: F401  (registers DetailViT, DetailHead)
-from fashionlib.models.zoo import (
-    MINI_CROP,
-    MODELS,
-    PUP_AT_8,
-    SCALES,
-    ModelSpec,
-    check_norm,
-    patch_size,
-    whole_patches,
-)
+from fashionlib.models.specs import check_norm, patch_size, spec, whole_patches
+from fashionlib.models.zoo import MINI_CROP, PUP_AT_8, SCALES, ModelSpec
+
+_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.arange}
 
 CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs"
 
 
 def config(
-    name: str, num_classes: int = 28, scale: str = "full", crop: tuple[int, int] | None = None,
+    name: str | ModelSpec, num_classes: int = 28, scale: str = "full", crop: tuple[int, int] | None = None,
     patch: int | None = None, loss: str = "cross_entropy", class_weights: list[float] | None = None,
 ) -> Config:  # fmt: skip
-    """The row's MMSegmentation config (model, pipelines, optimiser) with our changes.
+    """The MMSegmentation config (model, pipelines, optimiser) of a row, with our changes.
 
+    `name`, here and below: of a row, or the path of a config file, or what `fashionlib.models.spec` returns.
     `crop` (height, width in pixels; None: the row's, in whole patches) sets the encoder's position grid, the
     padding of training batches and, for sliding-window inference, the window, with its stride in proportion.
     `patch` (8, 14 or 16 pixels; None: the row's) is for ViT rows at scale full; the number of PUP's stages
     follows it. `loss` and `class_weights` are the decode head's (`fashionlib.models.losses`). The config
     requests no external weights.
     """
-    spec = MODELS[check_name(name, MODELS, "model")]
+    row = spec(name)
     check_name(scale, SCALES, "scale")
-    cfg = _shipped(spec)
-    changes = [spec.change, spec.mini] if scale == "mini" else [spec.change]
-    side = patch_size(name, scale, patch)
+    cfg = _shipped(row)
+    changes = [row.change, row.mini] if scale == "mini" else [row.change]
+    side = patch_size(row, scale, patch)
     if patch:
-        stages = PUP_AT_8 if patch == 8 and spec.decoder == "PUP" else {}
+        stages = PUP_AT_8 if patch == 8 and row.decoder == "PUP" else {}
         changes.append(dict(backbone=dict(patch_size=patch)) | stages)
     for change in copy.deepcopy(changes):  # MMEngine takes `_delete_` out of what it merges
         change.pop("auxiliary_head", None)
@@ -63,13 +61,15 @@ def config(
             head.update(change.get("auxiliary_head", {}))
     for head in [model.decode_head, *auxiliary]:
         head.num_classes = num_classes
-    model.decode_head.loss_decode = losses.decode_loss(model.decode_head.loss_decode, loss, class_weights)
+        head.pop("out_channels", None)
+    entropy = model.decode_head.get("loss_decode", dict(type="CrossEntropyLoss"))
+    model.decode_head.loss_decode = losses.decode_loss(entropy, loss, class_weights)
     model.pretrained = None
     model.backbone.pop("init_cfg", None)
-    own = MINI_CROP if scale == "mini" else spec.crop or cfg.crop_size
+    own = MINI_CROP if scale == "mini" else row.crop or cfg.crop_size
     crop = tuple(crop or whole_patches(own, side))
     model.data_preprocessor.size = crop
-    if spec.patch:
+    if row.patch:
         model.backbone.img_size = crop
     if model.test_cfg.mode == "slide":
         shipped, stride = model.test_cfg.crop_size, model.test_cfg.stride
@@ -78,14 +78,15 @@ def config(
     return cfg
 
 
-def shipped_crop(name: str) -> tuple[int, int]:
+def shipped_crop(name: str | ModelSpec) -> tuple[int, int]:
     """(height, width) of the training crops in the row's shipped config."""
-    return tuple(_shipped(MODELS[check_name(name, MODELS, "model")]).crop_size)
+    return tuple(_shipped(spec(name)).crop_size)
 
 
-def layers(name: str, scale: str = "full") -> int:
-    """Number of the encoder's transformer layers, 0 for the convolutional rows."""
-    return config(name, scale=scale).model.backbone.num_layers if MODELS[name].patch else 0
+def layers(name: str | ModelSpec, scale: str = "full") -> int:
+    """Number of the encoder's transformer layers, 0 for the rows without a plain ViT."""
+    row = spec(name)
+    return config(row, scale=scale).model.backbone.get("num_layers", 12) if row.patch else 0
 
 
 def freeze(model: EncoderDecoder, count: int) -> None:
@@ -121,8 +122,8 @@ def _replaced(norm: _BatchNorm, kind: str) -> nn.Module:
 
 
 def network(
-    name: str, num_classes: int, scale: str, crop: tuple[int, int] | None, patch: int | None = None,
-    norm: str = "batch", **loss,
+    name: str | ModelSpec, num_classes: int, scale: str, crop: tuple[int, int] | None,
+    patch: int | None = None, norm: str = "batch", **loss,
 ) -> EncoderDecoder:  # fmt: skip
     """MMSegmentation's network of a row, with torch's default weights; `loss` is as in `config`.
 
@@ -134,15 +135,66 @@ def network(
     register_all_modules(init_default_scope=True)
     model = MMSEG_MODELS.build(config(name, num_classes, scale, crop, patch, **loss).model)
     # not by `norm_cfg`: it has one number of groups for layers of 48 channels and of 256
-    for module in list(model.modules()) if norm != "batch" else ():
-        for key, child in module.named_children():
-            if isinstance(child, _BatchNorm):
-                setattr(module, key, _replaced(child, norm))
+    found = [
+        (module, key, child)
+        for module in (model.modules() if norm != "batch" else ())
+        for key, child in module.named_children()
+        if isinstance(child, _BatchNorm)
+    ]
+    if norm != "batch" and not found:  # someone's own
+        raise ValueError(f"norm={norm!r}: it has no batch norm that could be replaced")
+    for module, key, child in found:
+        setattr(module, key, _replaced(child, norm))
+    return model
+
+
+class _NoValues(TorchFunctionMode):
+    """New tensors have shapes but no values (torch's meta device); at most 100,000 of them."""
+
+    left = 100_000
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        """The function's result."""
+        if function not in _FACTORIES:
+            return function(*args, **(kwargs or {}))
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("it has more than 100,000 tensors")
+        return function(*args, **(kwargs or {}) | {"device": "meta"})
+
+
+def without_values(name: str | ModelSpec, *architecture) -> EncoderDecoder:
+    """`network` in eval mode on torch's meta device: shapes without values, which take no memory."""
+    with _NoValues():
+        model = revert_sync_batchnorm(network(name, *architecture))
+    model.eval()  # returns None in some mmseg modules, so not chained
+    return model
+
+
+def logits_without_values(model: EncoderDecoder, size: tuple[int, int]) -> Tensor:
+    """Shape of the logits (1, C, ·, ·) that a network `without_values` gives of a photo of `size` (h, w)."""
+    with _NoValues(), torch.no_grad():
+        return model.decode_head(model.extract_feat(torch.empty(1, 3, *size)))
+
+
+def tried_out(called: str, row: ModelSpec, num_classes: int, *architecture) -> EncoderDecoder:
+    """The network of someone's own config, `without_values`.
+
+    Raises ValueError, about what is `called`, for one that can't be built or gives no logits of the classes.
+    """
+    try:
+        model = without_values(row, num_classes, *architecture)
+        height, width = config(row, num_classes, *architecture[:3]).model.data_preprocessor.size
+        logits = logits_without_values(model, (height, width + 32))  # photos have other sizes than crops
+        if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != num_classes:
+            raise ValueError(f"its decode head gives no logits of {num_classes} classes")
+    except Exception as error:  # layers refuse what does not fit in many ways
+        raise ValueError(f"{called} can't be built by MMSegmentation: {reason(error)}.") from None
     return model
 
 
 def build(
-    name: str, num_classes: int = 28, scale: str = "full", init: str = "none",
+    name: str | ModelSpec, num_classes: int = 28, scale: str = "full", init: str = "none",
     crop: tuple[int, int] | None = None, patch: int | None = None, norm: str = "batch",
     activation_checkpointing: bool = False, sync_bn: bool = False, trust_checkpoint: bool = False,
     loss: str = "cross_entropy", class_weights: list[float] | None = None,
@@ -168,7 +220,10 @@ def build(
         ValueError: unknown names, a patch, norm or init that this row does not have, or weights that do not
             fit.
     """
-    model = network(name, num_classes, scale, crop, patch, norm, loss=loss, class_weights=class_weights)
+    row = spec(name)
+    if row.own:
+        tried_out(name if isinstance(name, str) else row.name, row, num_classes, scale, crop, patch, norm)
+    model = network(row, num_classes, scale, crop, patch, norm, loss=loss, class_weights=class_weights)
     MMLogger.get_current_instance().setLevel("WARNING")  # else a line for every tensor
     model.init_weights()  # once and here: MMEngine's Runner calls it again, which then does nothing
     if not sync_bn:
@@ -178,24 +233,24 @@ def build(
             if isinstance(module, TransformerEncoderLayer):
                 module.with_cp = True
     fast.install(model)
-    model.init_report = init_weights.load_into(
-        model, init, spec=MODELS[name], scale=scale, trust=trust_checkpoint
-    )
+    model.init_report = init_weights.load_into(model, init, spec=row, scale=scale, trust=trust_checkpoint)
     known = num_classes <= len(CLASSES)
     classes = CLASSES[:num_classes]
-    model.metadata = metadata_for(name, classes, scale, crop, patch, norm) if known else {}
+    model.metadata = metadata_for(row, classes, scale, crop, patch, norm) if known else {}
     return model
 
 
 def metadata_for(
-    name: str, classes: Sequence[str], scale: str, crop: tuple[int, int] | None = None,
+    name: str | ModelSpec, classes: Sequence[str], scale: str, crop: tuple[int, int] | None = None,
     patch: int | None = None, norm: str = "batch",
 ) -> dict:  # fmt: skip
     """Metadata of every checkpoint: model, classes, preprocessing and kind of inference."""
-    cfg = config(name, len(classes), scale, crop, patch)
+    row = spec(name)
+    cfg = config(row, len(classes), scale, crop, patch)
     pre = cfg.model.data_preprocessor
     return dict(
-        model=name,
+        model=row.name,
+        **(dict(config=row.own) if row.own else {}),
         scale=scale,
         classes=list(classes),
         crop=list(pre.size),
@@ -220,7 +275,10 @@ def test_resize(cfg: Config, scale: str, crop: tuple[int, int] | None = None) ->
     return (long * short // shipped, short)
 
 
-def _shipped(spec: ModelSpec) -> Config:
+def _shipped(row: ModelSpec) -> Config:
     """The row's config as MMSegmentation ships it; MMEngine reads it through a temporary file."""
     with explain_disk_errors(temporary_folder()):
-        return Config.fromfile(CONFIGS / spec.config)
+        cfg = Config.fromfile(CONFIGS / row.config)
+    if row.own:
+        cfg.model = ConfigDict(copy.deepcopy(row.own))
+    return cfg

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from fashionlib.core.classes import garment_values
-from fashionlib.models.zoo import patch_size
+from fashionlib.models.specs import patch_size, spec_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,7 +100,7 @@ def fitted_size(size: tuple[int, int], metadata: dict) -> tuple[int, int]:
 def _scaled(size: tuple[int, int], factor: float, metadata: dict) -> tuple[int, int]:
     """`size` (H, W) times `factor`, in whole pixels, or patches for whole-image inference."""
     whole = metadata["test_cfg"]["mode"] == "whole"
-    own = patch_size(metadata["model"], metadata["scale"], metadata.get("patch"))
+    own = patch_size(spec_of(metadata), metadata["scale"], metadata.get("patch"))
     patch = (own or 16) if whole else 1
     h, w = (max(patch, round(side * factor / patch) * patch) for side in size)
     return h, w

@@ -3,8 +3,6 @@
 import re
 from dataclasses import dataclass, field
 
-from fashionlib.core.classes import check_name
-
 _WEIGHTS = "https://mmassets.onedl.ai/mmsegmentation/v0.5/"  # as in the package's metafile.yaml
 
 # ViT-S as DINOv2 publishes it, the same under every decoder
@@ -24,7 +22,8 @@ class ModelSpec:
     `config` is a path below MMSegmentation's configs. `change` and, at scale ``mini``, `mini` are merged into
     its ``model``; their ``auxiliary_head`` is merged into each auxiliary head. ``_delete_=True`` replaces a
     dict instead. `crop` (height, width) and `patch` are in pixels. `paper_batch` is the batch size in the
-    paper's section III-C, None for models that the paper did not train.
+    paper's section III-C, None for models that the paper did not train. `own` is the ``model`` of someone's
+    own config file, in place of that of `config` (`fashionlib.models.specs`).
     """
 
     name: str
@@ -39,6 +38,7 @@ class ModelSpec:
     ade20k: str | None = None
     dinov2: str | None = None
     paper_batch: int | None = None
+    own: dict | None = None
 
     def encoder_at(self, scale: str) -> str:
         """Name of the encoder at a scale: ``mini-B`` is the small version of a ``ViT-B``."""
@@ -56,6 +56,14 @@ class ModelSpec:
     def batch_norm(self) -> bool:
         """Whether the network has batch norms; Segmenter's decoders have none."""
         return self.family != "Segmenter"
+
+    @property
+    def own_loss(self) -> bool:
+        """Whether the decode head has another loss than one plain cross-entropy."""
+        plain = {"type": "CrossEntropyLoss"}
+        loss = self.own["decode_head"].get("loss_decode", plain) if self.own else plain
+        other = not isinstance(loss, dict) or loss.get("type") != plain["type"] or loss.get("use_sigmoid")
+        return self.family == "Detail" or bool(other)
 
 
 # Width x layers of the scale `mini`, in the real sizes' order: T 128 x 4, S 128 x 5, B 160 x 5, L 160 x 6
@@ -218,32 +226,3 @@ SCALES = ("full", "mini")
 MINI_CROP = (128, 128)
 PATCHES = (8, 14, 16)
 NORMS = ("batch", "frozen_batch", "group")
-
-
-def patch_size(name: str, scale: str = "full", patch: int | None = None) -> int | None:
-    """Side length of the encoder's patches in pixels: `patch` or, by default, the row's own.
-
-    None for the convolutional rows. Raises ValueError for a `patch` that the row or scale can't have.
-    """
-    spec = MODELS[check_name(name, MODELS, "model")]
-    if patch is None:
-        return spec.mini["backbone"].get("patch_size") if spec.patch and scale == "mini" else spec.patch
-    if not spec.patch:
-        raise ValueError(f"patch={patch}: {name} is convolutional and has no patches.")
-    if scale == "mini":
-        raise ValueError(f"patch={patch}: models at scale mini always have patches of 8.")
-    if patch not in PATCHES:
-        raise ValueError(f"patch={patch}: must be 8, 14 or 16.")
-    return patch
-
-
-def whole_patches(crop: tuple[int, int], patch: int | None) -> tuple[int, int]:
-    """`crop` (height, width) with each side rounded to a multiple of `patch` (None: as it is)."""
-    return tuple(round(side / patch) * patch for side in crop) if patch else crop
-
-
-def check_norm(name: str, norm: str) -> None:
-    """Raise ValueError for a `norm` that is unknown, or not ``batch`` for a row without batch norm."""
-    check_name(norm, NORMS, "norm")
-    if norm != "batch" and not MODELS[name].batch_norm:
-        raise ValueError(f"norm={norm!r}: {name} has no batch norm that could be replaced.")

@@ -4,8 +4,9 @@ style       one look for all figures; overlays, legends, grids of pictures
 captions    what runs, classes and circumstances are called
 data        figures of the data
 run_record  thinned histories and run.json
-figures     figures 4 to 7, IoU by class and by photo, the confusion matrix
+figures     figures 4 to 7, IoU by class and by photo, confusion matrix, errors
 table1      Table I: the paper's numbers beside ours
+costs       what the runs cost: arithmetic, seconds, memory, energy
 publish     compares results with the committed ones, and copies them there
 
 Everything goes to ``runs/<data>/{results,figures,pictures}``.
@@ -14,6 +15,7 @@ a function of the name of its files (.png and .pdf); what shows a photo goes to 
 """
 
 from fashionlib.report.captions import percent
+from fashionlib.report.costs import costs, flops
 from fashionlib.report.data import fig_class_frequency, fig_cooccurrence, fig_label_maps, fig_mask_areas
 from fashionlib.report.figures import (
     fig4_train_accuracy,
@@ -21,6 +23,7 @@ from fashionlib.report.figures import (
     fig6_validation_miou,
     fig7_inference,
     fig_confusion,
+    fig_errors,
     fig_per_class_iou,
     fig_per_photo_iou,
 )
@@ -29,17 +32,20 @@ from fashionlib.report.table1 import PAPER, table1
 
 __all__ = [
     "PAPER",
+    "costs",
     "fig4_train_accuracy",
     "fig5_train_loss",
     "fig6_validation_miou",
     "fig7_inference",
     "fig_class_frequency",
     "fig_confusion",
+    "fig_errors",
     "fig_cooccurrence",
     "fig_label_maps",
     "fig_mask_areas",
     "fig_per_class_iou",
     "fig_per_photo_iou",
+    "flops",
     "history",
     "percent",
     "run_json",

@@ -9,6 +9,7 @@ from pandas.io.formats.style import Styler
 from fashionlib.core import paths, run_files
 from fashionlib.data import prepared
 from fashionlib.evaluate.runs import Run, find, read_scores
+from fashionlib.evaluate.split import Split
 
 _CAPITALS = ("setr", "mla", "pup", "r50", "t", "s", "b", "l")
 _TITLES = {"segmenter": "Segmenter", "vit": "ViT", "unet": "U-Net", "deeplabv3plus": "DeepLabV3+"}
@@ -30,6 +31,7 @@ _ORDER = ("segmenter_vit_t", "segmenter_vit_b", "setr_mla", "setr_pup")  # the p
 
 def model_title(model: str, scale: str = "full") -> str:
     """``segmenter_vit_t`` -> ``Segmenter ViT-T``, at the scale mini ``Segmenter mini-T``."""
+    model = Path(model).stem  # of a config file
     words = " ".join(w.upper() if w in _CAPITALS else _TITLES.get(w, w) for w in model.split("_"))
     title = re.sub(r"ViT ([TSBL])\b", r"ViT-\1", words)
     if scale != "mini":
@@ -55,6 +57,15 @@ def scored(data: str, table: str, columns: tuple[str, ...], runs=None, home=None
     path = paths.results_folder(data, home) / table
     rows = as_trained(read_scores(path, ("run", "model", "epochs", *columns), "05"), data, home)
     return rows if runs is None else rows[rows.run.isin(runs)]
+
+
+def outside(data: str, home: str | Path | None = None) -> pd.DataFrame:
+    """Rows of others.csv, checkpoints and predictions that are no run, scored on the test photos of now."""
+    path = paths.results_folder(data, home) / "others.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=["run", "title", "note", "split"])
+    rows = read_scores(path, ("run", "title", "mIoU"), "05")
+    return rows[rows.split == Split.read(data, "test", home).fingerprint]
 
 
 def as_trained(rows: pd.DataFrame, data: str, home: str | Path | None = None) -> pd.DataFrame:

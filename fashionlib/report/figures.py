@@ -16,14 +16,21 @@ from fashionlib.core.classes import BACKGROUND
 from fashionlib.data import prepared
 from fashionlib.evaluate import areas, metrics
 from fashionlib.evaluate.runs import find, read_picked, read_scores
+from fashionlib.evaluate.score import EDGE
 from fashionlib.evaluate.split import Split
 from fashionlib.report import style
-from fashionlib.report.captions import as_trained, circumstances, class_title, labels, scored
+from fashionlib.report.captions import as_trained, circumstances, class_title, labels, outside, scored
 from fashionlib.report.run_record import history
 
 PAPER_PICKS = {"setr_mla": 8, "setr_pup": 9}  # the only picked epochs that the paper states
 _SMOOTHED = 20  # a smoothed point is the mean over a 20th of the run
 _HOW_SMOOTHED = f"Bold: mean over 1/{_SMOOTHED} of the run; faint: as logged, thinned to at most 500 means."
+_ERRORS = {  # column of errors.csv -> what a figure calls it
+    "edge": "at an edge",
+    "wrong_class": "a class called another",
+    "missed": "a class called background",
+    "invented": "background called a class",
+}
 _SIDE = 700  # pixels: more of a photo can't be seen in print
 
 
@@ -193,6 +200,30 @@ def fig_confusion(data: str, run: str | None = None, home: str | Path | None = N
     who = f"{labels(table.loc[[run]])[run]} · {circumstances(table.loc[[run]])}"
     text = f"{who}. Test split, epoch {table.epoch[run]}; numbers from 10 % on."
     return style.save(fig, "fig_confusion", paths.figures_folder(data, home), text, message)
+
+
+def fig_errors(data: str, runs: list[str] | None = None, home: str | Path | None = None) -> Figure:
+    """Kinds of wrong pixels in the test photos, a bar a run, in percent of its wrong pixels."""
+    table, others = scored(data, "errors.csv", tuple(_ERRORS), runs, home), outside(data, home)
+    counts = pd.concat([table.assign(title=table.run.map(labels(table))), others]).set_index("title")
+    counts = counts[[*_ERRORS]].rename(columns=_ERRORS)
+    share = 100 * counts.div(counts.sum(axis=1), axis=0)
+    fig, axes = style.panels(style.PAGE, 0.5 + 0.2 * len(share))
+    rows = share.melt(ignore_index=False, var_name="kind", value_name="share").reset_index()
+    colours = dict(zip(share, (style.COLOURS[i] for i in (7, 1, 3, 0)), strict=True))
+    looks = dict(hue="kind", hue_order=[*share][::-1], palette=colours, multiple="stack", legend=False)
+    sns.histplot(rows, y="title", weights="share", shrink=0.8, linewidth=0, ax=axes[0, 0], **looks)
+    for bars in axes[0, 0].containers:
+        axes[0, 0].bar_label(bars, fmt="%.0f", label_type="center", fontsize=6)
+    axes[0, 0].set(xlabel="share of the wrong pixels [%]", ylabel="", xlim=(0, 100))
+    fig.legend(handles=style.patches_of(colours), loc="outside upper center", ncols=4, fontsize=6)
+    means = share.iloc[: len(table)].mean()
+    message = (
+        f"The largest part of the wrong pixels, {means.max():.0f} % (mean of the runs), is {means.idxmax()}."
+    )
+    about = f"At an edge: at most {100 * EDGE:.0f} % of the photo's short side from another true class"
+    text = f"{circumstances(table)}. Test split. {about}; the other three: elsewhere."
+    return style.save(fig, "fig_errors", paths.figures_folder(data, home), text, message)
 
 
 def _cost_of_rare_classes(rows: pd.DataFrame) -> dict[str, float]:

@@ -17,7 +17,7 @@ from fashionlib.core.files import atomic_write, write_text
 
 TOLERANCE = 0.03  # of mIoU: same seed and data, but other CPUs and thread counts round differently
 KEYS = ("run", "class", "epoch", "iter", "photo", "truth")  # columns that say what a row is about
-NOT_OURS = ("plan.yaml", "studies")  # among the results, but written by hand or by `fashionlib study`
+NOT_OURS = ("plan.yaml", "studies", "labels")  # in the results, but by hand, `study` or tools/labels
 _OF_RUNS = ("validation.csv", "picked_epochs.csv")  # tables that name every run
 CURVES = (  # figures without photos: all that may be published of any data set but the sample
     "fig4_train_accuracy",
@@ -29,6 +29,7 @@ CURVES = (  # figures without photos: all that may be published of any data set 
     "fig_per_class_iou",
     "fig_per_photo_iou",
     "fig_confusion",
+    "fig_errors",
 )
 
 
@@ -36,16 +37,17 @@ def compare(data: str) -> list[str]:
     """Where ``runs/<data>/results`` and the committed ``results/<data>`` disagree, one sentence each.
 
     They agree if they have the same files, tables the same columns and rows (by KEYS; the picked epochs
-    themselves may differ) and every mIoU within TOLERANCE, JSON files the same names. Runs here that the
-    committed results do not know at all are someone's own and not looked at.
+    themselves may differ) and every mIoU within TOLERANCE, JSON files the same names. Runs and
+    predictions here that the committed results do not know at all are someone's own and not looked at.
     """
     here, committed = _files(paths.results_folder(data)), _files(paths.published_results(data))
     if not committed:
         folder = paths.published_results(data)
         return [f"nothing is committed in {folder}: `fashionlib publish {data}` does that."]
     scored = [pd.read_csv(path) for name, path in committed.items() if name in _OF_RUNS]
-    known = set().union(*(table.run for table in scored))
-    own = {folder.name for folder in paths.runs_folder(data).glob("*")} - known
+    known = set().union(_with_areas(committed), *(table.run for table in scored))
+    own = {folder.name for folder in paths.runs_folder(data).glob("*")} | _with_areas(here)
+    own = (own if "others.csv" in committed else own | {"others"}) - known
     here = {name: path for name, path in here.items() if re.sub(r"\.csv(\.gz)?$", "", path.name) not in own}
     found = [f"{n} is committed, but no run here wrote it." for n in sorted(committed.keys() - here.keys())]
     found += [f"{n} was written here, but is not committed." for n in sorted(here.keys() - committed.keys())]
@@ -67,7 +69,7 @@ def summary(data: str) -> str:
 def publish(data: str) -> list[Path]:
     """Copy this machine's results and figures over the committed ones; returns the files now there.
 
-    What no run here wrote is removed, the plan excepted. Raises FileNotFoundError before any run, and
+    What no run here wrote is removed, `NOT_OURS` excepted. Raises FileNotFoundError before any run, and
     ValueError for a figure of photos that must not be in git.
     """
     results = _files(paths.results_folder(data))
@@ -100,6 +102,11 @@ def with_table(readme: str, data: str) -> str:
     shown = page.partition("\n\n")[2].partition("\n\nMade by:")[0]  # without title and commands
     before, _, rest = readme.partition(begin)
     return before + begin + shown + end + rest.partition(end)[2]
+
+
+def _with_areas(files: dict[str, Path]) -> set[str]:
+    """Names of the runs, and of what else was scored, that have a file of areas."""
+    return {path.name.partition(".")[0] for name, path in files.items() if name.startswith("areas/")}
 
 
 def _differences(here: Path, committed: Path, own: set[str]) -> Iterator[str]:
@@ -135,7 +142,7 @@ def _table_differences(here: pd.DataFrame, committed: pd.DataFrame, curve: bool)
 
 
 def _mirror(files: dict[str, Path], folder: Path) -> list[Path]:
-    """Make `folder` hold exactly these files (and its plan)."""
+    """Make `folder` hold exactly these files (and what is NOT_OURS)."""
     for name in _files(folder).keys() - files.keys():
         (folder / name).unlink()
     for name, path in files.items():

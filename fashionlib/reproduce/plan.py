@@ -48,6 +48,10 @@ FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (*(_RESULTS + f"table1.{kind}" for kind in ("csv", "md", "tex")), _RESULTS + "per_class.csv"),
     ),
     "06_background_removal": ((*_PREPARED, _EPOCHS, _PICKED), ("runs/{data}/pictures/cutouts.png",)),
+    "07_beyond_the_paper": (
+        (*_PREPARED, "results/*/studies/*.yaml", "results/*/studies/runs.csv"),
+        ("runs/{data}/studies/answers.csv",),
+    ),
 }
 TRAIN = "03_train"
 

@@ -1,10 +1,23 @@
-"""A recipe as a table with provenance, as one line, and as the page ``results/recipe.md``."""
+"""What a run will be, before it starts: a recipe as a table with provenance, as one line, and as the page
+``results/recipe.md``; and its hours, memory and disk space, measured on a few iterations.
+"""
+
+import time
+from pathlib import Path
+from statistics import median_high
 
 import pandas as pd
+import psutil
+import torch
+from mmengine.runner import Runner
 
 from fashionlib import models
+from fashionlib.core import paths
 from fashionlib.core.run_files import FREE, PAPERS_RUN, changed, given
+from fashionlib.data import prepared
+from fashionlib.train import config
 from fashionlib.train.recipe import CONFIG, OURS, PAPER, Recipe
+from fashionlib.train.runner import memory_mb
 
 _SOURCES = {PAPER: "Mancini & Tarsi, section III-C", OURS: "fashionlib.train.recipe"}
 
@@ -15,10 +28,9 @@ def describe(recipe: Recipe) -> pd.DataFrame:
     The provenance is *paper*, *MMSegmentation config*, *ours* or *given*.
     Settings that the optimiser or the schedule does not have are left out.
     """
-    config = models.MODELS[recipe.model].config
     unused = {"momentum"} if recipe.optimizer != "SGD" else set()
     unused |= {"power"} if recipe.schedule != "poly" else set()
-    sources = _SOURCES | {CONFIG: f"mmseg/.mim/configs/{config}"}
+    sources = _SOURCES | {CONFIG: f"mmseg/.mim/configs/{models.spec(recipe.model).config}"}
     rows = [
         dict(
             setting=name,
@@ -48,7 +60,7 @@ def headline(recipe: Recipe, dataset: dict) -> str:
     photos = "all training photos" if recipe.photos is None else f"{recipe.photos} training photos (seeded)"
     whose = "This is the paper's run." if is_the_papers(recipe, dataset) else "This is not the paper's run."
     height, width = recipe.crop
-    encoder = models.MODELS[recipe.model].encoder_at(recipe.scale)
+    encoder = models.spec(recipe.model).encoder_at(recipe.scale)
     return (
         f"{recipe.model} ({encoder}) at scale {recipe.scale} from {recipe.init} on {recipe.data}, {photos}, "
         f"preset {recipe.preset}, {recipe.epochs} epochs of batch {recipe.batch}, crops {height}x{width}, "
@@ -111,3 +123,60 @@ def _fixed(cfg) -> dict[str, str]:
 def _show(value) -> str:
     parts = value if isinstance(value, list | tuple) else ["–" if value is None else value]
     return ", ".join(map(str, parts))
+
+
+def estimate(recipe: Recipe, *, home: str | Path | None = None, iterations: int = 5) -> dict:
+    """Time `iterations` real training steps and project the run.
+
+    Returns:
+        dict: ``seconds_per_iteration`` (median of all but the first), ``hours``, ``iterations``,
+        ``peak_gb`` (memory of this process, or on a GPU that allocated there, at its fullest, with the
+        optimiser's moments), ``disk_gb`` (weights of every epoch and two states), ``batch_that_fits``
+        (photos a process can hold at once in the memory that is free now).
+    """
+    data_root = paths.data_folder(recipe.data, home)
+    info = prepared.require(data_root)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = models.build(
+        recipe.model,
+        len(info["classes"]),
+        **recipe.architecture,
+        activation_checkpointing=recipe.activation_checkpointing,
+        loss=recipe.loss,
+    ).to(device)
+    if recipe.freeze is not None:
+        models.freeze(model, recipe.freeze)
+    model.train()
+    here = dict(num_workers=0, persistent_workers=False)
+    loader = Runner.build_dataloader(config.loader(recipe, str(data_root)) | here)
+    batches, seconds, before = iter(loader), [], memory_mb()
+    peak = before
+    for _ in range(min(iterations, len(loader))):
+        start = time.perf_counter()
+        peak = max(peak, _step(model, next(batches), device, recipe))
+        model.zero_grad()
+        seconds.append(time.perf_counter() - start)
+    typical = median_high(seconds[1:] or seconds)
+    total = config.steps(recipe, recipe.photos or info["counts"]["train"]) * recipe.accumulate
+    weights = sum(p.numel() * p.element_size() for p in model.state_dict().values())
+    moments = weights * (2 if recipe.optimizer == "AdamW" else 1)
+    free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else psutil.virtual_memory().available
+    a_photo = max((peak - before) * 2**20 / recipe.photos_per_step, 1)
+    return dict(
+        seconds_per_iteration=round(typical, 3),
+        iterations=total,
+        hours=round(typical * total / 3600, 2),
+        peak_gb=round((peak * 2**20 + moments) / 1e9, 2),
+        disk_gb=round((weights * recipe.epochs + 2 * (2 * weights + moments)) / 1e9, 2),
+        batch_that_fits=int(max(0, 0.9 * free - weights - moments) // a_photo),
+    )
+
+
+def _step(model, batch: dict, device: torch.device, recipe: Recipe) -> float:
+    """A forward and a backward pass; the memory in MB, the greater of after the one and after the other."""
+    with models.autocast(device, recipe.precision):
+        data = model.data_preprocessor(batch, training=True)
+        loss, _ = model.parse_losses(model(**data, mode="loss"))
+    between = memory_mb()
+    loss.backward()
+    return max(between, memory_mb())

@@ -39,25 +39,19 @@ PRESETS: dict[str, dict[str, Any]] = {
     # a pretrained encoder on a small data set: gentle below, brisk above
     "finetune": dict(_GENTLE, epochs=15),
     # `finetune` for comparisons on two CPU cores (results/ccp): fewer epochs, crops at a fifth of a photo's
-    # sides, the lower half of the encoder as it was pretrained
+    # sides (in whole patches: 224 x 154 with patches of 14), the encoder's lower half as it was pretrained
     "study": dict(
-        _GENTLE,
-        epochs=8,
-        crop=(224, 160),  # in whole patches: (224, 154) with patches of 14
-        resize_base=(1120, 280),
-        test_resize=(1120, 280),
-        freeze=6,
+        _GENTLE, epochs=8, crop=(224, 160), resize_base=(1120, 280), test_resize=(1120, 280), freeze=6
     ),
 }
 
 
 def _own(preset: str, model: str, scale: str, init: str) -> dict[str, Any]:
     """Settings of a preset that are specific to a model, its scale or its initial weights."""
-    spec, own = models.MODELS[model], {}
+    spec, own = models.spec(model), {}
     if preset == "quick" and spec.family == "Segmenter":
-        own = dict(
-            lr=3e-4
-        )  # at 0.001 a deep one stays on a plateau, for two epochs or six, by how a machine rounds
+        # at 0.001 a deep one stays on a plateau, for two epochs or six, by how a machine rounds
+        own = dict(lr=3e-4)
     if preset == "quick" and spec.family == "SETR":
         own = dict(batch=4, epochs=8)  # learns quicker from more and smaller steps
     if preset == "paper" and model == "segmenter_vit_l" and scale == "full":
@@ -156,12 +150,13 @@ class Recipe:
         for name, value in (run | given).items():  # before a config is made of them
             allowed.check(name, value, _KINDS[name])
         check_name(preset, PRESETS, "preset")
-        check_name(model, models.MODELS, "model")
-        scale = check_name(given.get("scale", "full"), models.SCALES, "scale")
+        row, scale = models.spec(model), given.get("scale", "full")
+        if check_name(scale, models.SCALES, "scale") != "full" and row.own:
+            raise ValueError(f"scale={scale!r}: a config file's model has one scale: give scale='full'.")
         patch = given.get("patch")
         ours = PRESETS[preset] | _own(preset, model, scale, given.get("init", "none"))
         if "crop" in ours:
-            ours["crop"] = models.whole_patches(ours["crop"], models.patch_size(model, scale, patch))
+            ours["crop"] = models.whole_patches(ours["crop"], models.patch_size(row, scale, patch))
         crop = given.get("crop", ours.get("crop"))
         values = _defaults(model) | _from_config(model, scale, crop, patch) | ours | given | run
         origin = {name: _origin(name, values[name], preset, model, given) for name in _SETTINGS}
@@ -224,7 +219,7 @@ class Recipe:
         if self.loss == "focal" and self.class_weight != "none":
             raise ValueError(f"class_weight={self.class_weight!r} is for cross-entropy, not loss='focal'.")
         plain = (self.loss, self.class_weight) == ("cross_entropy", "none")
-        if models.MODELS[self.model].family == "Detail" and not plain:
+        if models.spec(self.model).own_loss and not plain:
             raise ValueError(f"{self.model} has a loss of its own: leave out loss and class_weight.")
         layers = models.layers(self.model, self.scale)
         if self.freeze is not None and not 0 <= self.freeze <= layers:
@@ -252,7 +247,7 @@ def _plain(value: Any) -> Any:
 
 def _defaults(model: str) -> dict[str, Any]:
     own = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
-    return own | dict(batch=models.MODELS[model].paper_batch or 8)
+    return own | dict(batch=models.spec(model).paper_batch or 8)
 
 
 @cache
@@ -290,7 +285,7 @@ def _from_config(
 def _origin(name: str, value: Any, preset: str, model: str, given: dict) -> str:
     if name in given:
         return CALLER
-    paper_row = models.MODELS[model].paper_batch
+    paper_row = models.spec(model).paper_batch
     if preset == "paper" and paper_row and (name == "batch" or (name in _STATED and _STATED[name] == value)):
         return PAPER
     if name in PRESETS[preset] or name not in (shipped := _shipped(model)):

@@ -15,14 +15,14 @@ import torch
 from mmengine.dist import all_reduce, broadcast, get_world_size, is_main_process
 from mmengine.hooks import Hook, ParamSchedulerHook
 from mmengine.model import MMDistributedDataParallel
-from mmengine.optim import OptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import LOOPS, OPTIM_WRAPPERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from fashionlib import models
 from fashionlib.core.files import explain_disk_errors, write_text
 from fashionlib.core.run_files import HISTORY, read_history
-from fashionlib.train import resume
+from fashionlib.train import run_folder
 
 _DECODE = "decode.loss_"  # the decode head's losses, in what a step returns
 
@@ -69,49 +69,26 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
 
 @OPTIM_WRAPPERS.register_module()
-class AutocastOptimWrapper(OptimWrapper):
-    """Forward and loss under autocast, on a CPU too (MMEngine's AmpOptimWrapper is GPU only).
+class AutocastOptimWrapper(AmpOptimWrapper):
+    """MMEngine's AmpOptimWrapper at the recipe's precision and on CPUs, where its own start-up refuses.
 
     bf16 has fp32's range. fp16 does not: its loss is scaled up, its gradients down again before clipping, and
     a step with overflowing gradients is skipped (Micikevicius et al., arXiv 1710.03740, section 3.2).
     """
 
     def __init__(self, precision: str = "auto", **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.precision = precision
+        OptimWrapper.__init__(self, **kwargs)
+        self.precision, self._scale_update_param = precision, None
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.scaler = torch.amp.GradScaler(
-            device, enabled=models.resolve_precision(device, precision) == "fp16"
-        )
+        scaled = models.resolve_precision(device, precision) == "fp16"
+        self.loss_scaler = torch.amp.GradScaler(device, enabled=scaled)
 
     @contextmanager
     def optim_context(self, model):
         """MMEngine's context under autocast."""
         device = next(model.parameters()).device
-        with super().optim_context(model), models.autocast(device, self.precision):
+        with OptimWrapper.optim_context(self, model), models.autocast(device, self.precision):
             yield
-
-    def backward(self, loss: torch.Tensor, **kwargs) -> None:
-        """Backward pass of the scaled loss."""
-        super().backward(self.scaler.scale(loss), **kwargs)
-
-    def step(self, **kwargs) -> None:
-        """Unscale, clip and step."""
-        if self.clip_grad_kwargs:
-            self.scaler.unscale_(self.optimizer)
-            self._clip_grad()
-        self.scaler.step(self.optimizer, **kwargs)
-        self.scaler.update()
-
-    def state_dict(self) -> dict:
-        """MMEngine's state dict, with the loss scale."""
-        return super().state_dict() | dict(scaler=self.scaler.state_dict())
-
-    def load_state_dict(self, state_dict: dict) -> None:
-        """Restore the result of `state_dict`."""
-        if self.scaler.is_enabled():
-            self.scaler.load_state_dict(state_dict["scaler"])
-        super().load_state_dict({name: part for name, part in state_dict.items() if name != "scaler"})
 
 
 class StepSchedulerHook(ParamSchedulerHook):
@@ -140,7 +117,7 @@ class FashionRunner(Runner):
     def load_or_resume(self) -> None:
         """Resume from ``last.pth``."""
         if self.state_folder is not None:
-            resume.restore(self, self.state_folder)
+            run_folder.restore_state(self, self.state_folder)
 
 
 class HistoryHook(Hook):
@@ -232,14 +209,14 @@ class StateHook(Hook):
         if is_main_process():
             epoch = runner.epoch + 1
             path = self.folder / f"epoch_{epoch}.safetensors"
-            models.save(resume.unwrapped(runner.model), path, self.info | dict(epoch=epoch))
+            models.save(run_folder.unwrapped(runner.model), path, self.info | dict(epoch=epoch))
         self.save(runner, runner.epoch + 1, runner.iter)
         if self.stopping and runner.epoch + 1 < runner.max_epochs:
             raise KeyboardInterrupt
 
     def save(self, runner, epoch: int, iteration: int) -> None:
         """Save the state: every process takes part (their generators differ), the first one writes."""
-        resume.save(runner, self.folder, epoch, iteration)
+        run_folder.save_state(runner, self.folder, epoch, iteration)
         self.saved = time.monotonic()
 
 

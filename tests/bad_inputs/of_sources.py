@@ -49,6 +49,8 @@ NOT_WHOLE = r"train2020\.json is not a whole Fashionpedia JSON \({}.*\): fetch i
 TEXTS = [
     ("torn", '{"images": [{"id"', "JSONDecodeError"),
     ("list", "[]", "TypeError"),
+    ("no-categories", '{"images": []}', "KeyError.*categories"),
+    ("no-category", coco(annotations=[{"image_id": 5}])[fashionpedia.TRAIN], "KeyError.*category_id"),
     ("latin-1", b'{"images": "\xe9"}', "UnicodeDecodeError"),
     ("deep", "[" * 100_000, "RecursionError"),
     ("id-infinite", json.dumps({"images": [IMAGE], "categories": []}).replace("5", "1e999"), "OverflowError"),
@@ -93,6 +95,8 @@ RUNS = [
     ("packed-garbage", counted("~~\u00e9\x01"), IMPROPER),
     ("packed-endless", counted("o" * 200_000), IMPROPER),
     ("packed-short", counted("5"), UNCOVERED),
+    ("packed-empty", counted(""), UNCOVERED),
+    ("runs-without-size", drawn({"counts": [12]}), IMPROPER),
 ]
 
 # Clothing Co-Parsing: the photo 0007, 3 high and 4 wide ---------------------------------------------------
@@ -175,6 +179,8 @@ def convert_own(source: Path, out: Path) -> None:
 TABLES = [
     ("no-table", None, r"classes\.csv is missing: it says which colour"),
     ("no-header", "#ff0000,dress\n", r"classes\.csv must have the columns 'colour,class' or 'value,class'"),
+    ("no-rows", "colour,class\n", r"classes\.csv must have the columns .* and a row a class"),
+    ("comma-unquoted", COLOURS + "#00ff00,bag, wallet\n", "can't be read .*: quote names with commas"),
     ("unknown-class", "colour,class\n#ff0000,dres\n", r"row 2: Unknown class 'dres'\. Did you mean 'dress'"),
     ("colour-word", "colour,class\nred,dress\n", "row 2: The colour 'red' is not of the form #rrggbb"),
     ("colour-twice", COLOURS + "#FF0000,skirt\n", "row 4: The colour '#FF0000' means another class further"),
@@ -188,6 +194,11 @@ VALUES_AND_7 = {"classes.csv": VALUES, "masks/a.png": encoded(GREY[1])}
 FOLDERS = [
     ("mask-twice", {"masks/a.tif": RED}, r"a\.tif and a\.png would get the same id: keep one"),
     ("mask-value", VALUES_AND_7, r"a\.png has values that classes\.csv lacks.*7 \(12\)"),
+    (
+        "mask-bmp",
+        {"masks/b.bmp": RED, "photos/b.jpg": picture()},
+        r"b\.bmp is no mask of the kind \.png: save",
+    ),
     ("no-masks", {"masks/a.png": None}, r"masks holds no \.png: put a painted mask"),
     ("photo-pipe", {"photos/a.jpg": PIPE}, rf"photos/a\.jpg {SPECIAL}"),
     ("photo-tiff", {"photos/b.tif": picture("TIFF")}, r"b\.tif is no photo of the kind \.jpg"),

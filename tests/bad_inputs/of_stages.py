@@ -14,7 +14,7 @@ from fashionlib.data import prepared, raw
 from fashionlib.evaluate import result_tables, runs
 from fashionlib.evaluate.split import Split
 from fashionlib.reproduce import plan
-from fashionlib.train import Recipe, resume, run_folder, runner
+from fashionlib.train import Recipe, run_folder, runner
 from tools.cutout_model import pseudo_labels
 
 from . import FOLDER, Case, cases, changed, encoded, huge_jpeg, huge_png, palette_png, picture
@@ -147,7 +147,7 @@ def claim(source: Path, out: Path) -> None:
 
 
 def go_on(source: Path, out: Path) -> None:
-    resume.newest(source / RUN)
+    run_folder.newest_state(source / RUN)
 
 
 CARDS = [
@@ -249,7 +249,7 @@ STAGES: list[Case] = [
     *cases("history-resumed", keep_history, A_HISTORY, r"history\.csv{}.*; remove it", HISTORIES),
     *cases("picked", read_picked, changed(A_RUN, f"{RESULTS}/picked_epochs.csv"), "{}", PICKED),
     Case("scores-bytes", {f"{RESULTS}/test.csv": b"\xff\0"}, read_tests, r"test\.csv .* run notebook 05"),
-    *cases("state", go_on, changed(A_RUN, f"{RUN}/{resume.LAST}"), r"last\.pth is torn{}", STATES),
+    *cases("state", go_on, changed(A_RUN, f"{RUN}/{run_folder.LAST}"), r"last\.pth is torn{}", STATES),
     *cases("cutout", read_photo, dict, r"a\.jpg {}", PHOTO_FILES),
     *cases("mask", read_mask, dict, r"a\.jpg {}", [PHOTO_FILES[2], PHOTO_FILES[6]]),
     *cases("cutout", cut_out, dict, "{}", CUTOUTS),

@@ -128,8 +128,6 @@ def test_layers_and_manifest(folder, model, tmp_path):
         ({"keep": ""}, "keep and drop name classes or groups"),
         ({"drop": ""}, "keep and drop name classes or groups"),
         ({"background": __file__}, "test_batch.py is not an image that Pillow can read"),
-        ({"edge": "feather"}, "Unknown edge"),
-        ({"keep": "dres"}, "Did you mean 'dress'"),
         ({"workers": 0}, "workers=0"),
         ({"workers": 2}, "need the model's path"),
     ],

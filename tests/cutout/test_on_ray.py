@@ -43,7 +43,7 @@ def shop():
 
 def tasks(shop, *inputs):
     inputs = [f"{shop}/{name}" for name in inputs]
-    found = on_ray._tasks(fsspec, inputs, f"{shop}/in/out", Options(), "model and options")
+    found = on_ray._tasks(inputs, f"{shop}/in/out", Options(), "model and options")
     return {task.photo: task for task in found}
 
 
@@ -71,7 +71,7 @@ def test_urls_that_collide_or_lead_nowhere_are_refused(shop):
         tasks(shop, "in/*.txt")
     with pytest.raises(ValueError, match="/in/a.png is a photo and would be overwritten"):
         fsspec.filesystem("memory").pipe_file("/shop/in/a.png", b"")
-        on_ray._tasks(fsspec, f"{shop}/in/a.png", "memory:///shop/in", Options(), "")
+        on_ray._tasks(f"{shop}/in/a.png", "memory:///shop/in", Options(), "")
 
 
 # on a cluster of this machine -------------------------------------------------------------------------------

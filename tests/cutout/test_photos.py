@@ -96,33 +96,12 @@ def test_colour_profiles_stay_with_rgb_and_turn_grey_into_srgb(tmp_path):
     assert photos.read(tmp_path / "c.jpg").icc is None  # a profile that lies stops nothing
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"", r"bad.jpg is empty \(0 bytes\)"),
-        (b"no image at all", "bad.jpg is not an image that Pillow can read"),
-        ("truncated", "bad.jpg can't be read: .*truncated"),
-    ],
-)
-def test_files_that_are_no_photos_are_named(tmp_path, content, sentence):
-    path = tmp_path / "bad.jpg"
-    if content == "truncated":
-        noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
-        Image.fromarray(noise).save(path)
-        content = path.read_bytes()[:20_000]
-    path.write_bytes(content)
-    with pytest.raises(photos.PhotoError, match=sentence):
-        photos.read(path)
-
-
 def test_photos_beyond_the_pixel_limit_are_refused_before_they_are_decoded(tmp_path):
     Image.new("1", (13_000, 13_000)).save(tmp_path / "huge.png")  # 21 kB
     limit = Image.MAX_IMAGE_PIXELS
     with pytest.raises(photos.PhotoError, match="13000 x 13000 pixels, more than 50 mega.*--max-pixels"):
         photos.read(tmp_path / "huge.png")
     assert limit == Image.MAX_IMAGE_PIXELS
-    with pytest.raises(photos.PhotoError, match="does not exist"):
-        photos.read(tmp_path / "none.png")
 
 
 @pytest.mark.parametrize("format", ["png", "webp", "jpg"])
@@ -149,14 +128,11 @@ def test_what_a_photo_says_about_itself_travels_on_unless_stripped(tmp_path, for
         assert written.info.get("dpi", (0, 0))[0] < 100
 
 
-def test_colour_of_sixteen_bits_and_fractions(tmp_path):
+def test_colour_of_sixteen_bits(tmp_path):
     values = np.random.default_rng(0).integers(0, 65536, (8, 9, 3), np.uint16)
     for name in ("a.tif", "a.png"):
         cv2.imwrite(str(tmp_path / name), values[..., ::-1])
         assert np.abs(photos.read(tmp_path / name).rgb - values / 257).max() < 1
-    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "f.tif")
-    with pytest.raises(photos.PhotoError, match="f.tif can't be read: its pixels are fractions"):
-        photos.read(tmp_path / "f.tif")
 
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")

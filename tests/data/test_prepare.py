@@ -331,15 +331,6 @@ def test_other_options_or_inputs_start_anew(raw_folder, tmp_path):
     assert len(set(prints)) == 4
 
 
-def test_a_foreign_folder_is_left_alone(raw_folder, tmp_path):
-    mine = tmp_path / "out" / "images" / "holiday.jpg"
-    mine.parent.mkdir(parents=True)
-    mine.write_bytes(b"mine")
-    with pytest.raises(FileExistsError, match="choose another folder"):
-        run(raw_folder(10), tmp_path / "out")
-    assert mine.read_bytes() == b"mine"
-
-
 def truncate(root, image_id):
     path = root / "train" / f"{image_id}.jpg"
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
@@ -361,12 +352,6 @@ def test_bad_photos_are_refused_unless_allowed(raw_folder, tmp_path):
         ["p0004", 10, "bad"],
     ]
     assert not (out / "images" / "p0004.jpg").exists()
-
-
-def test_a_photo_without_a_row_is_listed(raw_folder, tmp_path):
-    root = raw_folder(10)
-    shutil.copy(root / "train" / "p0000.jpg", root / "train" / "stray.jpg")
-    assert run(root, tmp_path / "out")["left_out"] == {"unlabelled": 1}
 
 
 @pytest.mark.parametrize("byte_order", ["<", ">"])

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fashionlib.core import files
 from fashionlib.data import raw
 
 
@@ -89,13 +88,3 @@ def test_write_says_where_the_data_is_from(raw_folder):
     described = raw.descriptions(raw_folder(1))
     assert described["info"] == {"source": "drawn for a test"}
     assert described["categories"][19] == {"id": 19, "name": "belt", "supercategory": "waist", "level": 2}
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), files.atomic_write(path) as temporary:
-        temporary.write_text("ne")
-        raise KeyboardInterrupt
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]

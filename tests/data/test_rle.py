@@ -41,11 +41,6 @@ def test_drawn_masks(rows, code):
     np.testing.assert_array_equal(decoded, mask)
 
 
-@given(masks)
-def test_round_trip(mask):
-    np.testing.assert_array_equal(rle.decode(rle.encode(mask), *mask.shape), mask)
-
-
 def coco_counts(code, height, width):
     """A code as COCO's uncompressed form: lengths of alternating runs outside and inside."""
     starts, ends = rle.runs(code, height * width)

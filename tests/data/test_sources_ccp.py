@@ -51,12 +51,6 @@ def test_the_59_names_are_all_either_a_category_or_background():
     assert len(set(ccp.CATEGORY_IDS.values())) == 24 + 2  # no headband, leg warmer, umbrella; hair and skin
 
 
-def test_a_converted_folder_is_never_written_to_again(release, tmp_path):
-    convert(release, tmp_path)
-    with pytest.raises(raw.RawError, match="already holds raw data"):
-        convert(release, tmp_path)
-
-
 def test_a_killed_conversion_starts_again(release, tmp_path):
     left = tmp_path / "raw" / outputs.UNFINISHED / "train" / "left.jpg"
     left.parent.mkdir(parents=True)

@@ -355,13 +355,6 @@ def test_published_patch_bias_is_kept_where_mmsegmentation_drops_it():
         assert torch.allclose(ours.backbone(x)[-1], theirs.backbone(x)[-1], atol=1e-5)
 
 
-def test_ade20k_at_another_crop_resamples_the_positions():
-    theirs = models.build("segmenter_vit_t", scale="mini", crop=(64, 64))
-    model = models.build("segmenter_vit_t", scale="mini", crop=(128, 96))
-    init_weights._load(model, theirs.state_dict(), init_weights.LoadReport())
-    assert model.backbone.pos_embed.shape[1] == 1 + 16 * 12
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -440,18 +433,6 @@ def test_no_network_is_one_sentence_with_the_way_out(url, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_missing_file_on_the_server_and_a_cut_download(server, tmp_path, monkeypatch):
-    url, served = server
-    with pytest.raises(weight_files.Unreachable, match="File not found"):
-        weight_files.fetch(url + "none.bin", tmp_path / "cache")
-    (served / "a.bin").write_bytes(b"weights")
-    handler = http.server.SimpleHTTPRequestHandler
-    monkeypatch.setattr(handler, "copyfile", lambda self, source, out: out.write(b"we"))
-    with pytest.raises(weight_files.Unreachable, match="after 0 bytes"):
-        weight_files.fetch(url + "a.bin", tmp_path / "cache")
-    assert os.listdir(tmp_path / "cache") == ["a.bin.part"]  # the next call goes on from there
-
-
 # ---------------------------------------------------------------- files: nothing in them may run
 
 
@@ -485,14 +466,9 @@ def test_what_is_no_weight_file_is_one_sentence(name, content, tmp_path):
         weight_files.safe_load(tmp_path / name)
 
 
-@pytest.mark.parametrize(("name", "sentence"), [
-    ("last.pth", "last.pth holds more than named tensors: use an epoch"),
-    ("none.pth", "none.pth: there is no such weight file"),
-])  # fmt: skip
-def test_missing_file_and_files_of_other_things(name, sentence, tmp_path):
-    torch.save(dict(epoch=1, model={"a": torch.zeros(1)}), tmp_path / "last.pth")
-    with pytest.raises(weight_files.WeightsError, match=sentence):
-        init_weights.load_into(None, tmp_path / name, spec=None, scale="full")
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(weight_files.WeightsError, match="none.pth: there is no such weight file"):
+        weight_files.safe_load(tmp_path / "none.pth")
 
 
 # ---------------------------------------------------------------- none, and checkpoints of ours

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from fashionlib.core import paths
+from fashionlib.core.files import write_text
 from fashionlib.report import publish
 
 SCORES = pd.DataFrame(
@@ -27,6 +28,7 @@ def project(tmp_path, monkeypatch):
         SCORES.to_csv(folder / "history" / "a.csv", index=False)
         (folder / "run.json").write_text(json.dumps({"runs": [], "versions": {}}))
     (committed / "plan.yaml").write_text("03_train: []")
+    write_text(committed / "labels" / "verdicts.csv", "photo")
     return here, committed
 
 
@@ -79,6 +81,9 @@ def test_runs_of_one_s_own_do_not_disturb_the_comparison(project):
     (paths.runs_folder("sample") / "mine").mkdir()
     pd.concat([SCORES, mine]).to_csv(here / "validation.csv", index=False)
     mine.to_csv(here / "history" / "mine.csv", index=False)
+    (here / "areas").mkdir()
+    (here / "areas" / "predictions-theirs.csv.gz").touch()
+    SCORES.iloc[:1].assign(run="predictions-theirs").to_csv(here / "others.csv", index=False)
     assert publish.compare("sample") == []
 
 
@@ -88,6 +93,7 @@ def test_publishing_makes_them_agree_and_keeps_the_plan(project):
     (committed / "old.csv").write_text("x\n1\n")
     publish.publish("sample")
     assert publish.compare("sample") == []
+    assert (committed / "labels" / "verdicts.csv").is_file()  # judged by hand
     assert (committed / "plan.yaml").is_file() and not (committed / "old.csv").exists()
 
 
@@ -143,8 +149,10 @@ def test_git_tracks_no_photo_of_another_data_set_and_no_executed_notebook():
         pytest.skip("not a git checkout")
     tracked = [paths.PROJECT / name for name in listed.stdout.splitlines()]
     pictures = [path for path in tracked if path.suffix in (".png", ".jpg", ".jpeg", ".pdf", ".webp")]
-    allowed = paths.PROJECT / "figures" / "sample"
-    assert not [path for path in pictures if allowed not in path.parents and path.stem not in publish.CURVES]
+    figures = paths.PROJECT / "figures"
+    allowed = {figures / "sample", *figures.glob("*/studies")}  # drawings; curves and dots of studies
+    left = [path for path in pictures if not allowed & {*path.parents}]
+    assert not [path for path in left if path.stem not in publish.CURVES]
     notebooks = [path for path in tracked if path.suffix == ".ipynb"]
     assert not [path for path in notebooks if path.parent != paths.NOTEBOOKS]
     assert not [path for path in tracked if "runs" in path.relative_to(paths.PROJECT).parts[:1]]

@@ -2,19 +2,22 @@
 
 import inspect
 import json
+import re
 
 import fake_runs
 import numpy as np
 import pandas as pd
 import pytest
 from fake_runs import DATA, make_data, make_run
+from PIL import Image
 
 from fashionlib import evaluate, report
 from fashionlib.core import paths, run_files
-from fashionlib.evaluate import areas
+from fashionlib.evaluate import areas, compare
 from fashionlib.evaluate.runs import read_picked
+from fashionlib.evaluate.score import ERRORS
 from fashionlib.report import captions, figures, run_record
-from fashionlib.report.table1 import _SHIPPED, _what_it_is_not
+from fashionlib.report.table1 import _what_it_is_not
 
 RUNS = ("segmenter_vit_t-mini-none", "segmenter_vit_s-full-dinov2", "setr_mla-mini-none")
 OF_DATA = (
@@ -118,8 +121,11 @@ def test_table1_for_readers(home):
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert head.count("|") == 8  # seven columns
     assert cells[:4] == ["SETR mini-L MLA", "0.0", "none", "94.42 / 42.59"]
-    assert cells[4:6] == [f"{100 * mine.aAcc:.1f}", f"{100 * mine.mAcc:.1f}"]
-    assert cells[6] == f"{100 * mine.mIoU:.1f} ({100 * mine.mIoU_low:.1f}–{100 * mine.mIoU_high:.1f})"
+    assert cells[4] == f"{100 * mine.aAcc:.1f} / {100 * mine.mAcc:.1f}"
+    assert cells[5] == f"{100 * mine.mIoU:.1f} ({100 * mine.mIoU_low:.1f}–{100 * mine.mIoU_high:.1f})"
+    low, high = 100 * mine.to_best_low, 100 * mine.to_best_high
+    assert cells[6] == f"{100 * mine.to_best:+.1f} ({low:+.1f} to {high:+.1f})" and mine.verdict == "lower"
+    assert "| 0.0 | dinov2 | – |" in text and text.count("a tie |") == 0
     assert "| background everywhere |" in text and "epoch 8 of 9" in text
     assert "7 classes that occur, background included" in text
     assert "These are not the paper's experiments: data toy instead of imaterialist; class set" in text
@@ -132,10 +138,57 @@ def test_table1_for_readers(home):
     assert latex.count(r"\\") == 2 + len(RUNS)  # head, our models, the floor
 
 
+def test_table1_tells_differences_photo_by_photo(home, tmp_path):
+    results = paths.results_folder(DATA, home)
+    rows = report.table1(DATA, home=home).dropna(subset="mIoU").set_index("run")
+    best = rows.loc[RUNS[1]]
+    assert best.mIoU == rows.mIoU.max() and (best.to_best, best.verdict) == (0, "the best")
+    pixels = [areas.of_epoch(areas.path(results, run), "test", rows.epoch[run]) for run in (RUNS[0], RUNS[1])]
+    found = compare.difference({0: pixels[0]}, {0: pixels[1]}, classes=fake_runs.NAMES)
+    told = rows.loc[RUNS[0], ["to_best", "to_best_low", "to_best_high"]].tolist()
+    assert told == [found.difference, found.low, found.high]
+    assert found.difference == pytest.approx(rows.mIoU[RUNS[0]] - best.mIoU, abs=1e-5)  # as test.csv rounds
+
+
+def test_rows_from_outside_are_told_and_a_tie_is_called_one(tmp_path, monkeypatch):
+    make_data(tmp_path)
+    make_run(tmp_path, qualities=(0.5,))
+    make_run(tmp_path, "setr_mla", qualities=(0.5,))
+    fake_runs.fake_models(monkeypatch)
+    evaluate.validate(DATA, home=tmp_path, progress=False)
+    evaluate.pick_epochs(DATA, home=tmp_path)
+    evaluate.test(DATA, home=tmp_path, progress=False)
+    perfect = tmp_path / "theirs"
+    perfect.mkdir()
+    for i in range(10, 15):
+        labels = fake_runs.label_map(i)
+        Image.fromarray(np.where(labels == 255, 0, labels).astype(np.uint8)).save(perfect / f"{i:04}.png")
+    evaluate.test_predictions(DATA, perfect, tmp_path)
+    table = report.table1(DATA, home=tmp_path)
+    assert set(table.run) == {*RUNS[::2], ""} and sorted(table.verdict.dropna()) == ["a tie", "the best"]
+    page = (paths.results_folder(DATA, tmp_path) / "table1.md").read_text()
+    assert "+0.0 (+0.0 to +0.0), a tie |" in page and "nothing here tells what they learnt from" in page
+    outside = next(line for line in page.splitlines() if line.startswith("| your predictions: theirs"))
+    assert outside.split(" | ")[1:6] == ["–", "–", "–", "100.0 / 100.0", "100.0 (100.0–100.0)"]
+    assert re.fullmatch(r"\+[\d.]+ \(\+[\d.]+ to \+[\d.]+\) \|", outside.split(" | ")[6])
+    said = texts(report.fig_errors(DATA, home=tmp_path))
+    assert "your predictions: theirs" in said and "at an edge" in said
+
+
+def test_errors_say_their_largest_part(home):
+    rows = pd.read_csv(paths.results_folder(DATA, home) / "errors.csv")[list(ERRORS)]
+    assert not rows.wrong_class.any() and not rows.invented.any()  # fake runs only miss
+    missed = 100 * (rows.missed / rows.sum(axis=1)).mean()
+    said = texts(report.fig_errors(DATA, home=home)).replace("\n", " ")
+    assert (
+        f"The largest part of the wrong pixels, {missed:.0f} % (mean of the runs), is a class called" in said
+    )
+
+
 def test_only_the_papers_run_passes_for_it(home):
     ours = pd.read_csv(paths.results_folder(DATA, home) / "test.csv").iloc[:1]
     ours = ours.assign(data="imaterialist", class_set="main", scale="full", init="ade20k", preset="paper")
-    ours, none = ours.assign(given=""), ours.iloc[:0]
+    ours, none = ours.assign(given=""), ours.iloc[:0].assign(note="")
     assert "not the paper's" not in " ".join(_what_it_is_not(ours, none))
     for column, value in (("scale", "mini"), ("init", "none"), ("data", "sample"), ("preset", "quick")):
         assert f"{column} {value} instead of" in _what_it_is_not(ours.assign(**{column: value}), none)[0]
@@ -250,7 +303,7 @@ def test_what_a_run_was_given_is_said(home, tmp_path):
     table = captions.as_trained(table.iloc[:1].assign(run=folder.name), DATA, tmp_path)
     assert list(table.given) == ["lr 0.0002, crop 128 x 128, max_side 640"]
     assert "given lr 0.0002, crop 128 x 128, max_side 640" in captions.circumstances(table)
-    assert "; given lr 0.0002" in _what_it_is_not(table, table.iloc[:0])[0]
+    assert "; given lr 0.0002" in _what_it_is_not(table, table.iloc[:0].assign(note=""))[0]
 
 
 def test_the_shipped_models_row(tmp_path, monkeypatch):
@@ -262,16 +315,19 @@ def test_the_shipped_models_row(tmp_path, monkeypatch):
     evaluate.validate(DATA, home=tmp_path, progress=False)
     evaluate.pick_epochs(DATA, home=tmp_path)
     evaluate.test(DATA, home=tmp_path, progress=False)
-    row = evaluate.test_checkpoint(DATA, checkpoint, tmp_path, progress=False)
+    row = evaluate.test_checkpoint(DATA, checkpoint, tmp_path, progress=False).iloc[0]
     del loaded[:]
-    pd.testing.assert_frame_equal(evaluate.test_checkpoint(DATA, checkpoint, tmp_path, progress=False), row)
+    again = evaluate.test_checkpoint(DATA, checkpoint, tmp_path, progress=False).iloc[0]
+    pd.testing.assert_series_equal(again, row)
     assert not loaded  # read, not scored again
     report.table1(DATA, home=tmp_path)
     page = (paths.results_folder(DATA, tmp_path) / "table1.md").read_text()
-    assert f"| {_SHIPPED} | 0.0 | – | – | {100 * row.aAcc[0]:.1f} |" in page and "its card says" in page
-    row.assign(split="other photos").to_csv(paths.results_folder(DATA, tmp_path) / "shipped.csv", index=False)
+    said = f"| {row.title} | 0.0 | – | – | {100 * row.aAcc:.1f} / {100 * row.mAcc:.1f} |"
+    assert said in page and "its card says" in page
+    file = paths.results_folder(DATA, tmp_path) / "others.csv"
+    pd.read_csv(file).assign(split="other photos").to_csv(file, index=False)
     report.table1(DATA, home=tmp_path)
-    assert _SHIPPED not in (paths.results_folder(DATA, tmp_path) / "table1.md").read_text()
+    assert row.title not in (paths.results_folder(DATA, tmp_path) / "table1.md").read_text()
 
 
 def test_cooccurrence_by_hand(home, instances):

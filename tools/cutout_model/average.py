@@ -10,6 +10,7 @@ from fashionlib.core.files import write_tensors
 from fashionlib.core.outputs import claim_file
 from fashionlib.models.metadata import metadata_problem, read_metadata
 from fashionlib.models.network import build
+from fashionlib.models.specs import spec_of
 from fashionlib.models.weight_files import SCALE, check_finite, safe_load
 
 State = dict[str, torch.Tensor]
@@ -83,7 +84,7 @@ def _weights(path: str | Path, own: dict, first: dict) -> State:
         return state
     size = dict(num_classes=len(own["classes"]), scale=own["scale"], crop=tuple(first["crop"]))
     size |= dict(patch=own.get("patch"), norm=own.get("norm", "batch"))
-    return build(own["model"], init=str(path), **size).state_dict()
+    return build(spec_of(own), init=str(path), **size).state_dict()
 
 
 def packed(state: State) -> State:

@@ -117,7 +117,7 @@ def weights(home: Path, variant: str) -> dict[str, Tensor]:
         try:
             train.train(recipe, home=home, progress=False, on_iteration=stop)
         except KeyboardInterrupt:
-            assert (paths.run_folder(recipe.data, recipe.name, home) / train.resume.LAST).is_file()
+            assert (paths.run_folder(recipe.data, recipe.name, home) / train.run_folder.LAST).is_file()
         else:
             raise AssertionError("the run was not stopped")
     return load_file(train.train(recipe, home=home, progress=False) / "epoch_1.safetensors")

@@ -23,7 +23,7 @@ from mmseg.structures import SegDataSample
 
 from fashionlib import models, train
 from fashionlib.models.network import network
-from fashionlib.train.provenance import device_name
+from fashionlib.train.run_folder import device_name
 
 CLASSES = 28
 LARGE = 16  # photos of the second batch size, in bf16 alone

@@ -57,19 +57,9 @@ CATEGORY_IDS = {
     name: classes.IDS[category] for category, names in _CATEGORY_NAMES.items() for name in names.split()
 } | {name: classes.IDS[name] for name in classes.PERSON.values()}
 # labels mapped to background: jewellery, underwear, swimwear, and labels that name no garment
-_BACKGROUND = set(
-    [
-        "null",
-        "accessories",
-        "bracelet",
-        "earrings",
-        "necklace",
-        "ring",
-        "bra",
-        "intimate",
-        "panties",
-        "swimwear",
-    ]
+_BACKGROUND = (
+    *("null", "accessories", "bracelet", "earrings", "necklace", "ring"),
+    *("bra", "intimate", "panties", "swimwear"),
 )
 
 

@@ -1,7 +1,7 @@
 """Resumable downloads of files, and of whole data sets to ``cache/<data>/`` under the home folder.
 
 A file is downloaded to ``<name>.part``, resumed there after an interruption (HTTP range requests), and
-renamed once its size and hash match. An archive is unpacked to a temporary folder, which is then renamed.
+renamed once its size matches. An archive is unpacked to a temporary folder, which is then renamed.
 Existing files are not downloaded again, so rerunning the same command continues after any interruption.
 """
 
@@ -18,7 +18,7 @@ import requests
 from tqdm import tqdm
 
 from fashionlib.core import classes, paths
-from fashionlib.core.files import explain_disk_errors, folder_lock, sha256
+from fashionlib.core.files import explain_disk_errors, folder_lock
 
 TIMEOUT = 30  # seconds without receiving a byte
 BLOCK = 1 << 18  # bytes per write
@@ -94,13 +94,11 @@ def _fetch_item(item: Item, target: Path, progress: bool) -> None:
     shutil.rmtree(_unpacking(target), ignore_errors=True)
 
 
-def fetch(
-    url: str, path: Path, size: int | None = None, digest: str | None = None, progress: bool = True
-) -> Path:
+def fetch(url: str, path: Path, size: int | None = None, progress: bool = True) -> Path:
     """Download `url` to `path` unless it exists; returns `path`.
 
     The data go to ``<name>.part``, which a later call resumes (HTTP range request). The file is renamed once
-    its `size` in bytes and SHA-256 `digest`, if given, match. Raises DownloadError.
+    its `size` in bytes, if given, matches. Raises DownloadError.
     """
     if path.exists():
         return path
@@ -115,7 +113,12 @@ def fetch(
             f"Can't reach {url} ({type(error).__name__} after {got:,} bytes): the same command goes on where "
             f"there is a network, or fetch the file elsewhere and put it at {path}."
         ) from None
-    _check(url, part, size, digest)
+    if size and (got := part.stat().st_size) != size:
+        part.unlink()
+        raise DownloadError(
+            f"What came from {url} has {got:,} bytes, not {size:,}, and was removed:"
+            " the same command fetches it again."
+        )
     os.replace(part, path)
     return path
 
@@ -157,21 +160,6 @@ def _check_offer(url: str, part: Path, total: int | None, have: int, size: int |
     free = shutil.disk_usage(part.parent).free
     if total and total - have > free:
         raise DownloadError(f"{url} needs {total - have:,} bytes more in {part.parent}, {free:,} are free.")
-
-
-def _check(url: str, part: Path, size: int | None, digest: str | None) -> None:
-    """Remove `part` and raise DownloadError if it is not the expected file."""
-    got = part.stat().st_size
-    if size and got != size:
-        problem = f"has {got:,} bytes, not {size:,}"
-    elif digest and (found := sha256(part)) != digest:
-        problem = f"has the sha256 {found[:12]}…, not {digest[:12]}…"
-    else:
-        return
-    part.unlink()
-    raise DownloadError(
-        f"What came from {url} {problem}, and was removed: the same command fetches it again."
-    )
 
 
 def unpack(archive: Path, member: str, target: Path, progress: bool = True) -> None:

@@ -20,6 +20,7 @@ M. Jia et al.: Fashionpedia: Ontology, Segmentation, and an Attribute Localizati
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -168,13 +169,11 @@ def _photo(json_path: Path, image: dict) -> Photo:
 
 def _check_unique(annotated: list[Photo]) -> None:
     """Raise RawError if a photo occurs twice: one in both splits would be used for training and testing."""
-    seen = set()
-    for photo in annotated:
-        if photo.id in seen:
-            raise raw.RawError(
-                f"The photo {photo.id!r} is listed twice in Fashionpedia's JSON: keep one of the two."
-            )
-        seen.add(photo.id)
+    times = Counter(photo.id for photo in annotated)
+    if twice := [photo_id for photo_id in times if times[photo_id] > 1]:
+        raise raw.RawError(
+            f"The photo {twice[0]!r} is listed twice in Fashionpedia's JSON: keep one of the two."
+        )
 
 
 def _convert_photo(out: Path, photo: Photo) -> list[tuple] | str:

@@ -13,7 +13,7 @@ import torch
 
 from fashionlib.core.processes import executor
 from fashionlib.cutout import photos
-from fashionlib.train.provenance import device_name
+from fashionlib.train.run_folder import device_name
 from tools.cutout_model.score.measure import with_interval
 
 CORES = (1, 2)
