@@ -121,10 +121,15 @@ def _trace(graph: _Graph, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecation, and sizes that become constants: they are to
         torch.onnx.export(
-            graph.eval(), (photos,), path, dynamo=False, opset_version=OPSET,
-            input_names=["photos"], output_names=["logits"],
+            graph.eval(),
+            (photos,),
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["photos"],
+            output_names=["logits"],
             dynamic_axes={"photos": {0: "batch"}, "logits": {0: "batch"}},
-        )  # fmt: skip
+        )
 
 
 def _describe(path: Path, metadata: dict, size: tuple[int, int]) -> None:

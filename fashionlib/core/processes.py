@@ -63,9 +63,14 @@ def pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
 
 
 def in_parallel(
-    work: Callable, items: Sequence, workers: int | None = None, progress: bool = True, what: str = "",
-    unit: str = "photo", threads: bool = False,
-) -> Iterator:  # fmt: skip
+    work: Callable,
+    items: Sequence,
+    workers: int | None = None,
+    progress: bool = True,
+    what: str = "",
+    unit: str = "photo",
+    threads: bool = False,
+) -> Iterator:
     """``work(item)`` for each item, in order, with a progress bar.
 
     Runs on `workers` processes (None: one per core, but no more than there is work for), or on as many

@@ -98,9 +98,16 @@ def _check_options(class_set, part_only, fractions, seed, stratify, max_side, or
 
 
 def _prepare(
-    raw: Path, out: Path, options: dict, max_bad: float, fingerprint: str, photos: list[Photo],
-    left_out: pd.DataFrame, workers: int | None, progress: bool,
-) -> dict:  # fmt: skip
+    raw: Path,
+    out: Path,
+    options: dict,
+    max_bad: float,
+    fingerprint: str,
+    photos: list[Photo],
+    left_out: pd.DataFrame,
+    workers: int | None,
+    progress: bool,
+) -> dict:
     """Write all files to `out`, the folder of `outputs.building`; returns the content of dataset.json."""
     for name in ("images", "labels", "splits"):
         (out / name).mkdir(exist_ok=True)

@@ -57,9 +57,13 @@ class DetailHead(BaseDecodeHead):
     ) -> None:
         in_channels = list(in_channels)
         super().__init__(
-            in_channels=in_channels, channels=channels, input_transform="multiple_select",
-            in_index=list(range(len(in_channels))), norm_cfg=_NORM, **kwargs,
-        )  # fmt: skip
+            in_channels=in_channels,
+            channels=channels,
+            input_transform="multiple_select",
+            in_index=list(range(len(in_channels))),
+            norm_cfg=_NORM,
+            **kwargs,
+        )
         self.lovasz = lovasz
         *tokens, half, quarter = in_channels
         wide, middle = widths

@@ -28,6 +28,7 @@ from types import MethodType
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import MultiheadAttention
+from mmseg.models.backbones.vit import TransformerEncoderLayer
 from mmseg.models.decode_heads import SETRMLAHead, SETRUPHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.losses import CrossEntropyLoss
@@ -53,6 +54,16 @@ def install(model: nn.Module, fused: bool | None = None) -> nn.Module:
         if isinstance(module, BaseDecodeHead) and type(module).loss_by_feat is BaseDecodeHead.loss_by_feat:
             module.loss_by_feat = MethodType(_loss_by_feat if _is_plain(module) else _in_float32, module)
     return model
+
+
+def recompute_layers(model: nn.Module) -> None:
+    """Keep only the input of every transformer layer, and compute the rest again in the backward pass.
+
+    Not of convolutional blocks, whose batch norms would count a batch twice.
+    """
+    for module in model.modules():
+        if isinstance(module, TransformerEncoderLayer):
+            module.with_cp = True
 
 
 class WrittenOutAttention(MultiheadAttention):

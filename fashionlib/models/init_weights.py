@@ -62,9 +62,14 @@ class LoadReport:
 
 
 def load_into(
-    model: nn.Module, init: str | Path, *, spec: ModelSpec, scale: str, cache: str | Path | None = None,
+    model: nn.Module,
+    init: str | Path,
+    *,
+    spec: ModelSpec,
+    scale: str,
+    cache: str | Path | None = None,
     trust: bool = False,
-) -> LoadReport:  # fmt: skip
+) -> LoadReport:
     """Copy the initial weights `init` into `model`, an mmseg ``EncoderDecoder`` built from the row `spec`.
 
     `trust` applies to a path (see `safe_load`). Raises WeightsError for weights that do not exist for this

@@ -10,7 +10,6 @@ from mmengine import Config, ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.model.utils import revert_sync_batchnorm
 from mmseg.models import EncoderDecoder
-from mmseg.models.backbones.vit import TransformerEncoderLayer
 from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.utils import register_all_modules
 from torch import Tensor, nn
@@ -30,9 +29,14 @@ CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs"
 
 
 def config(
-    name: str | ModelSpec, num_classes: int = 28, scale: str = "full", crop: tuple[int, int] | None = None,
-    patch: int | None = None, loss: str = "cross_entropy", class_weights: list[float] | None = None,
-) -> Config:  # fmt: skip
+    name: str | ModelSpec,
+    num_classes: int = 28,
+    scale: str = "full",
+    crop: tuple[int, int] | None = None,
+    patch: int | None = None,
+    loss: str = "cross_entropy",
+    class_weights: list[float] | None = None,
+) -> Config:
     """The MMSegmentation config (model, pipelines, optimiser) of a row, with our changes.
 
     `name`, here and below: of a row, or the path of a config file, or what `fashionlib.models.spec` returns.
@@ -122,9 +126,14 @@ def _replaced(norm: _BatchNorm, kind: str) -> nn.Module:
 
 
 def network(
-    name: str | ModelSpec, num_classes: int, scale: str, crop: tuple[int, int] | None,
-    patch: int | None = None, norm: str = "batch", **loss,
-) -> EncoderDecoder:  # fmt: skip
+    name: str | ModelSpec,
+    num_classes: int,
+    scale: str,
+    crop: tuple[int, int] | None,
+    patch: int | None = None,
+    norm: str = "batch",
+    **loss,
+) -> EncoderDecoder:
     """MMSegmentation's network of a row, with torch's default weights; `loss` is as in `config`.
 
     `norm` replaces the batch norms of decode heads, necks and convolutional encoders: ``batch`` (no change),
@@ -194,11 +203,19 @@ def tried_out(called: str, row: ModelSpec, num_classes: int, *architecture) -> E
 
 
 def build(
-    name: str | ModelSpec, num_classes: int = 28, scale: str = "full", init: str = "none",
-    crop: tuple[int, int] | None = None, patch: int | None = None, norm: str = "batch",
-    activation_checkpointing: bool = False, sync_bn: bool = False, trust_checkpoint: bool = False,
-    loss: str = "cross_entropy", class_weights: list[float] | None = None,
-) -> EncoderDecoder:  # fmt: skip
+    name: str | ModelSpec,
+    num_classes: int = 28,
+    scale: str = "full",
+    init: str = "none",
+    crop: tuple[int, int] | None = None,
+    patch: int | None = None,
+    norm: str = "batch",
+    activation_checkpointing: bool = False,
+    sync_bn: bool = False,
+    trust_checkpoint: bool = False,
+    loss: str = "cross_entropy",
+    class_weights: list[float] | None = None,
+) -> EncoderDecoder:
     """A model of the table with initial weights, on the CPU, in training mode.
 
     Args:
@@ -217,8 +234,7 @@ def build(
         the model, with a `fashionlib.models.init_weights.LoadReport` as `model.init_report`.
 
     Raises:
-        ValueError: unknown names, a patch, norm or init that this row does not have, or weights that do not
-            fit.
+        ValueError: unknown names, a patch, norm or init that the row lacks, or weights that do not fit.
     """
     row = spec(name)
     if row.own:
@@ -228,10 +244,8 @@ def build(
     model.init_weights()  # once and here: MMEngine's Runner calls it again, which then does nothing
     if not sync_bn:
         model = revert_sync_batchnorm(model)
-    if activation_checkpointing:  # not in convolutional blocks: their batch norms would count a batch twice
-        for module in model.modules():
-            if isinstance(module, TransformerEncoderLayer):
-                module.with_cp = True
+    if activation_checkpointing:
+        fast.recompute_layers(model)
     fast.install(model)
     model.init_report = init_weights.load_into(model, init, spec=row, scale=scale, trust=trust_checkpoint)
     known = num_classes <= len(CLASSES)
@@ -241,9 +255,13 @@ def build(
 
 
 def metadata_for(
-    name: str | ModelSpec, classes: Sequence[str], scale: str, crop: tuple[int, int] | None = None,
-    patch: int | None = None, norm: str = "batch",
-) -> dict:  # fmt: skip
+    name: str | ModelSpec,
+    classes: Sequence[str],
+    scale: str,
+    crop: tuple[int, int] | None = None,
+    patch: int | None = None,
+    norm: str = "batch",
+) -> dict:
     """Metadata of every checkpoint: model, classes, preprocessing and kind of inference."""
     row = spec(name)
     cfg = config(row, len(classes), scale, crop, patch)

@@ -85,8 +85,11 @@ def _add(out: Path, source: Path, *others: Path, model, without: Sequence[str], 
         checked_files.check_file(photo, raw.RawError)
         _link(photo, out / "train" / photo.name)
     rates = _rates(tables[source])
-    drawn = [row for i in tqdm(tags, "labelling", unit="photo", mininterval=1, disable=not progress)
-             for row in _rows(out, i, {c: rates.get(c, 1.0) for c in tags[i]}, model)]  # fmt: skip
+    drawn = [
+        row
+        for i in tqdm(tags, "labelling", unit="photo", mininterval=1, disable=not progress)
+        for row in _rows(out, i, {c: rates.get(c, 1.0) for c in tags[i]}, model)
+    ]
     _finish(source, out, [*tables.values(), pd.DataFrame(drawn, columns=raw.COLUMNS)], model)
 
 
