@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from fashionlib import models
+from fashionlib.cli.errors import sentence
 from fashionlib.core import paths
 from fashionlib.core.classes import CLASS_SETS
-from fashionlib.cutout import about, batch, segment
+from fashionlib.cutout import about, batch, edges, segment
 from fashionlib.cutout.tasks import Options
 from fashionlib.data import prepared
 from fashionlib.models import graph
@@ -138,3 +139,26 @@ main(sys.argv[1:])
         )
         assert done.stdout.splitlines()[-1] == "set()", done.stdout + done.stderr
     assert (tmp_path / "cut/photo.png").is_file()
+
+
+def test_without_pymatting_soft_edges_lose_the_background_and_matting_is_refused(monkeypatch):
+    monkeypatch.setattr(edges, "has_matting", lambda: False)
+    ramp = (np.linspace(-3, 4, 40, dtype=np.float32).clip(0, 1))[None, :, None].repeat(30, axis=0)
+    red, green = np.array([200, 30, 40]), np.array([20, 180, 60])
+    photo = np.round(ramp * red + (1 - ramp) * green).astype(np.uint8)
+    alpha = np.round(ramp[..., 0] * 255).astype(np.uint8)
+    found = edges.estimate_foreground(photo, alpha)[..., :3]
+    weight, inside = ramp[..., 0], (alpha > 0) & (alpha < 255)
+    error, before = ((np.abs(rgb - red).mean(axis=2) * weight)[inside].mean() for rgb in (found, photo))
+    assert error < before / 3
+    with pytest.raises(ValueError, match=r"Matting needs PyMatting: pip install 'fashionlib\[matting\]'"):
+        Options(edge="matting")
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("torch", "train"), ("ray.data", "ray"), ("seaborn", "notebooks")]
+)
+def test_a_missing_package_is_one_sentence_with_its_extra(module, extra):
+    told = sentence(ModuleNotFoundError(f"No module named {module!r}", name=module))
+    assert told == f"This needs {module.split('.')[0]}, not installed: pip install 'fashionlib[{extra}]'."
+    assert sentence(ModuleNotFoundError("ours", name="fashionlib.nowhere")) is None
