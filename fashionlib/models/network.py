@@ -42,7 +42,7 @@ def config(
     `crop` (height, width in pixels; None: the row's, in whole patches) sets the encoder's position grid, the
     padding of training batches and, for sliding-window inference, the window, with its stride in proportion.
     `patch` (8, 14 or 16 pixels; None: the row's) is for ViT rows at scale full; the number of PUP's stages
-    follows it. `loss` and `class_weights` are the decode head's (`losses`). No external weights are requested.
+    follows it. `loss` and `class_weights` are the decode head's (`losses`). It requests no external weights.
     """
     row = spec(name)
     check_name(scale, SCALES, "scale")
