@@ -22,7 +22,7 @@ from fashionlib.train import Recipe
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [
-    *("01_raw_data", "02_prepare", "03_train"),
+    *("00_the_paper", "01_raw_data", "02_prepare", "03_train"),
     *("04_validation_curves", "05_test_metrics", "06_background_removal", "07_beyond_the_paper"),
 ]
 MAX_LINES = 15  # of a cell; a cell of parameters is a list, a line each
@@ -38,7 +38,7 @@ def code(path):
     return [cell for cell in cells(path) if cell.cell_type == "code"]
 
 
-def test_there_are_seven():
+def test_these_are_all():
     assert [path.stem for path in NOTEBOOKS] == NAMES == list(plan.FILES)
 
 
@@ -106,6 +106,14 @@ def test_opens_with_its_name_and_what_it_reads_and_writes(path):
     first = cells(path)[0].source
     assert first.startswith(f"# {path.stem[:2]} · ")
     assert "\n**Reads** " in first and "\n**Writes** " in first
+
+
+@each
+def test_links_lead_somewhere(path):
+    text = "\n".join(cell.source for cell in cells(path) if cell.cell_type == "markdown")
+    targets = re.findall(r"\]\(([^)#]+)", text)
+    missing = [t for t in targets if "://" not in t and not (path.parent / t).exists()]
+    assert not missing
 
 
 @each

@@ -59,6 +59,7 @@ def test_models_choose_from_the_plan_and_overrides_go_to_every_run(tmp_path):
 def test_steps_are_the_notebooks_in_order_and_know_the_runs():
     found = plan.steps("sample", {"03_train": [{"model": "unet"}, {"model": "setr_mla", "variant": "b"}]})
     assert [step.name for step in found] == [
+        "00_the_paper",
         "01_raw_data",
         "02_prepare",
         "03_train.unet-mini-none",
@@ -68,9 +69,9 @@ def test_steps_are_the_notebooks_in_order_and_know_the_runs():
         "06_background_removal",
         "07_beyond_the_paper",
     ]
-    assert found[4].parameters == {"data": "sample", "runs": ["unet-mini-none", "setr_mla-mini-none-b"]}
-    assert "runs/sample/unet-mini-none/epoch_*.safetensors" in found[4].reads
-    assert found[2].writes == (
+    assert found[5].parameters == {"data": "sample", "runs": ["unet-mini-none", "setr_mla-mini-none-b"]}
+    assert "runs/sample/unet-mini-none/epoch_*.safetensors" in found[5].reads
+    assert found[3].writes == (
         "runs/sample/unet-mini-none/history.csv",
         "runs/sample/unet-mini-none/done.json",
     )
@@ -295,11 +296,11 @@ def papermill(home, *words):
     )
 
 
-def test_all_seven_notebooks(tiny_home, monkeypatch):
+def test_all_notebooks(tiny_home, monkeypatch):
     monkeypatch.setenv("FASHION_HOME", str(tiny_home))
     monkeypatch.setattr(reproduce, "library", lambda: "as it is")
     done = reproduce.reproduce("sample", TINY)
-    assert [name[:2] for name in done] == ["01", "02", "03", "04", "05", "06", "07"]
+    assert [name[:2] for name in done] == ["00", "01", "02", "03", "04", "05", "06", "07"]
     assert (tiny_home / "runs/sample" / RUN / "epoch_1.safetensors").is_file()
     assert (tiny_home / "runs/sample/results/table1.csv").is_file()
     assert reproduce.reproduce("sample", TINY) == []

@@ -20,6 +20,9 @@ KEYS = ("run", "class", "epoch", "iter", "photo", "truth")  # columns that say w
 NOT_OURS = ("plan.yaml", "studies", "labels")  # in the results, but by hand, `study` or tools/labels
 _OF_RUNS = ("validation.csv", "picked_epochs.csv")  # tables that name every run
 CURVES = (  # figures without photos: all that may be published of any data set but the sample
+    "fig1_segmenter",
+    "fig2_setr",
+    "fig3_decoders",
     "fig4_train_accuracy",
     "fig5_train_loss",
     "fig6_validation_miou",

@@ -33,6 +33,10 @@ _FIGURES = "runs/{data}/figures/"
 
 # notebook -> (what it reads, what it has to leave behind): patterns below the home, `{run}` once a run
 FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "00_the_paper": (
+        ("raw/{data}/*.*",),
+        (*(_FIGURES + f"fig{n}_*.pdf" for n in (1, 2, 3)), "runs/{data}/pictures/fig_one_photo.png"),
+    ),
     "01_raw_data": (
         ("raw/{data}/*.*",),
         (_FIGURES + "fig_class_frequency.pdf", _FIGURES + "fig_mask_areas.pdf", "runs/{data}/audit.md"),
