@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ DISK_GB = 5  # the sample's photos, label maps and runs, with room to breathe
 MEMORY_GB = 4  # the sample's four models at scale=mini
 APT = "apt-get install -y"
 INSTALL = "make setup"
+EXTRAS = ("train", "notebooks", "matting", "onnx", "test")  # what `make setup` installs in a checkout
 KERNEL = "share/jupyter/kernels/python3/kernel.json"
 OPENCV_NEEDS = {"libGL.so.1": "libgl1", "libglib-2.0.so.0": "libglib2.0-0"}  # file -> Debian package
 
@@ -44,7 +46,10 @@ def checks() -> Iterator[Check]:
         return  # nothing below is installable
     yield from packages()
     kernel = Path(sys.prefix, KERNEL)
-    yield _present("Jupyter kernel", kernel.is_file() and kernel, "python -m ipykernel install --sys-prefix")
+    if paths.CHECKOUT:
+        yield _present(
+            "Jupyter kernel", kernel.is_file() and kernel, "python -m ipykernel install --sys-prefix"
+        )
     yield _home()
     yield _machine()
     yield _accelerator()
@@ -64,11 +69,13 @@ def packages() -> Iterator[Check]:
         yield _present("packages", None, f"{INSTALL} installs them")
         return
     pins = {canonicalize_name(pin.name): pin.specifier for pin in map(Requirement, pinned())}
-    extra = "test" if paths.CHECKOUT else ""
+    extras = ("", *EXTRAS) if paths.CHECKOUT else ("",)
     for requirement in needed:
-        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+        if requirement.marker and not any(requirement.marker.evaluate({"extra": one}) for one in extras):
             continue
         name = canonicalize_name(requirement.name)
+        if name == "fashionlib":  # an extra that contains others
+            continue
         wanted = pins.get(name, requirement.specifier)
         try:
             found = metadata.version(name)
@@ -128,6 +135,8 @@ def _machine() -> Check:
 
 def _accelerator() -> Check:
     """GPU and bf16. A broken torch must not hide the rest of the report, whatever it raises."""
+    if not paths.CHECKOUT and not find_spec("torch"):
+        return Check("GPU", "not looked for: cut-outs by the shipped model need no torch")
     try:
         import torch
 

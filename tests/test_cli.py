@@ -144,8 +144,8 @@ def test_cutout_that_makes_no_sense_ends_with_2(tmp_path):
 
 
 def test_cutout_tells_about_its_model_without_photos(monkeypatch):
-    from fashionlib.cutout import segment
+    from fashionlib.cutout import about
 
-    monkeypatch.setattr(segment, "about", lambda model: f"about {model}")
+    monkeypatch.setattr(about, "about", lambda model: f"about {model}")
     result = call("cutout", "--about")
     assert (result.exit_code, result.output) == (0, "about None\n")

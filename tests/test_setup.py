@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from fashionlib import doctor
+from fashionlib.cli import errors
 from fashionlib.core.paths import PROJECT
 
 COMMITTED = ("constraints.txt", "environment.yml", "pyproject.toml", "Makefile", ".ci/run")
@@ -39,7 +40,7 @@ def needed(name: str, extras: tuple[str, ...] = (), seen: set | None = None) -> 
         if wanted and (key, *sorted(requirement.extras)) not in seen:
             seen.add((key, *sorted(requirement.extras)))
             needed(key, tuple(requirement.extras), seen)
-    return {key for key, *_ in seen}
+    return {key for key, *_ in seen} - {"fashionlib"}  # an extra that contains others
 
 
 def test_conda_and_make_install_the_same_line(conda):
@@ -48,6 +49,24 @@ def test_conda_and_make_install_the_same_line(conda):
     by_make = [word for word in shlex.split(line) if word != "--disable-pip-version-check"]
     by_conda = [word for entry in pip_section(conda) for word in shlex.split(entry)]
     assert by_conda == by_make == ["-c", "constraints.txt", "-e", ".[test]"]
+
+
+def test_without_extras_cut_outs_alone_are_installed():
+    """The small core: half a gigabyte of torch, notebooks and compilers less."""
+    core = {
+        Requirement(each).name for each in importlib.metadata.requires("fashionlib") if "extra ==" not in each
+    }
+    assert core == {
+        "numpy", "scipy", "opencv-python", "pillow", "openvino", "safetensors", "jsonschema", "click", "tqdm",
+        "filelock", "packaging",
+    }  # fmt: skip
+    assert not {"torch", "pandas", "matplotlib", "numba", "onedl-mmcv"} & needed("fashionlib")
+
+
+def test_every_extra_that_is_named_exists():
+    """In pyproject.toml, and in the sentence about a missing package."""
+    known = set(importlib.metadata.metadata("fashionlib").get_all("Provides-Extra"))
+    assert {*doctor.EXTRAS, *errors.EXTRAS.values()} <= known
 
 
 def test_conda_adds_no_version_of_its_own_but_python(conda):

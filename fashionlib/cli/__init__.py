@@ -259,6 +259,7 @@ def _literal(text: str):
 @click.option("--strip", is_flag=True, help="Leave out EXIF, XMP and dots per inch.")
 @click.option("--preview", is_flag=True, help="Also preview.html, preview.png and worst.png.")
 @click.option("--workers", default=1, help="Processes; with Ray: actors.")
+@click.option("--runtime", default="auto", help="openvino (the shipped model), torch (any), or auto.")
 @click.option("--engine", default="local", help="local, or ray: on a cluster, with fsspec URLs.")
 @click.option("--max-pixels", default=50_000_000, help="Refuse larger photos; these take 2 GB of memory.")
 def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> None:
@@ -267,15 +268,17 @@ def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> 
     Ends with 0, with 1 if some photo failed, with 2 if what is asked for makes no sense.
     """
     from fashionlib.core.files import FolderLocked
-    from fashionlib.cutout import batch
-    from fashionlib.cutout.segment import about as facts
-    from fashionlib.cutout.tasks import readable
 
     try:
         if about:
+            from fashionlib.cutout.about import about as facts
+
             return click.echo(facts(options["model"]))
         if not photos or not out:
             raise click.UsageError("PHOTOS and --out say what to cut out, and where to.")
+        from fashionlib.cutout import batch
+        from fashionlib.cutout.tasks import readable
+
         result = batch.run(list(photos), out, **options)
     except FolderLocked:  # by itself what is asked for makes sense
         raise

@@ -5,6 +5,12 @@ import sys
 
 import click
 
+EXTRAS = {  # module -> the extra of ours that installs it, where it is not train
+    "pymatting": "matting", "numba": "matting", "onnxruntime": "onnx", "ray": "ray", "fsspec": "ray",
+    **dict.fromkeys(
+        ("matplotlib", "seaborn", "papermill", "nbformat", "ipywidgets", "IPython", "jupyterlab"), "notebooks"
+    ),
+}  # fmt: skip
 _GO_ON = ("cutout", "download", "prepare", "reproduce")  # when stopped and run again
 
 
@@ -60,6 +66,9 @@ def sentence(error: Exception) -> str | None:
         return text if text.startswith("Out of memory") else f"Out of memory ({text}): {advice}"
     if found := files.disk_error(error):
         return str(found)
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("fashionlib"):
+        module = error.name.split(".")[0]
+        return f"This needs {module}, not installed: pip install 'fashionlib[{EXTRAS.get(module, 'train')}]'."
     if isinstance(error, ValueError | OSError | processes.WorkerLost):
         return str(error) or type(error).__name__
     return None

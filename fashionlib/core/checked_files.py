@@ -5,9 +5,12 @@ import struct
 import zlib
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from PIL import Image
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Exceptions that decoders raise on damaged files. Pillow's DecompressionBombError is a subclass of none of
 # the others. MemoryError is not included: it is the machine's fault, not the file's.
@@ -84,12 +87,14 @@ def lines(path: str | Path, refuse: type[ValueError] = ValueError) -> list[str]:
 
 def table(
     path: str | Path, columns: tuple[str, ...], refuse: type[ValueError] = ValueError, **options
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """A CSV file as a table of strings, including blank lines; it must contain each of `columns` once.
 
     Strings preserve ids such as "0012" and "NA" and let error messages quote bad numbers. `options` are
     passed to `pandas.read_csv`. Raises `refuse` for a bad file, FileNotFoundError if it is missing.
     """
+    import pandas as pd  # here: cut-outs read no tables
+
     path = check_file(path, refuse)
     try:
         found = pd.read_csv(
@@ -110,11 +115,13 @@ def table(
     return found
 
 
-def numbers(path: Path, columns: tuple[str, ...], remedy: str, texts: Collection[str] = ()) -> pd.DataFrame:
+def numbers(path: Path, columns: tuple[str, ...], remedy: str, texts: Collection[str] = ()) -> "pd.DataFrame":
     """A CSV file of this project with at least `columns`: numbers or empty cells, except in columns `texts`.
 
     Raises ValueError naming file, row and column; the message ends in `remedy`.
     """
+    import pandas as pd
+
     try:
         found = table(path, columns)
     except ValueError as error:

@@ -9,9 +9,12 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from filelock import FileLock, Timeout
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LOCK = ".lock"
 PART = re.compile(r"\..+\.\d+\.fashionlib\.part(\.\w+)?")  # see `part_name`; unlike any other program's files
@@ -187,7 +190,7 @@ def write_text(path: str | Path, text: str) -> Path:
     return Path(path)
 
 
-def write_csv(path: str | Path, frame: pd.DataFrame) -> Path:
+def write_csv(path: str | Path, frame: "pd.DataFrame") -> Path:
     """Write `frame` as CSV, atomically, without index, floats to 6 significant digits; returns the path."""
     return write_text(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -86,6 +87,38 @@ def in_parallel(
     else:
         with pool(workers) as executor_:
             yield from bar(executor_.map(work, items, chunksize=_CHUNK))
+
+
+def cores(root: Path = Path("/")) -> int:
+    """Number of CPU cores that this process may use: by OMP_NUM_THREADS, its affinity and its cgroup's quota.
+
+    A container may see all cores of a machine and be granted the time of two. Tests choose `root`.
+    """
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    own = int(asked) if asked.isdecimal() and int(asked) else own
+    return max(1, min([own, *_quotas(root)]))
+
+
+def _quotas(root: Path) -> Iterator[int]:
+    """Cores' worth of time, rounded up, that this process's cgroups (version 1, 2) and those above grant."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        names = ["cpu.cfs_quota_us", "cpu.cfs_period_us"] if controllers else ["cpu.max"]
+        below = mount / path.lstrip("/")
+        for folder in [below, *below.parents]:
+            with suppress(OSError, ValueError):  # no limit: no such file, "max", or a quota of -1
+                quota, period = map(int, " ".join((folder / name).read_text() for name in names).split())
+                if quota > 0 < period:
+                    yield -(-quota // period)
+            if folder == mount:
+                break
 
 
 def count(workers: int | None) -> int:

@@ -18,11 +18,10 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import cv2
-import torch
 
 from fashionlib.core import files, outputs
 from fashionlib.core.classes import check_name
-from fashionlib.core.processes import executor
+from fashionlib.core.processes import cores, executor
 from fashionlib.cutout import segment, tasks
 from fashionlib.cutout.one_photo import CutoutPipeline
 from fashionlib.cutout.report import REPORT, TAKEN, Report, Result, Row, write_preview
@@ -42,6 +41,7 @@ def run(
     preview: bool = False,
     progress: bool = True,
     engine: str = "local",
+    runtime: str = "auto",
     **options,
 ) -> Result:
     """Cut out every photo of `inputs` (files, folders, globs; one or a list) into the folder `out`.
@@ -54,6 +54,7 @@ def run(
             resized and applied to them, with their own colours.
         workers: number of processes; each loads the model, so more than one needs the model as a path.
         engine: ``local``, or ``ray`` with fsspec URLs for `inputs` and `out` (see `on_ray`).
+        runtime: ``auto``, ``openvino`` or ``torch``, as in `segment.load_model`.
         options: the fields of `Options`.
 
     Raises ValueError or FileNotFoundError, before anything is written, for wrong options, unknown classes,
@@ -64,7 +65,7 @@ def run(
     chosen = Options(**options)
     if workers < 1:
         raise ValueError(f"workers={workers}: there must be at least 1.")
-    if workers > 1 and isinstance(model, torch.nn.Module):
+    if workers > 1 and segment.is_loaded(model):
         raise ValueError(f"workers={workers}: several need the model's path, not the model.")
     if check_name(engine, ENGINES, "engine") == "ray":
         if mask_in or apply_to:
@@ -72,27 +73,28 @@ def run(
         from fashionlib.cutout import on_ray
 
         return on_ray.run(inputs, out, model, chosen, workers, preview, progress)
-    return _run(inputs, Path(out), model, chosen, mask_in, apply_to, workers, preview, progress)
+    return _run(inputs, Path(out), model, runtime, chosen, mask_in, apply_to, workers, preview, progress)
 
 
 def _run(
-    inputs, out: Path, model, chosen: Options, mask_in, apply_to, workers: int, preview: bool, progress: bool
-) -> Result:
+    inputs, out: Path, model, runtime: str, chosen: Options, mask_in, apply_to, workers: int, preview: bool,
+    progress: bool,
+) -> Result:  # fmt: skip
     others = [path for path in (mask_in, chosen.background) if path and os.path.lexists(path)]
     items = *tasks.listed(inputs), *tasks.listed(apply_to)
     read = [place for item in items for place in tasks.places(item)]
     outputs.claim(out, "cut-outs", [*read, *others], _is_ours)
     plain = _tasks(inputs, out, chosen, mask_in, apply_to)
     needs_model = chosen.layers or not all(task.mask for task in plain)
-    if needs_model and not isinstance(model, torch.nn.Module):
-        loaded = segment.load_model(model)
+    if needs_model and not segment.is_loaded(model):
+        loaded = segment.load_model(model, runtime)
     else:
         loaded = model if needs_model else None
     pipeline, digest = CutoutPipeline(out, loaded, chosen), chosen.digest(loaded)
 
     def rows(to_do: list[Task]) -> Iterator[Row]:
         if workers > 1:
-            return _in_processes(to_do, workers, needs_model, model, out, chosen)
+            return _in_processes(to_do, workers, needs_model, (model, runtime), out, chosen)
         return in_threads(to_do, pipeline.read, pipeline.cut, pipeline.write)
 
     def there(output: str) -> bool:
@@ -190,12 +192,11 @@ def in_processes(
 _pipeline = None  # of a worker process
 
 
-def _start(threads: int, needs_model: bool, path, out: Path, *how) -> None:
+def _start(threads: int, needs_model: bool, which: tuple, out: Path, *how) -> None:
     global _pipeline
     os.environ["NUMBA_NUM_THREADS"] = str(threads)  # read when pymatting is first imported
-    torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-    _pipeline = CutoutPipeline(out, segment.load_model(path) if needs_model else None, *how)
+    _pipeline = CutoutPipeline(out, segment.load_model(*which, threads) if needs_model else None, *how)
 
 
 def _make(task: Task) -> Row:
@@ -209,5 +210,5 @@ def _lost(task: Task) -> Row:
 
 
 def _in_processes(tasks: list[Task], workers: int, *arguments) -> Iterator[Row]:
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    threads = max(1, cores() // workers)
     return in_processes(tasks, _make, workers, _start, (threads, *arguments), _lost)

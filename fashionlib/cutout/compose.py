@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
+from fashionlib.core.pictures import checkerboard
 from fashionlib.cutout import edges, photos
-from fashionlib.report.style import checkerboard
 
 PRESENT = 10  # alpha from which a pixel counts as subject: 1 or 2 are noise that would defeat a crop
 BLUR = 1 / 40  # of the longer side: the blurred ground's standard deviation

@@ -6,6 +6,7 @@ matting  closed-form matting in the band, slower and finer
 """
 
 import time
+from importlib.util import find_spec
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ GUIDE_PIXELS, GUIDE_NOISE = 1_000_000, 1e-4  # size at which the filter is fitte
 GUIDE_CONTRAST = 3.0  # its output is too flat; this more than halves the error of alpha on composites
 NEAR, STEP = 16, 15  # pixels up to which a disc dilates; levels of alpha beyond (of 255)
 NEARNESS = 1e-4  # weight of the soft alpha as a prior of matting; the entries of the Laplacian are about 1
+BLURS = 30, 6  # sides of blur fusion's boxes: the paper's 90 and 6 left a third more error
 TILE, OVERLAP = 768, 48  # pixels: bounds the memory that one system of equations takes
 SECONDS = 20.0  # processor time for the matting of one photo; the rest of its edge stays soft
 
@@ -137,8 +139,8 @@ def dilate(alpha: np.ndarray, pixels: int) -> np.ndarray:
 def estimate_foreground(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """RGBA uint8 (H, W, 4), straight alpha: the photo's own colours where opaque, black where transparent.
 
-    In between, the foreground's colour is estimated (multi-level estimation, Germer et al., ICPR 2020);
-    otherwise the old background would leave a rim.
+    In between, the foreground's colour is estimated (multi-level estimation, Germer et al., ICPR 2020, or
+    blur fusion where PyMatting is not installed); otherwise the old background would leave a rim.
     """
     rgba = np.dstack([rgb, alpha])
     for box, inner in _tiles((alpha > 0) & (alpha < 255)):
@@ -150,10 +152,36 @@ def estimate_foreground(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def _foreground(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    from pymatting import estimate_foreground_ml
+    if has_matting():
+        from pymatting import estimate_foreground_ml
 
-    estimate = estimate_foreground_ml(rgb / 255.0, alpha / 255.0)
+        estimate = estimate_foreground_ml(rgb / 255.0, alpha / 255.0)
+    else:
+        estimate = _blur_fusion(np.float32(rgb) / 255, np.float32(alpha)[..., None] / 255)
     return np.round(estimate.clip(0, 1) * 255).astype(np.uint8)
+
+
+def has_matting() -> bool:
+    """Whether the extra ``[matting]`` is installed."""
+    return find_spec("pymatting") is not None
+
+
+def _blur_fusion(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The foreground's colours by blur fusion (Forte, "Approximate fast foreground colour estimation", 2021).
+
+    Foreground and background are means of the colours around, weighted by alpha and by 1 - alpha; what the
+    two do not explain is the foreground's. On composites of 24 photos of Clothing Co-Parsing with edges of
+    1.5 pixels the error is 3.0 of 255, that of multi-level estimation 2.6 and of colours left alone 8.3, in
+    a tenth of multi-level estimation's time.
+    """
+    foreground = background = image
+    for side in BLURS:
+        kernel = side, side
+        weight = cv2.blur(alpha, kernel)[..., None]
+        near = cv2.blur(foreground * alpha, kernel) / (weight + 1e-5)
+        background = cv2.blur(background * (1 - alpha), kernel) / (1 - weight + 1e-5)
+        foreground = (near + alpha * (image - alpha * near - (1 - alpha) * background)).clip(0, 1)
+    return foreground
 
 
 def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:

@@ -17,7 +17,6 @@ from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 
 import fsspec
-import torch
 
 from fashionlib.core import files
 from fashionlib.cutout import segment, tasks
@@ -40,10 +39,10 @@ def run(
         raise ValueError(
             f"The engine ray needs the extra of that name ({error}): pip install 'fashionlib[ray]'."
         ) from None
-    if isinstance(model, torch.nn.Module):
+    if segment.is_loaded(model):
         raise ValueError("The engine ray needs the model's path, not the model.")
     path = segment.checkpoint(model)
-    loaded = segment.load_model(path)
+    loaded = segment.load_model(path, "torch")  # the job carries one file, and a cluster may have GPUs
     options.choice(loaded.metadata["classes"])  # raises for unknown classes before anything is written
     place, root = fsspec.core.url_to_fs(str(out))
     planned = _tasks(inputs, place.unstrip_protocol(root), options, options.digest(loaded))
@@ -148,7 +147,7 @@ class _Actor:
             (folder / "ground").write_bytes(ground)
             options = replace(options, background=str(folder / "ground"))
         self.out, self.made = out, folder / "made"
-        model = segment.load_model(folder / "model.safetensors")
+        model = segment.load_model(folder / "model.safetensors", "torch")
         self.pipeline = CutoutPipeline(self.made, model, options)
 
     def __call__(self, item: dict[str, str]) -> dict:

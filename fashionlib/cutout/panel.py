@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fashionlib import models
 from fashionlib.core import paths
 from fashionlib.core.classes import BACKGROUND, garment_values
 from fashionlib.cutout import compose, edges, one_photo, photos, segment
@@ -87,7 +86,7 @@ def steps(rgb: np.ndarray, model, choice: segment.Choice, edge: str = "hard") ->
 def seen(rgb: np.ndarray, model, count: int = 4) -> list[str]:
     """Names of the largest garments, at most `count`, that the model sees in a photo uint8 (H, W, 3)."""
     classes = model.metadata["classes"]
-    areas = np.bincount(models.predict(model, rgb).ravel(), minlength=len(classes))
+    areas = np.bincount(segment.probabilities(rgb, model).argmax(axis=0).ravel(), minlength=len(classes))
     largest = sorted(garment_values(classes), key=lambda value: -areas[value])[:count]
     return [classes[value] for value in largest if areas[value]]
 

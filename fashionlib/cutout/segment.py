@@ -1,32 +1,25 @@
 """Segmentation for cut-outs: the model, its facts, and the foreground probability of each pixel."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 
 from fashionlib import models
-from fashionlib.core import paths
 from fashionlib.core.classes import BACKGROUND, GROUPS, PERSON, check_name
+from fashionlib.core.processes import cores
 from fashionlib.cutout import conflicts
+from fashionlib.cutout.about import DEFAULT_MODEL, about, checkpoint  # noqa: F401  (read from here too)
+from fashionlib.models import maps
 
-DEFAULT_MODEL = paths.ASSETS / "cutout.safetensors"
+RUNTIMES = ("auto", "openvino", "torch")
+_GPU = Path("/dev/nvidiactl")  # there where an NVIDIA driver is: asking torch would take seconds
 SUBJECTS = ("apparel", "person")
 WORK_PIXELS = 1_000_000  # a model sees about 512 x 768: more pixels cost memory and tell it nothing
 SPECK = 1e-4  # of the photo's area: smaller islands and holes are removed (45 pixels of CCP's 550 x 825)
 FAINT = 0.05  # probability up to which a pixel is no part of an island, or of a hole
-
-
-TERMS = {  # of the data sets; THIRD_PARTY.md says where each was read
-    "sample": "drawn by fashionlib: Apache-2.0",
-    "ccp": "Clothing Co-Parsing: released under Apache-2.0, labels and photos together; who took the photos"
-    " is not stated",
-    "fashionpedia": "Fashionpedia: no terms found where the files are hosted; the photos are their owners'",
-    "imaterialist": "iMaterialist (Fashion) 2020: Kaggle's competition rules, quoted as non-commercial"
-    " research and educational purposes",
-}
 
 
 class Choice(NamedTuple):
@@ -36,60 +29,44 @@ class Choice(NamedTuple):
     subject: list[int]
 
 
-def load_model(path=None):
-    """The model of a checkpoint (`models.load`), on the GPU if there is one; None: the shipped model.
+def load_model(path=None, runtime: str = "auto", threads: int | None = None):
+    """The model of a checkpoint, ready to use; None: the shipped model.
 
-    Raises FileNotFoundError with one sentence where there is none.
+    Args:
+        runtime: ``openvino`` for a checkpoint with its graph beside it (`fashionlib.models.graph`), which
+            needs no torch; ``torch`` for any (`models.load`), on the GPU if there is one; ``auto``:
+            OpenVINO where there is a graph, unless torch is installed and the machine has a GPU.
+        threads: of the CPU; None: all cores that this process may use.
+
+    Raises FileNotFoundError or ValueError with one sentence where that can't be.
     """
-    return models.load(checkpoint(path)).to("cuda" if torch.cuda.is_available() else "cpu")
+    path = checkpoint(path)
+    threads = threads or cores()
+    if chosen_runtime(path, runtime) == "openvino":
+        from fashionlib.models.graph import GraphModel
+
+        return GraphModel(path, threads)
+    model = models.load(path)  # first: its error says how torch is installed
+    import torch
+
+    torch.set_num_threads(threads)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def checkpoint(path=None) -> Path:
-    """Path of the checkpoint that `load_model` reads. Raises FileNotFoundError where there is none."""
-    path = Path(path or DEFAULT_MODEL)
-    if not path.is_file():
-        how = (
-            "give the checkpoint of a run, such as runs/sample/<run>/epoch_<n>.safetensors"
-            " (`fashionlib reproduce --data sample` makes them)"
-        )
-        what = "No model ships with this version" if path == DEFAULT_MODEL else f"There is no model at {path}"
-        raise FileNotFoundError(f"{what}: {how}.")
-    return path
+def is_loaded(model) -> bool:
+    """Whether `model` is a loaded one, not None or a checkpoint's path."""
+    return hasattr(model, "metadata")
 
 
-def about(model=None) -> str:
-    """Facts about the checkpoint `model` (None: the shipped one), from its metadata, one a line.
-
-    Raises FileNotFoundError or ValueError where there is no such checkpoint.
-    """
-    path = checkpoint(model)
-    metadata = models.read_metadata(path)
-    preset, init = metadata.get("recipe", {}).get("preset", "not stated"), metadata.get("init_report", {})
-    data = metadata.get("data", "not stated")
-    epochs = ", ".join(map(str, metadata.get("epochs") or [metadata.get("epoch", "not stated")]))
-    card = path.with_suffix(".md")
-    size = f"{path.stat().st_size / 1e6:.1f} MB"
-    facts = {
-        "model": f"{path} ({size}): {metadata['model']}, scale {metadata['scale']}",
-        "run": f"{metadata.get('run', 'not stated')}, epoch {epochs}, preset {preset}",
-        "classes": "; ".join(metadata["classes"][1:]),
-        "data": f"{data}, class set {metadata.get('class_set', 'not stated')}",
-        "data's terms": TERMS.get(data.split("-")[0], "not known to fashionlib"),
-        "initial weights": _origin(init) or f"{metadata.get('init', 'none')}",
-        "their licence": init.get("licence") or "nothing is stated",
-        "code": "fashionlib, Apache-2.0",
-        "card": str(card) if card.is_file() else "",
-        "more": "THIRD_PARTY.md of the repository: all terms, and where each was read",
-    }
-    return "\n".join(f"{name:>15}  {fact}" for name, fact in facts.items() if fact)
-
-
-def _origin(init: dict) -> str:
-    """The initial weights of the first of a chain of runs, and how many runs followed."""
-    *runs, first = f"{init.get('source', '')}. {init.get('note', '')}".split(" It started from ")
-    source, _, note = first.partition(". ")
-    more = f", trained in {len(runs)} earlier runs, each from what the one before had learnt" if runs else ""
-    return f"{source}{more}. {note}".strip(" .") + "." if source else ""
+def chosen_runtime(path: Path, runtime: str = "auto") -> str:
+    """``openvino`` or ``torch``, as `load_model` chooses for the checkpoint `path`."""
+    graph = path.with_suffix(".onnx")
+    if check_name(runtime, RUNTIMES, "runtime") == "openvino" and not graph.is_file():
+        raise ValueError(f"The runtime openvino needs the graph {graph}, which is missing: choose torch.")
+    if runtime != "auto":
+        return runtime
+    gpu = _GPU.exists() and find_spec("torch")
+    return "torch" if gpu or not graph.is_file() else "openvino"
 
 
 def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> Choice:
@@ -140,7 +117,8 @@ def probabilities(rgb: np.ndarray, model) -> np.ndarray:
     factor = min(1.0, (WORK_PIXELS / (height * width)) ** 0.5)
     size = max(1, int(width * factor)), max(1, int(height * factor))
     small = rgb if factor == 1 else cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    return models.probabilities(model, small)
+    own = getattr(model, "probabilities", None)  # of a `GraphModel`
+    return own(small) if own else models.probabilities(model, small)
 
 
 def class_probabilities(rgb: np.ndarray, model) -> tuple[np.ndarray, int]:
@@ -188,5 +166,5 @@ def resized(p: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def strongest(scores: np.ndarray, values: list[int], size: tuple[int, int]) -> np.ndarray:
     """The most probable of the classes `values` in each pixel of `size`: label values uint8 (H, W)."""
-    winner = models.upsampled_argmax(torch.from_numpy(np.ascontiguousarray(scores[values])), tuple(size))
+    winner = maps.upsampled_argmax(scores[values], tuple(size))
     return np.asarray(values, np.uint8)[winner]

@@ -5,12 +5,10 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import NamedTuple
-
-import torch
 
 from fashionlib.core.classes import check_name
 from fashionlib.cutout import compose, edges, photos, segment
@@ -40,6 +38,8 @@ class Options:
     def __post_init__(self):
         check_name(self.subject, segment.SUBJECTS, "subject")
         check_name("hard" if self.edge is None else self.edge, edges.EDGES, "edge")
+        if self.edge == "matting" and not edges.has_matting():
+            raise ValueError("Matting needs PyMatting: pip install 'fashionlib[matting]', or choose soft.")
         check_name(self.format, photos.FORMATS, "format")
         compose.check_background(self.background)
         if self.format == "jpg" and self.background == "none" and not self.mask:
@@ -57,13 +57,24 @@ class Options:
     def digest(self, model) -> str:
         """Hash of the options that affect a picture and of the model (None: none): metadata and weights."""
         changing = asdict(self) | {"max_pixels": None}
-        metadata, tensors = (model.metadata, model.state_dict()) if model is not None else (None, {})
+        metadata = None if model is None else model.metadata
         digest = hashlib.sha256(json.dumps([metadata, changing], sort_keys=True, default=str).encode())
         if Path(self.background).is_file():
             digest.update(Path(self.background).read_bytes())
-        for tensor in tensors.values():
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        for weights in _weights(model):
+            digest.update(weights)
         return digest.hexdigest()
+
+
+def _weights(model) -> Iterator:
+    """The bytes that tell a model's weights (None: none); a `GraphModel` and torch's round differently."""
+    if own := getattr(model, "digest", ""):
+        yield own.encode()
+    elif model is not None:
+        import torch
+
+        for tensor in model.state_dict().values():
+            yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
 class Task(NamedTuple):

@@ -2,47 +2,60 @@
 
 Equality with the published architectures thus holds by construction. ``scale="mini"`` is the same family with
 fewer, narrower layers, for drawn photos on a CPU; it is named wherever its numbers appear. In the order in
-which a photo and its model meet them:
+which a photo and its model meet them, those without torch first:
 
 ``zoo``           the table
 ``specs``         a row of it, or someone's own config file
+``metadata``      what a checkpoint says of itself, validated
+``two_stage``     where in a photo the model looks: at all of it, or at its subject
+``maps``          maps of classes: argmax at another size, a crop's place in the photo
+``graph``         a checkpoint with its graph, run by OpenVINO
+
 ``fast``          attention, heads and loss with MMSegmentation's answers, faster or in less memory
 ``losses``        the decode head's losses, by name
 ``detail``        the shipped cut-out model's encoder and head
-``weight_files``  weight files: downloaded, read without running code, their metadata validated
+``weight_files``  weight files: downloaded, read without running code
 ``dinov2``        DINOv2 under the names of MMSegmentation's encoder
 ``init_weights``  initial weights of a model
-``build``         row -> config -> model with initial weights
+``network``       row -> config -> model with initial weights
 ``checkpoint``    save and load
-``two_stage``     where in a photo the model looks: at all of it, or at its subject
 ``inference``     photos -> logits, label maps, probabilities
+
+Importing the package loads no torch: the names below are looked up when they are used.
 """
 
-import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
+from importlib import import_module
 
-# isort: split
-from fashionlib.models.build import build, config, freeze, layers, metadata_for, shipped_crop, test_resize
-from fashionlib.models.checkpoint import load, save
-from fashionlib.models.inference import (
-    PRECISIONS,
-    autocast,
-    crops,
-    predict,
-    predict_batch,
-    probabilities,
-    resolve_precision,
-    upsampled_argmax,
-    upsampled_logits,
-)
-from fashionlib.models.losses import LOSSES
-from fashionlib.models.specs import check_norm, patch_size, spec, spec_of, whole_patches
-from fashionlib.models.two_stage import fitted_size
-from fashionlib.models.weight_files import read_metadata
-from fashionlib.models.zoo import MODELS, PAPER, SCALES
+_HOMES = {
+    name: module
+    for module, names in {
+        "zoo": "MODELS PAPER SCALES",
+        "specs": "check_norm patch_size spec spec_of whole_patches",
+        "metadata": "read_metadata",
+        "two_stage": "fitted_size",
+        "maps": "upsampled_argmax",
+        "losses": "LOSSES",
+        "network": "build config freeze layers metadata_for shipped_crop test_resize",
+        "checkpoint": "load save",
+        "inference": "PRECISIONS autocast crops predict predict_batch probabilities resolve_precision"
+        " upsampled_logits",
+    }.items()
+    for name in names.split()
+}
+_LIGHT = ("zoo", "specs", "metadata", "two_stage", "maps")
+__all__ = [*_HOMES]
 
-__all__ = [
-    "LOSSES", "MODELS", "PAPER", "PRECISIONS", "SCALES", "autocast", "build", "check_norm", "config", "crops",
-    "fitted_size", "freeze", "layers", "load", "metadata_for", "patch_size", "predict", "predict_batch",
-    "probabilities", "read_metadata", "resolve_precision", "save", "shipped_crop", "spec", "spec_of",
-    "test_resize", "upsampled_argmax", "upsampled_logits", "whole_patches",
-]  # fmt: skip
+
+def __getattr__(name: str):
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if home not in _LIGHT:
+        try:
+            import_module("fashionlib.core.engine")  # first: it keeps the engine quiet
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"Training, and models without a graph beside them, need {error.name}:"
+                " pip install 'fashionlib[train]'.", name=error.name,
+            ) from None  # fmt: skip
+    return getattr(import_module(f"{__name__}.{home}"), name)

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from fashionlib.core.files import write_tensors
 from fashionlib.models import fast
-from fashionlib.models.build import network, tried_out
+from fashionlib.models.metadata import KEY, read_metadata
+from fashionlib.models.network import network, tried_out
 from fashionlib.models.specs import spec_of
-from fashionlib.models.weight_files import KEY, check_finite, read_metadata, unpacked
+from fashionlib.models.weight_files import check_finite, unpacked
 
 _ARCHITECTURE = (
     "model",

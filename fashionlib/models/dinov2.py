@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fashionlib.core.files import sha256, write_tensors
-from fashionlib.models.weight_files import Unreachable, WeightsError, fetch, safe_load
+from fashionlib.models.metadata import WeightsError
+from fashionlib.models.weight_files import Unreachable, fetch, safe_load
 from fashionlib.models.zoo import IMAGENET
 
 URL = "https://dl.fbaipublicfiles.com/dinov2/dinov2_{0}/dinov2_{0}_pretrain.pth"

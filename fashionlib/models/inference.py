@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
-import cv2
 import mmcv
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from mmseg.models import EncoderDecoder
 
 from fashionlib.core.classes import check_name
 from fashionlib.models import two_stage
+from fashionlib.models.maps import paste, upsampled_argmax
 from fashionlib.models.two_stage import Crop, cells, fitted_size
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -57,7 +57,7 @@ def predict_batch(
     labels = [None] * len(images)
     for index, answer in batched_logits(model, parts, [crop.size for crop in found], precision):
         crop, shape = found[index], images[index].shape[:2]
-        label = upsampled_argmax(crop.blend(answer, shape), crop.size, parts[index].shape[:2])
+        label = upsampled_argmax(crop.blend(answer, shape).cpu(), crop.size, parts[index].shape[:2])
         labels[index] = crop.paste(label, shape)
     return labels
 
@@ -75,20 +75,7 @@ def probabilities(model: EncoderDecoder, image: np.ndarray, precision: str = "au
     part = crop.cut(image)
     answer = crop.blend(logits(model, [part], crop.size, precision)[0], image.shape[:2])
     finer = tuple(map(cells, crop.size, part.shape[:2], answer.shape[1:]))
-    return _paste(upsample(answer[None], finer)[0].softmax(0).cpu().numpy(), crop, image.shape[:2])
-
-
-def _paste(part: np.ndarray, crop: Crop, shape: tuple[int, int]) -> np.ndarray:
-    """Probabilities of a whole photo of `shape`, from those (C, h, w) of its `crop`."""
-    scale = [n / (side.stop - side.start) for n, side in zip(part.shape[1:], crop[:2], strict=True)]
-    size = [round(side * n) for side, n in zip(shape, scale, strict=True)]
-    if list(part.shape[1:]) == size:
-        return part
-    top, left = (round(side.start * n) for side, n in zip(crop[:2], scale, strict=True))
-    whole = np.zeros((len(part), *size), np.float32)
-    whole[0] = 1
-    whole[:, top : top + part.shape[1], left : left + part.shape[2]] = part
-    return whole
+    return paste(upsample(answer[None], finer)[0].softmax(0).cpu().numpy(), crop, image.shape[:2])
 
 
 def upsampled_logits(
@@ -107,7 +94,7 @@ def crops(model: EncoderDecoder, images: Sequence[np.ndarray], precision: str = 
         first = metadata | {"resize": metadata["closer"]["first"]}
         sizes = [fitted_size(shape, first) for shape in shapes]
         for index, answer in batched_logits(model, images, sizes, precision):
-            found[index] = two_stage.subject(answer, shapes[index], metadata) or found[index]
+            found[index] = two_stage.subject(answer.cpu(), shapes[index], metadata) or found[index]
     return found
 
 
@@ -177,31 +164,3 @@ def window_starts(side: int, window: int, stride: int) -> list[int]:
     """Where windows begin along a side of `side` pixels; the last one ends with it."""
     steps = -(-(side - window) // stride) + 1
     return [min(step * stride, side - window) for step in range(steps)]
-
-
-def upsampled_argmax(maps: torch.Tensor, *sizes: tuple[int, int]) -> np.ndarray:
-    """Argmax over C of logits (C, h, w) resized bilinearly to each of `sizes` in turn, as uint8 (H, W).
-
-    One class at a time: a 24-megapixel photo needs two maps of floats, not C. Classes that can win nowhere,
-    in a trained model most of them, are not resized at all.
-    """
-    maps = maps.float().cpu().numpy()
-    label, best = np.zeros(sizes[-1], np.uint8), np.full(sizes[-1], -np.inf, np.float32)
-    for value in _contenders(maps):
-        full = maps[value]
-        for size in sizes:
-            full = cv2.resize(full, size[::-1], interpolation=cv2.INTER_LINEAR)  # half-pixel centres
-        np.copyto(label, value, where=full > best)
-        np.maximum(best, full, out=best)
-    return label
-
-
-def _contenders(maps: np.ndarray) -> list[int]:
-    """Classes of (C, h, w) that bilinear enlargement, once or twice, lets win anywhere.
-
-    Every enlarged pixel is a mean of pixels of one 3 x 3 neighbourhood. A class is out if, in every
-    neighbourhood, its greatest value is below the least of some other class.
-    """
-    around = np.ones((3, 3), np.uint8)
-    least = np.maximum.reduce([cv2.erode(one, around) for one in maps])
-    return [value for value, one in enumerate(maps) if (cv2.dilate(one, around) >= least).any()]

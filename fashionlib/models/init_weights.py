@@ -20,14 +20,8 @@ from torch import Tensor, nn, strided
 
 from fashionlib.core import paths
 from fashionlib.models import dinov2
-from fashionlib.models.weight_files import (
-    WeightsError,
-    check_finite,
-    fetch,
-    is_safetensors,
-    read_metadata,
-    safe_load,
-)
+from fashionlib.models.metadata import WeightsError, read_metadata
+from fashionlib.models.weight_files import check_finite, fetch, is_safetensors, safe_load
 from fashionlib.models.zoo import MODELS, PATCHES, ModelSpec
 
 Tensors = dict[str, Tensor]

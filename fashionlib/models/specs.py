@@ -12,10 +12,6 @@ import re
 from functools import cache
 from pathlib import Path
 
-from mmengine import Config
-from mmengine.registry import MODELS as ENGINE_MODELS
-from mmseg.registry import MODELS as MMSEG_MODELS
-
 from fashionlib.core.checked_files import reason, shown
 from fashionlib.core.classes import check_name
 from fashionlib.models.zoo import IMAGENET, MODELS, NORMS, PATCHES, ModelSpec
@@ -111,6 +107,14 @@ def _wrong(node) -> str:
 @cache
 def _layers() -> frozenset[str]:
     """Names of what a network may consist of; names that are not registered would be imported."""
+    import fashionlib.core.engine  # noqa: F401  (fills the registries; here: rows of the table need no torch)
+
+    # isort: split
+    from mmengine.registry import MODELS as ENGINE_MODELS
+    from mmseg.registry import MODELS as MMSEG_MODELS
+
+    from fashionlib.models import detail, losses  # noqa: F401
+
     found = ENGINE_MODELS.module_dict | MMSEG_MODELS.module_dict
     layers = {name for name, part in found.items() if part.__module__.startswith(_LAYERS)}
     return frozenset(layers - _LOADERS | {"EncoderDecoder", "SegDataPreProcessor"})
@@ -120,6 +124,8 @@ def _read(path: Path) -> ModelSpec:
     """The row of a config file."""
     if not path.is_file():
         raise ValueError(f"{path}: there is no such config file.")
+    from mmengine import Config
+
     try:
         config = Config.fromfile(path, import_custom_modules=False, lazy_import=False).to_dict()
         model = json.loads(json.dumps(_own_values(config.get("model", {}))))

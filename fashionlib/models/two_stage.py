@@ -14,15 +14,16 @@ without it, the first stage only gives the box.
 """
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from fashionlib.core.classes import garment_values
 from fashionlib.models.specs import patch_size, spec_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SPECK = 0.002  # fraction of the photo's area: smaller separate components do not widen the box
 
@@ -30,7 +31,7 @@ SPECK = 0.002  # fraction of the photo's area: smaller separate components do no
 class GlobalContext(NamedTuple):
     """First-stage logits (C, ·, ·) of a whole photo, and their weight when `garments` are compared."""
 
-    logits: torch.Tensor
+    logits: "Tensor | np.ndarray"
     context_weight: float
     garments: list[int]
 
@@ -53,7 +54,7 @@ class Crop(NamedTuple):
         self.cut(whole)[:] = label
         return whole
 
-    def blend(self, logits: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    def blend(self, logits: "Tensor", shape: tuple[int, int]) -> "Tensor":
         """The crop's `logits` (C, h, w) blended with the first stage's; the photo has `shape` (H, W).
 
         With p the second stage's probabilities, q the first's and w the context weight,
@@ -63,14 +64,19 @@ class Crop(NamedTuple):
         if self.context is None:
             return logits
         first, weight, garments = self.context
-        now, before = logits[garments], self._resample(first[garments], shape, logits.shape[1:])
+        now, before = (
+            logits[garments],
+            self._resample(first[garments].to(logits.device), shape, logits.shape[1:]),
+        )
         which = now.log_softmax(0).lerp(before.log_softmax(0), weight).log_softmax(0)
         blended = logits.clone()
         blended[garments] = which + now.logsumexp(0)
         return blended
 
-    def _resample(self, whole: torch.Tensor, shape: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
+    def _resample(self, whole: "Tensor", shape: tuple[int, int], size: tuple[int, int]) -> "Tensor":
         """Maps (C, ·, ·) of a whole photo of `shape`, cropped and resized bilinearly to `size` (h, w)."""
+        import torch.nn.functional as F  # here: the geometry alone needs no torch
+
         sides = zip((self.columns, self.rows), shape[::-1], strict=True)
         (width, left), (height, top) = [
             ((part.stop - part.start) / side, (part.start + part.stop) / side - 1) for part, side in sides
@@ -105,10 +111,10 @@ def whole_photo(shape: tuple[int, int], metadata: dict) -> Crop:
     return Crop(slice(0, shape[0]), slice(0, shape[1]), fitted_size(shape, metadata))
 
 
-def subject(logits: torch.Tensor, shape: tuple[int, int], metadata: dict) -> Crop | None:
+def subject(logits, shape: tuple[int, int], metadata: dict) -> Crop | None:
     """The crop around the subject of a photo of `shape` (H, W), from its first-stage `logits` (C, ·, ·).
 
-    None if the first stage finds only background.
+    They are an array or a tensor on the CPU.     None if the first stage finds only background.
     """
     box = _box(logits)
     if box is None:
@@ -128,9 +134,10 @@ def subject(logits: torch.Tensor, shape: tuple[int, int], metadata: dict) -> Cro
     return Crop(_on_grid(rows, size[0]), _on_grid(columns, size[1]), size, context)
 
 
-def _box(logits: torch.Tensor) -> np.ndarray | None:
+def _box(logits) -> np.ndarray | None:
     """Box of all non-background, [[top, bottom], [left, right]] as fractions of the photo, or None."""
-    seen = (logits[1:].amax(0) > logits[0]).cpu().numpy().astype(np.uint8)
+    logits = np.asarray(logits)
+    seen = (logits[1:].max(0) > logits[0]).astype(np.uint8)
     _, _, pieces, _ = cv2.connectedComponentsWithStats(seen, connectivity=8)
     left, top, width, height, area = pieces[1:][pieces[1:, cv2.CC_STAT_AREA] >= SPECK * seen.size].T
     if not len(area):

@@ -1,10 +1,5 @@
-"""Weight files: downloaded, read without running code, and our checkpoints' metadata, validated.
+"""Weight files: downloaded, and read without running code."""
 
-Files are untrusted, so metadata are validated against ``assets/metadata.schema.json`` before anything is
-built from them.
-"""
-
-import json
 import logging
 import re
 import warnings
@@ -12,17 +7,13 @@ import zipfile
 from pathlib import Path
 
 import torch
-from jsonschema import Draft4Validator, validators
-from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fashionlib.core import paths
 from fashionlib.core.files import folder_lock, sha256
 from fashionlib.core.processes import out_of_memory
 from fashionlib.data.sources import download
-from fashionlib.models.specs import problem, spec_of
-from fashionlib.models.zoo import MODELS
+from fashionlib.models.metadata import WeightsError
 
 SCALE = ":scale"  # after a tensor's name: its int8 scales
 
@@ -63,32 +54,6 @@ _TRUST = (
     " loads it and lets it run code with your rights"
 )
 _log = logging.getLogger(__name__)
-
-KEY = "fashionlib"  # of a safetensors file's header
-_OVERLAP = 8  # windows that may share a pixel along a side
-
-_SCHEMA = json.loads((paths.ASSETS / "metadata.schema.json").read_text())
-_TYPES = Draft4Validator.TYPE_CHECKER.redefine(  # JSON as Python reads it has NaN and infinity
-    "number", lambda _, value: type(value) in (int, float) and abs(value) < 1e30
-)
-_VALIDATOR = validators.extend(Draft4Validator, type_checker=_TYPES)(_SCHEMA)
-_BEYOND_SCHEMA = {
-    "model": lambda own: "config" in own or own["model"] in MODELS,
-    "config": lambda own: "config" not in own or (own["scale"] == "full" and not problem(own["config"])),
-    "classes": lambda own: all(map(str.isprintable, own["classes"])),
-    "patch": lambda own: not own.get("patch") or (spec_of(own).patch and own["scale"] == "full"),
-    "norm": lambda own: own.get("norm", "batch") == "batch" or spec_of(own).batch_norm,
-    "test_cfg": lambda own: own["test_cfg"]["mode"] == "whole" or _cover(**own["test_cfg"]),
-}
-
-
-def _cover(crop_size: list[int], stride: list[int], **_) -> bool:
-    """Whether windows of `crop_size` leave no gap, and share a pixel with few others."""
-    return all(w <= _OVERLAP * s and s <= w for w, s in zip(crop_size, stride, strict=True))
-
-
-class WeightsError(ValueError):
-    """Weights that are missing, unsafe or do not fit; the message says which and what to do."""
 
 
 class Unreachable(WeightsError):
@@ -206,54 +171,3 @@ def fetch(url: str, folder: Path, digits: str = "") -> Path:
             f"{path} was removed, its sha256 begins {found[:8]}, not {digits[:8]}: fetch {url} again."
         )
     return path
-
-
-def read_metadata(path: str | Path, foreign: bool = False) -> dict:
-    """Metadata of a checkpoint of ours, validated, without reading its weights.
-
-    Every field that determines the network or its preprocessing is checked. With `foreign`, a safetensors
-    file without metadata of ours gives {}.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        WeightsError: a ValueError that names the file and, where one is bad, the field.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(KEY, "{}" if foreign else "")
-        metadata = json.loads(text)
-    except json.JSONDecodeError:
-        raise WeightsError(
-            f"{path} is a safetensors file, but not one of ours: it does not say which model it holds."
-        ) from None
-    except FileNotFoundError:
-        raise FileNotFoundError(f"No checkpoint at {path}.") from None
-    except Exception as error:  # safetensors raises its own type for torn and foreign files
-        raise WeightsError(
-            f"{path} can't be read as a checkpoint ({error}); it may be torn: make it again."
-        ) from None
-    if problem := "" if foreign and metadata == {} else metadata_problem(metadata):
-        raise WeightsError(f"{path} can't be used: {problem}. Take a checkpoint as fashionlib wrote it.")
-    return metadata
-
-
-def metadata_problem(metadata) -> str:
-    """What is wrong with a checkpoint's `metadata`, as a clause; empty if nothing is."""
-    error = next(_VALIDATOR.iter_errors(metadata), None)
-    if error is None:
-        key = next((key for key, holds in _BEYOND_SCHEMA.items() if not holds(metadata)), None)
-        if key is None:
-            return ""
-    elif error.path:
-        key = error.path[0]
-    elif error.validator == "required":
-        missing = next(key for key in _SCHEMA["required"] if key not in metadata)
-        return f"it does not say its {missing}"
-    else:
-        return f"it describes itself by {_shortened(metadata)}"
-    return f"its {key} is {_shortened(metadata[key])}, not {_SCHEMA['properties'][key]['description']}"
-
-
-def _shortened(value) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -2,11 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import mmseg
-
-CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs"
 _WEIGHTS = "https://mmassets.onedl.ai/mmsegmentation/v0.5/"  # as in the package's metafile.yaml
 
 # ViT-S as DINOv2 publishes it, the same under every decoder

@@ -14,8 +14,8 @@ from fashionlib.core.classes import CLASSES
 from fashionlib.core.files import write_csv, write_text
 from fashionlib.core.run_files import read_history
 from fashionlib.evaluate.runs import find
-from fashionlib.models.build import logits_without_values, without_values
 from fashionlib.models.inference import window_starts
+from fashionlib.models.network import logits_without_values, without_values
 from fashionlib.report.captions import scored
 from fashionlib.report.table1 import markdown
 from fashionlib.train import Recipe

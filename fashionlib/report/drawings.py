@@ -22,7 +22,7 @@ from torch import nn
 
 from fashionlib.core import paths
 from fashionlib.models import patch_size
-from fashionlib.models.build import network
+from fashionlib.models.network import network
 from fashionlib.report import style
 from fashionlib.report.captions import model_title
 

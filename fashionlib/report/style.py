@@ -21,6 +21,7 @@ from scipy.ndimage import distance_transform_edt
 
 from fashionlib.core.classes import BACKGROUND, FULL_PALETTE, IDS, IGNORE, supercategory
 from fashionlib.core.files import atomic_write
+from fashionlib.core.pictures import checkerboard  # noqa: F401  (figures' pages take it from here)
 from fashionlib.report.captions import class_title
 
 COLUMN, PAGE = 3.4, 7.0  # inches: width of one column and of the text of a two-column paper
@@ -168,14 +169,6 @@ def names_on(label_map: np.ndarray, classes) -> list[tuple[float, float, str]]:
         if mask.mean() > _NAMED and free:
             found.append((x, 1 - y, class_title(classes[value])))
     return found
-
-
-def checkerboard(rgba: np.ndarray, square: int = 16) -> np.ndarray:
-    """A cut-out (H, W, 4) over a grey and white checkerboard; uint8 RGB (H, W, 3). `square` in pixels."""
-    rows, columns = np.indices(rgba.shape[:2]) // square
-    board = np.where((rows + columns) % 2, 255, 204)[..., None]
-    alpha = rgba[..., 3:] / 255
-    return (alpha * rgba[..., :3] + (1 - alpha) * board).round().astype(np.uint8)
 
 
 def group_of(name: str) -> str:

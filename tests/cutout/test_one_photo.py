@@ -6,7 +6,7 @@ import pytest
 from cutout_stub import DRESS, PERSON, Stub, scene
 
 from fashionlib.core.classes import CLASS_SETS
-from fashionlib.cutout import load_model, photos, remove_background, segment
+from fashionlib.cutout import about, load_model, photos, remove_background, segment
 from fashionlib.cutout.one_photo import cut, layers
 
 model = cutout_stub.model  # a fixture
@@ -133,6 +133,6 @@ def test_layers_share_out_the_alpha(model):
 
 
 def test_without_a_model_one_sentence_says_how_to_get_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(segment, "DEFAULT_MODEL", tmp_path / "none.safetensors")
+    monkeypatch.setattr(about, "DEFAULT_MODEL", tmp_path / "none.safetensors")
     with pytest.raises(FileNotFoundError, match="No model ships with this version: give the checkpoint"):
         load_model()

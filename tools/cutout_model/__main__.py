@@ -45,6 +45,15 @@ def pseudo_labels(raw: Path, out: Path, model: Path | None, add: tuple, without:
 
 
 @main.command()
+@click.argument("checkpoint", type=EXISTING)
+def graph(checkpoint: Path) -> None:
+    """Write CHECKPOINT's network as an ONNX graph beside it, so that cut-outs need no torch."""
+    from tools.cutout_model import graph
+
+    click.echo(f"Wrote {graph.write(checkpoint)}.")
+
+
+@main.command()
 @click.argument("checkpoints", type=EXISTING, nargs=-1, required=True)
 @click.argument("out", type=FILE)
 @click.option(

@@ -8,9 +8,10 @@ import torch
 
 from fashionlib.core.files import write_tensors
 from fashionlib.core.outputs import claim_file
-from fashionlib.models.build import build
+from fashionlib.models.metadata import metadata_problem, read_metadata
+from fashionlib.models.network import build
 from fashionlib.models.specs import spec_of
-from fashionlib.models.weight_files import SCALE, check_finite, metadata_problem, read_metadata, safe_load
+from fashionlib.models.weight_files import SCALE, check_finite, safe_load
 
 State = dict[str, torch.Tensor]
 _SAME = ("model", "scale", "classes", "mean", "std")  # what checkpoints must have in common to be averaged

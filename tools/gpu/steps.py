@@ -22,7 +22,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from fashionlib import models, train
-from fashionlib.models.build import network
+from fashionlib.models.network import network
 from fashionlib.train.run_folder import device_name
 
 CLASSES = 28

@@ -2,7 +2,9 @@
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 
+import mmseg
 import torch
 from mmengine import Config, ConfigDict
 from mmengine.logging import MMLogger
@@ -19,9 +21,10 @@ from fashionlib.core.classes import CLASSES, check_name
 from fashionlib.core.files import explain_disk_errors, temporary_folder
 from fashionlib.models import detail, fast, init_weights, losses  # noqa: F401  (registers DetailViT, DetailHead)
 from fashionlib.models.specs import check_norm, patch_size, spec, whole_patches
-from fashionlib.models.zoo import CONFIGS, MINI_CROP, PUP_AT_8, SCALES, ModelSpec
+from fashionlib.models.zoo import MINI_CROP, PUP_AT_8, SCALES, ModelSpec
 
 _FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.arange}
+CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs"
 
 
 def config(
@@ -39,8 +42,7 @@ def config(
     `crop` (height, width in pixels; None: the row's, in whole patches) sets the encoder's position grid, the
     padding of training batches and, for sliding-window inference, the window, with its stride in proportion.
     `patch` (8, 14 or 16 pixels; None: the row's) is for ViT rows at scale full; the number of PUP's stages
-    follows it. `loss` and `class_weights` are the decode head's (`fashionlib.models.losses`). The config
-    requests no external weights.
+    follows it. `loss` and `class_weights` are the decode head's (`losses`). It requests no external weights.
     """
     row = spec(name)
     check_name(scale, SCALES, "scale")

@@ -18,9 +18,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fashionlib import models
 from fashionlib.core.classes import CLASSES
 from fashionlib.models import dinov2, inference, zoo
-from fashionlib.models.build import FrozenBatchNorm
+from fashionlib.models.network import CONFIGS, FrozenBatchNorm
 from fashionlib.models.two_stage import fitted_size
-from fashionlib.models.zoo import _VIT_S, CONFIGS
+from fashionlib.models.zoo import _VIT_S
 
 MILLIONS = {  # parameters at 28 classes, auxiliary heads included, counted once and then golden
     "segmenter_vit_t": 6.69, "segmenter_vit_b": 102.40, "setr_mla": 309.38, "setr_pup": 317.16,
