@@ -328,7 +328,7 @@ def test_a_catalogue_comes_out_whole_at_bounded_memory(tmp_path):
 def test_a_sample_made_twice_is_the_same(root, tmp_path):
     found, problems = twice.twice(twice.few, root, tmp_path)
     assert not problems
-    assert found == {"histories": 2, "epoch files": 2, "tables": 14, "figures": 6, "pictures": 2}
+    assert found == {"histories": 2, "epoch files": 2, "tables": 15, "figures": 6, "pictures": 2}
 
 
 def test_a_sample_made_otherwise_is_not_the_same(tmp_path):
@@ -353,7 +353,8 @@ def test_what_could_not_be_tried_is_not_called_kept():
 def test_overwriting_a_run_killed_half_way_never_mixes_two(tmp_path):
     """recipe.json stays the other run's until nothing of that run is left."""
     info = dict(classes=list(CLASS_SETS["person"]), fingerprint="f")
-    recipe = SimpleNamespace(to_dict=lambda: dict(lr=2), origin={}, gpus=1, precision="fp32")
+    model = "segmenter_vit_t"
+    recipe = SimpleNamespace(to_dict=lambda: dict(lr=2), origin={}, gpus=1, precision="fp32", model=model)
     card = dict(recipe=dict(lr=1), classes=info["classes"], fingerprint="f")
     for n in itertools.count():
         folder = tmp_path / str(n)

@@ -4,6 +4,9 @@ Preprocessing (size, mean, std), the kind of inference (whole image or sliding w
 (`two_stage`) come from the checkpoint's metadata, never from the caller.
 """
 
+import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
+
+# isort: split
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext

@@ -1,5 +1,8 @@
 """A model with initial weights, from a row of the table by way of MMSegmentation's config."""
 
+import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
+
+# isort: split
 import copy
 from collections.abc import Sequence
 from pathlib import Path

@@ -16,6 +16,9 @@ A run folder holds ``recipe.json``, ``config.py``, ``history.csv``, ``epoch_<n>.
 while it is unfinished, and ``done.json`` when it is finished.
 """
 
+import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
+
+# isort: split
 from fashionlib.train.describe import describe, estimate, headline
 from fashionlib.train.recipe import PRESETS, Recipe
 from fashionlib.train.run import launch, train
