@@ -138,7 +138,7 @@ def reproduce(
     trust_checkpoint: bool,
     **options,
 ) -> None:
-    """Run the seven notebooks in order, 03 once a model, skipping what is up to date."""
+    """Run the notebooks in order, 03 once a model, skipping what is up to date."""
     from fashionlib.reproduce import StepFailed, reproduce
     from fashionlib.reproduce import plan as plans
 
