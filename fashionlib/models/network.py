@@ -95,10 +95,7 @@ def layers(name: str | ModelSpec, scale: str = "full") -> int:
 
 
 def freeze(model: EncoderDecoder, count: int) -> None:
-    """Freeze the embeddings and the first `count` transformer layers of the encoder.
-
-    Autograd stops at the lowest trainable layer, which shortens a step.
-    """
+    """Freeze the embeddings and first `count` layers of the encoder; autograd stops above them."""
     frozen = ("patch_embed.", "cls_token", "pos_embed", *(f"layers.{i}." for i in range(count)))
     for name, parameter in model.backbone.named_parameters():
         if name.startswith(frozen):
@@ -106,10 +103,8 @@ def freeze(model: EncoderDecoder, count: int) -> None:
 
 
 class FrozenBatchNorm(nn.BatchNorm2d):
-    """Batch norm with fixed statistics, in training too; weight and bias are trained.
-
-    The statistics are those of the initial weights. Random weights have mean 0 and variance 1, which leaves
-    a plain affine layer.
+    """Batch norm with the initial weights' statistics (random: 0 and 1), in training too; its affine part is
+    trained.
     """
 
     def train(self, mode: bool = True) -> "FrozenBatchNorm":
