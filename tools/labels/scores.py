@@ -14,10 +14,8 @@ from scipy import stats
 from fashionlib.core import paths
 from fashionlib.core.classes import CLASSES
 from fashionlib.core.files import write_csv, write_text
-from fashionlib.cutout import segment
-from fashionlib.evaluate import areas, compare, result_tables
-from fashionlib.evaluate.score import Scorer
-from fashionlib.evaluate.split import Split
+from fashionlib.cutout.about import DEFAULT_MODEL
+from fashionlib.evaluate import areas, compare
 from fashionlib.report.captions import model_title
 from fashionlib.report.table1 import markdown
 from tools.labels import CAUSES, GROUPS, SPLITS, TRUTHS, read_verdicts
@@ -26,15 +24,6 @@ MEASURES = ("mIoU", "aAcc", "apparel IoU")
 SHIPPED, FLOOR = "shipped cut-out model", "background everywhere"
 PHRASES = dict(zip(GROUPS, ("of largest disagreement", "drawn at random"), strict=True))
 STRICTNESS = {"wrong": TRUTHS[2:], "wrong or doubtful": TRUTHS[1:]}
-
-
-def score_shipped(data: str, file: Path, home: Path | None = None) -> None:
-    """Store the shipped model's counts on the test photos in `file`, as epoch 0, unless they are there."""
-    if file.is_file():
-        return
-    split = Split.read(data, "test", home)
-    with result_tables.progress_bar(len(split.ids), SHIPPED, True) as bar:
-        areas.put(file, split, 0, Scorer(split).score(segment.checkpoint(None), bar).per_photo)
 
 
 def counts(results: Path, splits: tuple[str, ...], shipped: Path) -> tuple[list[str], dict[str, np.ndarray]]:
@@ -114,12 +103,16 @@ def table(results: Path, verdicts: pd.DataFrame, shipped: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def report(data: str, home: Path | None = None) -> Path:
-    """Write labels.csv and labels.md beside verdicts.csv; returns the page."""
+def report(data: str) -> Path:
+    """Write labels.csv and labels.md beside verdicts.csv; returns the page.
+
+    Raises FileNotFoundError without the counts of the shipped model, which notebook 05 stores.
+    """
     results = paths.published_results(data)
-    folder = results / "labels"
-    verdicts, shipped = read_verdicts(folder / "verdicts.csv"), folder / "areas" / "cutout.csv.gz"
-    score_shipped(data, shipped, home)
+    folder, shipped = results / "labels", areas.path(results, DEFAULT_MODEL.stem)
+    if not shipped.is_file():
+        raise FileNotFoundError(f"There is no {shipped}: run notebook 05 with shipped=True, and publish.")
+    verdicts = read_verdicts(folder / "verdicts.csv")
     scores = table(results, verdicts, shipped)
     write_csv(folder / "labels.csv", scores)
     return write_text(folder / "labels.md", page(verdicts, scores))
