@@ -13,6 +13,7 @@ which a photo and its model meet them, those without torch first:
 
 ``fast``          attention, heads and loss with MMSegmentation's answers, faster or in less memory
 ``losses``        the decode head's losses, by name
+``norms``         group norm, or frozen statistics, in place of batch norm
 ``detail``        the shipped cut-out model's encoder and head
 ``weight_files``  weight files: downloaded, read without running code
 ``dinov2``        DINOv2 under the names of MMSegmentation's encoder

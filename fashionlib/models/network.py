@@ -5,6 +5,7 @@ import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
 # isort: split
 import copy
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import mmseg
@@ -15,14 +16,13 @@ from mmengine.model.utils import revert_sync_batchnorm
 from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS as MMSEG_MODELS
 from mmseg.utils import register_all_modules
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from fashionlib.core.checked_files import reason
 from fashionlib.core.classes import CLASSES, check_name
 from fashionlib.core.files import explain_disk_errors, temporary_folder
-from fashionlib.models import detail, fast, init_weights, losses  # noqa: F401  (registers DetailViT, DetailHead)
+from fashionlib.models import detail, fast, init_weights, losses, norms  # noqa: F401  (registers DetailViT, DetailHead)
 from fashionlib.models.specs import check_norm, patch_size, spec, whole_patches
 from fashionlib.models.zoo import MINI_CROP, PUP_AT_8, SCALES, ModelSpec
 
@@ -102,25 +102,6 @@ def freeze(model: EncoderDecoder, count: int) -> None:
             parameter.requires_grad_(False)
 
 
-class FrozenBatchNorm(nn.BatchNorm2d):
-    """Batch norm with the initial weights' statistics (random: 0 and 1), in training too; its affine part is
-    trained.
-    """
-
-    def train(self, mode: bool = True) -> "FrozenBatchNorm":
-        """Stays in eval mode, whatever `mode` is."""
-        return super().train(False)
-
-
-def _replaced(norm: _BatchNorm, kind: str) -> nn.Module:
-    """The layer of `kind` in place of a batch norm; group norm has the most groups that fit, 32 at most."""
-    channels = norm.num_features
-    if kind == "frozen_batch":
-        return FrozenBatchNorm(channels, norm.eps).eval()
-    groups = max(n for n in range(1, 33) if channels % n == 0)
-    return nn.GroupNorm(groups, channels, norm.eps)
-
-
 def network(
     name: str | ModelSpec,
     num_classes: int,
@@ -132,24 +113,14 @@ def network(
 ) -> EncoderDecoder:
     """MMSegmentation's network of a row, with torch's default weights; `loss` is as in `config`.
 
-    `norm` replaces the batch norms of decode heads, necks and convolutional encoders: ``batch`` (no change),
-    ``frozen_batch`` (`FrozenBatchNorm`), or ``group`` (group norm of 32 groups, or fewer where 32 do not
-    divide the channels). Rows without any, those with Segmenter's decoders, refuse all but ``batch``.
+    `norm` replaces the batch norms of decode heads, necks and convolutional encoders (`norms`): ``batch`` (no
+    change), ``frozen_batch``, or ``group`` (group norm of 32 groups, or fewer where 32 do not divide the
+    channels). Rows without any, those with Segmenter's decoders, refuse all but ``batch``.
     """
     check_norm(name, norm)
     register_all_modules(init_default_scope=True)
     model = MMSEG_MODELS.build(config(name, num_classes, scale, crop, patch, **loss).model)
-    # not by `norm_cfg`: it has one number of groups for layers of 48 channels and of 256
-    found = [
-        (module, key, child)
-        for module in (model.modules() if norm != "batch" else ())
-        for key, child in module.named_children()
-        if isinstance(child, _BatchNorm)
-    ]
-    if norm != "batch" and not found:  # someone's own
-        raise ValueError(f"norm={norm!r}: it has no batch norm that could be replaced")
-    for module, key, child in found:
-        setattr(module, key, _replaced(child, norm))
+    norms.replace(model, norm)
     return model
 
 
@@ -290,9 +261,15 @@ def test_resize(cfg: Config, scale: str, crop: tuple[int, int] | None = None) ->
 
 
 def _shipped(row: ModelSpec) -> Config:
-    """The row's config as MMSegmentation ships it; MMEngine reads it through a temporary file."""
-    with explain_disk_errors(temporary_folder()):
-        cfg = Config.fromfile(CONFIGS / row.config)
+    """The row's config as MMSegmentation ships it, to be changed."""
+    cfg = copy.deepcopy(_from_file(row.config))
     if row.own:
         cfg.model = ConfigDict(copy.deepcopy(row.own))
     return cfg
+
+
+@cache
+def _from_file(name: str) -> Config:
+    """A config below `CONFIGS`, read once: MMEngine executes it and its bases through a temporary file."""
+    with explain_disk_errors(temporary_folder()):
+        return Config.fromfile(CONFIGS / name)

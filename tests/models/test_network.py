@@ -18,7 +18,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fashionlib import models
 from fashionlib.core.classes import CLASSES
 from fashionlib.models import dinov2, inference, zoo
-from fashionlib.models.network import CONFIGS, FrozenBatchNorm
+from fashionlib.models.network import CONFIGS
+from fashionlib.models.norms import FrozenBatchNorm
 from fashionlib.models.two_stage import fitted_size
 from fashionlib.models.zoo import _VIT_S
 
