@@ -12,7 +12,7 @@ from fashionlib.core.classes import BACKGROUND, GROUPS, PERSON, check_name
 from fashionlib.core.processes import cores
 from fashionlib.cutout import conflicts
 from fashionlib.cutout.about import DEFAULT_MODEL, about, checkpoint  # noqa: F401  (read from here too)
-from fashionlib.models import maps
+from fashionlib.models import graph, maps
 
 RUNTIMES = ("auto", "openvino", "torch")
 _GPU = Path("/dev/nvidiactl")  # there where an NVIDIA driver is: asking torch would take seconds
@@ -43,9 +43,7 @@ def load_model(path=None, runtime: str = "auto", threads: int | None = None):
     path = checkpoint(path)
     threads = threads or cores()
     if chosen_runtime(path, runtime) == "openvino":
-        from fashionlib.models.graph import GraphModel
-
-        return GraphModel(path, threads)
+        return graph.GraphModel(path, threads)
     model = models.load(path)  # first: its error says how torch is installed
     import torch
 
@@ -60,13 +58,13 @@ def is_loaded(model) -> bool:
 
 def chosen_runtime(path: Path, runtime: str = "auto") -> str:
     """``openvino`` or ``torch``, as `load_model` chooses for the checkpoint `path`."""
-    graph = path.with_suffix(".onnx")
-    if check_name(runtime, RUNTIMES, "runtime") == "openvino" and not graph.is_file():
-        raise ValueError(f"The runtime openvino needs the graph {graph}, which is missing: choose torch.")
+    file = graph.path_of(path)
+    if check_name(runtime, RUNTIMES, "runtime") == "openvino" and not file.is_file():
+        raise ValueError(f"The runtime openvino needs the graph {file}, which is missing: choose torch.")
     if runtime != "auto":
         return runtime
     gpu = _GPU.exists() and find_spec("torch")
-    return "torch" if gpu or not graph.is_file() else "openvino"
+    return "torch" if gpu or not file.is_file() else "openvino"
 
 
 def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> Choice:
