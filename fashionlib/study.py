@@ -19,7 +19,6 @@ yaml files lie ``runs.csv`` (a row a run: scores, cost, machine), ``epochs.csv``
 
 import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -122,10 +121,10 @@ def run(
     Raises ValueError for a study that can't be run, FileNotFoundError without prepared data.
     """
     study, where = Study.read(data, name), where or folder(data)
-    todo = missing(study.recipes(), where, home)
+    todo, scorers = missing(study.recipes(), where, home), scorers_of(data, home)
     for recipe in tqdm(todo, desc=name, unit="run", disable=not progress):
         trained_before = run_folder.is_finished(paths.run_folder(data, recipe.name, home))
-        store(where, measure(recipe, home, progress, study.points))
+        store(where, measure(recipe, scorers, study.points, home, progress))
         if not trained_before:  # else they are someone's, of Table I say
             drop_weights(recipe, home)
     return studies.write(study.results(where))
@@ -160,10 +159,22 @@ def missing(recipes: list[Recipe], where: Path, home: str | Path | None = None) 
     return [recipe for recipe in recipes if recipe.name not in known.index]
 
 
+def scorers_of(data: str, home: str | Path | None = None) -> list[Scorer]:
+    """Scorers on the validation and the test photos; they keep decoded photos from one run to the next."""
+    return [Scorer(Split.read(data, name, home)) for name in SPLITS]
+
+
 def measure(
-    recipe: Recipe, home: str | Path | None = None, progress: bool = True, points: int = 8
+    recipe: Recipe,
+    scorers: list[Scorer],
+    points: int,
+    home: str | Path | None = None,
+    progress: bool = True,
 ) -> Measured:
-    """Train a run, score `points` of its epochs on the validation photos and the last on the test photos."""
+    """Train a run, score `points` of its epochs on the validation photos and the last on the test photos.
+
+    `scorers`, of the two splits, are shared by runs: see `scorers_of`.
+    """
     scored = validated(recipe, points)
 
     def drop_last_epoch(row: dict) -> None:  # the weights of many epochs fill a disk
@@ -177,23 +188,20 @@ def measure(
     epochs = history.groupby("epoch").agg(loss=("loss_decode", "mean"), accuracy=("acc", "mean"))
     files = found.checkpoints()
     with tqdm(disable=True) as bar:
-        curve = {epoch: _scorer(recipe.data, "val", home).score(files[epoch], bar) for epoch in scored}
-        test = _scorer(recipe.data, "test", home).score(files[recipe.epochs], bar)
+        curve = {epoch: scorers[0].score(files[epoch], bar) for epoch in scored}
+        test = scorers[1].score(files[recipe.epochs], bar)
     epochs["mIoU"] = pd.Series({epoch: metrics.miou(counts.cm) for epoch, counts in curve.items()})
-    last = {"val": curve[recipe.epochs], "test": test}
-    splits = {name: _split(recipe.data, name, home) for name in SPLITS}
-    rows = pd.concat([areas.table(splits[name], recipe.epochs, last[name].per_photo) for name in SPLITS])
+    splits, last = [each.photos.split for each in scorers], [curve[recipe.epochs], test]
+    parts = [areas.table(split, recipe.epochs, c.per_photo) for split, c in zip(splits, last, strict=True)]
     pooled = Counts(
-        sum(counts.cm for counts in last.values()),
-        np.concatenate([counts.per_photo for counts in last.values()]),
-        sum(counts.errors for counts in last.values()),
+        sum(counts.cm for counts in last),
+        np.concatenate([counts.per_photo for counts in last]),
+        sum(counts.errors for counts in last),
         test.parameters,
         test.seconds,
     )
-    classes = splits["val"].classes
-    matrix = pd.DataFrame(pooled.cm, index=pd.Index(classes, name="truth"), columns=classes).reset_index()
-    row = _row(found, recipe, pooled, splits["val"], history)
-    return Measured(row, epochs.reset_index(), rows, matrix)
+    row = _row(found, recipe, pooled, splits[0], history)
+    return Measured(row, epochs.reset_index(), pd.concat(parts), pooled.matrix(splits[0].classes))
 
 
 def drop_weights(recipe: Recipe, home: str | Path | None = None) -> None:
@@ -227,16 +235,6 @@ def _recipes(data: str, settings: dict, seeds: int | list[int]) -> list[Recipe]:
 
 def _short(value) -> str:
     return "x".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-@cache
-def _split(data: str, name: str, home: str | Path | None) -> Split:
-    return Split.read(data, name, home)
-
-
-@cache
-def _scorer(data: str, name: str, home: str | Path | None) -> Scorer:
-    return Scorer(_split(data, name, home))
 
 
 def validated(recipe: Recipe, points: int) -> list[int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from fashionlib.core.classes import IGNORE
@@ -37,6 +38,11 @@ class Counts:
         photos, classes = len(split.ids), len(split.classes)
         shapes = (classes, classes), (photos, 3, classes), len(ERRORS)
         return cls(*(np.zeros(shape, np.int64) for shape in shapes))
+
+    def matrix(self, classes: list[str]) -> pd.DataFrame:
+        """The confusion matrix as a table: the column `truth`, then a column a predicted class."""
+        rows = pd.DataFrame(self.cm, index=pd.Index(classes, name="truth"), columns=classes)
+        return rows.reset_index()
 
     def add(self, place: int, pred: np.ndarray, target: np.ndarray) -> None:
         """Count the prediction of the photo at `place`; ValueError if it does not fit `target`."""

@@ -153,9 +153,8 @@ def _lessons(cm: np.ndarray) -> dict:
 
 def _write_details(folder: Path, run: Run, counts: Counts, split: Split) -> None:
     """The tables behind a row of test.csv: classes, kinds of errors and the confusion matrix."""
-    names, who = split.classes, run.identity(split.dataset)
-    matrix = pd.DataFrame(counts.cm, index=pd.Index(names, name="truth"), columns=names)
-    write_csv(folder / "confusion" / f"{run.name}.csv", matrix.reset_index())
+    who = run.identity(split.dataset)
+    write_csv(folder / "confusion" / f"{run.name}.csv", counts.matrix(split.classes))
     errors = pd.DataFrame([who | _errors(counts, split) | {"split": split.fingerprint}])
     result_tables.put(folder / "errors.csv", errors, ["run"])
     result_tables.put(folder / "per_class.csv", _per_class(counts, split, who), ["run"])

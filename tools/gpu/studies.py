@@ -40,14 +40,15 @@ def queue(data: str, wanted: list[tuple[str, int]]) -> list[tuple[Recipe, int]]:
     return list(found.values())
 
 
-def work(tasks, done) -> None:
+def work(data: str, tasks, done) -> None:
     """A worker: measure recipes until there are none; a failed run is reported and left out."""
     torch.set_num_threads(1)
+    scorers = study.scorers_of(data)
     while (task := tasks.get()) is not None:
         recipe, points = task
         began = time.monotonic()
         try:
-            measured = study.measure(replace(recipe, workers=0), progress=False, points=points)
+            measured = study.measure(replace(recipe, workers=0), scorers, points, progress=False)
             study.drop_weights(recipe)
             gc.collect()  # MMEngine's runner is full of cycles
             done.put((recipe.name, time.monotonic() - began, pickle.dumps(measured)))
@@ -107,7 +108,7 @@ def run(studies, data, match, out, seconds, workers, commit) -> None:
     tasks, done = context.Queue(), context.Queue()
     for recipe in todo:
         tasks.put((recipe, points[recipe]))
-    processes = [context.Process(target=work, args=(tasks, done), daemon=True) for _ in range(workers)]
+    processes = [context.Process(target=work, args=(data, tasks, done), daemon=True) for _ in range(workers)]
     for process in processes:
         tasks.put(None)
         process.start()
