@@ -11,6 +11,7 @@ from fashionlib.data import prepared
 from fashionlib.evaluate.runs import Run, find, read_scores
 from fashionlib.evaluate.split import Split
 
+NOTHING = "–"  # in a table: a number that is missing
 _CAPITALS = ("setr", "mla", "pup", "r50", "t", "s", "b", "l")
 _TITLES = {"segmenter": "Segmenter", "vit": "ViT", "unet": "U-Net", "deeplabv3plus": "DeepLabV3+"}
 _PHRASES = {  # column of a table of scores -> how a note says it
@@ -125,6 +126,11 @@ def _short(value) -> str:
     if isinstance(value, list):
         return " x ".join(map(str, value))
     return re.sub(r"^.*[/\\]|\.[A-Za-z]+$", "", str(value))
+
+
+def number(value: float, digits: int = 1, factor: float = 100, sign: str = "") -> str:
+    """A number as tables show it, a fraction in percent by default; a dash where it is missing."""
+    return NOTHING if pd.isna(value) else f"{factor * value:{sign}.{digits}f}"
 
 
 def percent(table: pd.DataFrame, digits: int = 1) -> Styler:

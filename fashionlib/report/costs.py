@@ -16,7 +16,7 @@ from fashionlib.core.run_files import read_history
 from fashionlib.evaluate.runs import find
 from fashionlib.models.inference import window_starts
 from fashionlib.models.network import logits_without_values, without_values
-from fashionlib.report.captions import scored
+from fashionlib.report.captions import number, scored
 from fashionlib.report.table1 import markdown
 from fashionlib.train import Recipe
 from fashionlib.train.allowed import today
@@ -94,7 +94,7 @@ def costs(data: str, runs: list[str] | None = None, home: str | Path | None = No
         about.append(dict(run=run.name, **made, **spent, **{k: versions[k] for k in ("device", "precision")}))
     found = table(test.drop(columns="epochs").merge(pd.DataFrame(about), on="run"))
     cells = {"run": found.run} | {
-        heading: ["–" if pd.isna(value) else f"{value / unit:.{digits}f}" for value in found[column]]
+        heading: [number(value / unit, digits, factor=1) for value in found[column]]
         for column, (heading, unit, digits) in _COLUMNS.items()
     }
     page = markdown(pd.DataFrame(cells | {"on": found.device}))

@@ -18,11 +18,11 @@ from fashionlib.core import paths
 from fashionlib.core.files import write_csv, write_text
 from fashionlib.evaluate import areas, compare, result_tables
 from fashionlib.report import style
+from fashionlib.report.captions import NOTHING, number
 from fashionlib.report.table1 import markdown
 
 THIRDS = ("mIoU rare", "mIoU middle", "mIoU common")
 SHOWN = ("mIoU", "aAcc", "apparel IoU", *THIRDS)
-NOTHING = "–"  # a number that is missing
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _cells(results: Results) -> pd.DataFrame:
 
 
 def _percent(values: pd.Series, sign: str = "") -> pd.Series:
-    return values.map(lambda value: NOTHING if np.isnan(value) else f"{100 * value:{sign}.1f}")
+    return values.map(lambda value: number(value, sign=sign))
 
 
 def _differences(table: pd.DataFrame, prefix: str = "") -> pd.Series:

@@ -10,7 +10,16 @@ from fashionlib.core.run_files import PAPERS_RUN
 from fashionlib.data import prepared
 from fashionlib.evaluate import areas, compare
 from fashionlib.evaluate.runs import find
-from fashionlib.report.captions import circumstances, in_order, model_title, outside, scored, variant
+from fashionlib.report.captions import (
+    NOTHING,
+    circumstances,
+    in_order,
+    model_title,
+    number,
+    outside,
+    scored,
+    variant,
+)
 
 # aAcc and mIoU of the paper's Table I: iMaterialist (Fashion) 2020, its own 10 % test split
 PAPER = {
@@ -19,7 +28,6 @@ PAPER = {
     "setr_mla": (0.9442, 0.4259),
     "setr_pup": (0.9422, 0.4123),
 }
-_NOTHING = "–"
 _VERDICTS = {"A better": "higher", "B better": "lower", "tie": "a tie"}
 
 
@@ -74,11 +82,11 @@ def _against_best(data: str, rows: pd.DataFrame, best: str, home: str | Path | N
 
 def _cells(table: pd.DataFrame, ours: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
     """Our rows as texts in percent, then those from outside and background everywhere; no empty columns."""
-    rows = pd.concat([table[table.run != ""], others.assign(init=_NOTHING)])
+    rows = pd.concat([table[table.run != ""], others.assign(init=NOTHING)])
     cells = pd.DataFrame(
         {
             "model": [*map(_title, table[table.run != ""].itertuples()), *others.title],
-            "parameters [M]": [_NOTHING if pd.isna(n) else f"{n / 1e6:.1f}" for n in rows.parameters],
+            "parameters [M]": [number(n / 1e6, factor=1) for n in rows.parameters],
             "from": rows.init,
             "paper aAcc / mIoU": [_pair(row.paper_aAcc, row.paper_mIoU) for row in rows.itertuples()],
             "aAcc / mAcc": [_pair(row.aAcc, row.mAcc, 1) for row in rows.itertuples()],
@@ -86,32 +94,32 @@ def _cells(table: pd.DataFrame, ours: pd.DataFrame, others: pd.DataFrame) -> pd.
             "difference to best (95 %)": [_to_best(row) for row in rows.itertuples()],
         }
     )
-    floor = dict.fromkeys(cells, _NOTHING) | {
+    floor = dict.fromkeys(cells, NOTHING) | {
         "model": "background everywhere",
-        "aAcc / mAcc": _percent(ours.background_aAcc.iloc[0]),
-        "mIoU (95 %)": _percent(ours.background_mIoU.iloc[0]),
+        "aAcc / mAcc": number(ours.background_aAcc.iloc[0]),
+        "mIoU (95 %)": number(ours.background_mIoU.iloc[0]),
     }
     cells = pd.concat([cells, pd.DataFrame([floor])], ignore_index=True)
     if ours.model.isin(PAPER).mean() < 0.5:  # a number of the paper's among other models is no comparison
         cells = cells.drop(columns="paper aAcc / mIoU")
-    return cells.loc[:, (cells != _NOTHING).any()]
+    return cells.loc[:, (cells != NOTHING).any()]
 
 
 def _with_interval(row) -> str:
-    return f"{_percent(row.mIoU)} ({_percent(row.mIoU_low)}–{_percent(row.mIoU_high)})"
+    return f"{number(row.mIoU)} ({number(row.mIoU_low)}–{number(row.mIoU_high)})"
 
 
 def _to_best(row) -> str:
     """``-2.6 (-4.4 to -1.1)``, of a tie with that word."""
     if row.verdict == "the best":
-        return _NOTHING
-    told, low, high = (f"{100 * value:+.1f}" for value in (row.to_best, row.to_best_low, row.to_best_high))
+        return NOTHING
+    told, low, high = (number(value, sign="+") for value in (row.to_best, row.to_best_low, row.to_best_high))
     return f"{told} ({low} to {high})" + (", a tie" if row.verdict == "a tie" else "")
 
 
 def _pair(first: float, second: float, digits: int = 2) -> str:
     """Two scores; two digits are the paper's."""
-    return _NOTHING if pd.isna(first) else f"{_percent(first, digits)} / {_percent(second, digits)}"
+    return NOTHING if pd.isna(first) else f"{number(first, digits)} / {number(second, digits)}"
 
 
 def _title(row) -> str:
@@ -172,7 +180,7 @@ def _what_it_is_not(ours: pd.DataFrame, others: pd.DataFrame) -> list[str]:
         if differences
         else "Data, scale, initial weights and preset are the paper's; its test photos are other ones."
     )
-    eq1 = "–".join(dict.fromkeys(map(_percent, (ours.eq1_accuracy.min(), ours.eq1_accuracy.max()))))
+    eq1 = "–".join(dict.fromkeys(map(number, (ours.eq1_accuracy.min(), ours.eq1_accuracy.max()))))
     return [
         verdict,
         f"Ours: {circumstances(ours)}.",
@@ -181,10 +189,6 @@ def _what_it_is_not(ours: pd.DataFrame, others: pd.DataFrame) -> list[str]:
         "Difference to best: mIoU minus that of our best run, paired by photo; a tie has 0 in its interval.",
         f"The paper's equation 1, averaged over classes, gives {eq1} for all: fixed by aAcc.",
     ]
-
-
-def _percent(value: float, digits: int = 1) -> str:
-    return _NOTHING if pd.isna(value) else f"{100 * value:.{digits}f}"
 
 
 def markdown(cells: pd.DataFrame) -> str:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from fashionlib.report.captions import NOTHING, number
 from fashionlib.report.table1 import markdown as as_table
 from tools.cutout_model.score.measure import FEW, REDRAWS, TOLERANCE
 
 TITLE = "# Scores of cut-outs"
-_NOTHING = "–"
 _COLUMNS = {  # column of scores.csv -> heading, factor, digits
     "apparel_IoU": ("apparel IoU", 100, 1),
     "person_IoU": ("person IoU", 100, 1),
@@ -40,15 +40,15 @@ def _cells(group: pd.DataFrame) -> pd.DataFrame:
     cells = pd.DataFrame({"cut-outs by": group.method, "edge": group.edge})
     for column, (heading, factor, digits) in _COLUMNS.items():
         cells[heading] = [cell(row, column, factor, digits) for _, row in group.iterrows()]
-    return cells.loc[:, (cells != _NOTHING).any()]
+    return cells.loc[:, (cells != NOTHING).any()]
 
 
 def cell(row: pd.Series, column: str, factor: float, digits: int = 1) -> str:
     """``90.2 (88.9-91.3)``, and after a mean over classes their number; a dash where it is unknown."""
     if pd.isna(row.get(column)):
-        return _NOTHING
+        return NOTHING
     names = (column, f"{column}_low", f"{column}_high")
-    value, low, high = (f"{factor * row[name]:.{digits}f}" for name in names)
+    value, low, high = (number(row[name], digits, factor) for name in names)
     count = f" of {row[f'n_{column}']:.0f}" if f"n_{column}" in row else ""
     return f"{value} ({low}–{high}){count}"
 
