@@ -3,7 +3,6 @@
 import functools
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -392,12 +391,13 @@ def test_a_finished_run_drops_the_states_that_a_kill_kept(tmp_path):
 def test_a_worker_that_does_not_hear_of_the_end_is_ended(monkeypatch):
     monkeypatch.setattr(processes, "_PATIENCE", 0.5)
     with pytest.raises(KeyboardInterrupt), processes.pool(1) as pool:
-        pid = pool.submit(os.getpid).result()
-        (worker,) = (child for child in multiprocessing.active_children() if child.pid == pid)
-        pool.submit(time.sleep, 10 * WATCHDOG)
+        worker = psutil.Process(pool.submit(os.getpid).result())
+        asleep = pool.submit(time.sleep, 10 * WATCHDOG)
+        while not asleep.running():  # what waits in the pool is cancelled, and the worker hears of the end
+            time.sleep(0.01)
         raise KeyboardInterrupt
-    worker.join(WATCHDOG)
-    assert not worker.is_alive()
+    # not multiprocessing's is_alive(): it stays True if the pool's thread was the first to hear of the end
+    assert psutil.wait_procs([worker], WATCHDOG)[0] == [worker]
 
 
 def test_workers_end_with_a_killed_parent(tmp_path):
