@@ -10,7 +10,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help reproduce test coverage mutation bench soak publish lab doctor lint setup clean git-filter
+.PHONY: help reproduce test coverage mutation bench soak publish lab book doctor lint setup clean git-filter
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -53,6 +53,15 @@ lab: $(READY) $(SAMPLE)  ## JupyterLab, with the notebooks open in it; ARGS="--n
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/python -m jupyterlab --notebook-dir . \
 	    --FileContentsManager.preferred_dir=notebooks \
 	    --ServerApp.terminado_settings="shell_command=$${SHELL:-sh}" $(AS_ROOT) $(ARGS)
+
+book: $(VENV)/.book  ## README, notebooks, results and reference as HTML in build/book, offline
+	rm -rf build/book
+	$(VENV)/bin/python -m sphinx -qW --keep-going -c tools/book -d build/doctrees . build/book
+	cp build/book/README.html build/book/index.html
+
+$(VENV)/.book: $(READY)
+	$(VENV)/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[book]'
+	touch $@
 
 doctor:  ## versions, libraries, disk and GPU, and what to do about a bad one
 	@"$$(test -x $(VENV)/bin/python && echo $(VENV)/bin/python || echo $(PYTHON))" -m fashionlib.doctor

@@ -1,8 +1,9 @@
-"""The commands that README.md prints, run as printed: ``python -m tests.readme_commands``.
+"""The commands that README.md and the book's pages print, run as printed: ``python -m tests.readme_commands``.
 
-.ci/run calls it after `make reproduce`, on the home that is finished then. Commands stand in README's bash
-blocks; what is not listed in ELSEWHERE or MISSING has to end with 0. One with ``>`` runs as in a script, its
-output captured; all others in a pseudo-terminal, as a reader pastes them. The repository stays as it is.
+.ci/run calls it after `make reproduce`, on the home that is finished then. Commands stand in bash blocks of
+README and tools/book; what is not listed in ELSEWHERE or MISSING has to end with 0. One with ``>`` runs as in a
+script, its output captured; all others in a pseudo-terminal, as a reader pastes them. The repository stays as
+it is.
 """
 
 import os
@@ -18,10 +19,10 @@ from pathlib import Path
 from fashionlib.core import paths
 from fashionlib.core.files import sha256
 from fashionlib.models import PAPER
+from tests import pages
 
-README = paths.PROJECT / "README.md"
 ELSEWHERE = {  # what is not run here, and why
-    r"make (reproduce|test|setup)\b": ".ci/run has run it",
+    r"make (reproduce|test|setup|book)\b": ".ci/run runs it",
     r"make (lab|bench|soak|mutation|coverage|clean|publish)\b": "serves, takes hours or changes files",
     r"(source|cd|git|apt-get|sudo) ": "setting up: the environment is on PATH already",
     r"conda |pip ": "installs an environment of its own (tests/test_setup.py compares it)",
@@ -40,10 +41,8 @@ SENTENCE = (
 
 
 def commands() -> list[str]:
-    """The commands of README's bash blocks, in order, without comments."""
-    blocks = re.findall(r"```bash\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    bare = [" ".join(re.sub(r"(^|\s)#.*", "", line).split()) for line in lines]
+    """The commands of the bash blocks, page by page, in order, without comments."""
+    bare = [" ".join(re.sub(r"(^|\s)#.*", "", line).split()) for line in pages.bash_lines()]
     return [part for line in bare for part in line.split(" && ") if part]
 
 
@@ -84,7 +83,7 @@ def _until_closed(terminal: int) -> Iterator[bytes]:
 
 
 def inputs(folder: Path) -> None:
-    """What the commands read and a reader has: photos/, mine/, and every other photo that README names."""
+    """What the commands read and a reader has: photos/, mine/, and every other photo that the pages name."""
     drawn = sorted(paths.raw_folder("sample").glob("test/*.jpg"))[:3]
     (folder / "notebooks").symlink_to(paths.NOTEBOOKS)
     (folder / "runs").symlink_to(paths.home() / "runs")
@@ -109,8 +108,8 @@ def inputs(folder: Path) -> None:
 
 
 def snippets() -> list[str]:
-    """README's Python blocks."""
-    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    """The Python blocks."""
+    return [block for page in pages.BOOK for block in pages.blocks(page, "python")]
 
 
 def problem(command: str, folder: Path) -> str | None:
@@ -148,7 +147,9 @@ def main() -> int:
             print(f"{'BAD' if found else 'ok'}  {time.monotonic() - begun:.0f} s  {command}", flush=True)
             if found:
                 print(f"    {found}", flush=True)
-    print(f"{bad} commands of README.md did not end as they have to." if bad else "README's commands work.")
+    print(
+        f"{bad} commands did not end as they have to." if bad else "The commands of README and the book work."
+    )
     return min(bad, 1)
 
 

@@ -109,14 +109,6 @@ def test_opens_with_its_name_and_what_it_reads_and_writes(path):
 
 
 @each
-def test_links_lead_somewhere(path):
-    text = "\n".join(cell.source for cell in cells(path) if cell.cell_type == "markdown")
-    targets = re.findall(r"\]\(([^)#]+)", text)
-    missing = [t for t in targets if "://" not in t and not (path.parent / t).exists()]
-    assert not missing
-
-
-@each
 def test_short_cells_with_a_sentence_before_each(path):
     before = "markdown"
     for cell in cells(path)[1:]:

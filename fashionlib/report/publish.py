@@ -97,12 +97,12 @@ def publish(data: str) -> list[Path]:
 
 
 def with_table(readme: str, data: str) -> str:
-    """`readme` with the committed Table I of `data` between its two marks, if it has them."""
+    """`readme` with Table I of `data` as committed, in short, between its two marks if it has them."""
     begin, end = f"<!-- table: {data} -->\n", "\n<!-- end -->"
     if begin not in readme:
         return readme
     page = (paths.published_results(data) / "table1.md").read_text(encoding="utf-8")
-    shown = page.partition("\n\n")[2].partition("\n\nMade by:")[0]  # without title and commands
+    shown = page.partition("\n\n")[2].partition("\n\nOurs: ")[0]  # without title, settings and commands
     before, _, rest = readme.partition(begin)
     return before + begin + shown + end + rest.partition(end)[2]
 

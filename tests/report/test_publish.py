@@ -160,7 +160,7 @@ def test_git_tracks_no_photo_of_another_data_set_and_no_executed_notebook():
 
 def test_publishing_renews_the_readmes_table_and_nothing_else(project):
     _, committed = project
-    (committed / "table1.md").write_text("# Table I on a\n\n| 1 |\n\nsaid\n\nMade by:\n\n- x\n")
+    (committed / "table1.md").write_text("# Table I on a\n\n| 1 |\n\nsaid\n\nOurs: y\n\nMade by:\n\n- x\n")
     readme = f"before\n<!-- table: {committed.name} -->\nold\nolder\n<!-- end -->\nafter\n"
     renewed = publish.with_table(readme, committed.name)
     assert renewed == f"before\n<!-- table: {committed.name} -->\n| 1 |\n\nsaid\n<!-- end -->\nafter\n"

@@ -1,0 +1,64 @@
+"""The HTML book (``make book``): Sphinx reads the repository's own pages and notebooks where they lie.
+
+Nothing is executed, and nothing fetched: neither here nor by a reader's browser, for formulas become MathML.
+"""
+
+from pathlib import Path
+
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert
+
+ROOT = Path(__file__).resolve().parents[2]
+RENDERED = "results/sample/notebooks"  # with outputs, as `fashionlib publish sample` copies them
+NOTEBOOKS = RENDERED if (ROOT / RENDERED).is_dir() else "notebooks"
+CONTENTS = {  # the table of contents behind README; a page that several patterns name stands where the first does
+    "The notebooks": [f"{NOTEBOOKS}/*"],
+    "How to": [f"tools/book/{name}" for name in ("setup", "notebooks", "training", "data", "cutouts")],
+    "Results": [
+        *("tools/book/results", "results/REPRODUCTION", "results/*/table1", "results/*/costs"),
+        *("results/*/studies/*", "results/*/labels/*", "results/cutouts/*", "results/LOG", "results/recipe"),
+        *("tools/book/speed", "results/*"),
+    ],
+    "About": ["fashionlib/assets/cutout", "THIRD_PARTY", "CHANGELOG", "tests/*", "tools/*/README"],
+}
+
+project = "fashionlib"
+author = copyright = "The fashionlib maintainers"
+extensions = ["myst_nb"]
+root_doc = "README"
+include_patterns = ["README.md", *(f"{page}.*" for pages in CONTENTS.values() for page in pages)]
+exclude_patterns = [  # Sphinx would walk through all other folders
+    each.name
+    for each in ROOT.iterdir()
+    if each.is_dir() and each.name not in {page.split("/")[0] for page in include_patterns}
+]
+html_theme = "furo"
+html_title = "fashionlib"
+html_static_path = html_css_files = ["book.css"]
+html_copy_source = False
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 4  # GitHub's names of headings
+nb_execution_mode = "off"
+html_math_renderer = "mathml"
+
+
+def setup(app):
+    """Called by Sphinx: the table of contents, and formulas as MathML."""
+    app.connect("source-read", _add_contents)
+    app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
+
+
+def _add_contents(app, page: str, source: list[str]) -> None:
+    for title, pages in CONTENTS.items() if page == root_doc else ():
+        listed = "\n".join(f"/{page}" for page in pages)
+        source[0] += f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {title}\n\n{listed}\n```\n"
+
+
+def _inline(writer, node) -> None:
+    writer.body.append(convert(node.astext()))
+    raise SkipNode
+
+
+def _display(writer, node) -> None:
+    writer.body.append(convert(node.astext(), display="block"))
+    raise SkipNode
