@@ -1,4 +1,4 @@
-"""The Markdown of the repository's pages and notebooks, read as a code host reads it: links, anchors, code blocks."""
+"""Links, anchors and code of the repository's pages and notebooks, read as a code host reads them."""
 
 import re
 import shlex
@@ -12,20 +12,10 @@ from markdown_it.token import Token
 
 from fashionlib.core.paths import PROJECT
 
-BOOK = [
-    PROJECT / "README.md",
-    *sorted(PROJECT.glob("tools/book/*.md")),
-]  # whose commands and facts are tested
-_PLACES = (
-    "*.md",
-    "tests/*.md",
-    "tools/*/README.md",
-    "results/**/*.md",
-    "notebooks/*.ipynb",
-    "results/**/*.ipynb",
-)
-PAGES = [*BOOK, *(path for place in _PLACES for path in sorted(PROJECT.glob(place)))]
-PAGES = list(dict.fromkeys([*PAGES, PROJECT / "fashionlib/assets/cutout.md"]))
+_PLACES = """*.md fashionlib/assets/cutout.md notebooks/*.ipynb results/**/*.ipynb results/**/*.md
+tests/*.md tools/*/*.md"""
+PAGES = [path for place in _PLACES.split() for path in sorted(PROJECT.glob(place))]
+BOOK = [PROJECT / "README.md", *sorted(PROJECT.glob("tools/book/*.md"))]  # their commands are run
 _MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 

@@ -1,9 +1,9 @@
-"""The commands that README.md and the book's pages print, run as printed: ``python -m tests.readme_commands``.
+"""The commands that README and the book's pages print, run as printed: ``python -m tests.readme_commands``.
 
 .ci/run calls it after `make reproduce`, on the home that is finished then. Commands stand in bash blocks of
-README and tools/book; what is not listed in ELSEWHERE or MISSING has to end with 0. One with ``>`` runs as in a
-script, its output captured; all others in a pseudo-terminal, as a reader pastes them. The repository stays as
-it is.
+README and tools/book; what is not listed in ELSEWHERE or MISSING has to end with 0. One with ``>`` runs as in
+a script, its output captured; all others in a pseudo-terminal, as a reader pastes them. The repository stays
+as it is.
 """
 
 import os
@@ -147,9 +147,7 @@ def main() -> int:
             print(f"{'BAD' if found else 'ok'}  {time.monotonic() - begun:.0f} s  {command}", flush=True)
             if found:
                 print(f"    {found}", flush=True)
-    print(
-        f"{bad} commands did not end as they have to." if bad else "The commands of README and the book work."
-    )
+    print(f"{bad} commands do not end as they have to." if bad else "The commands of README and book work.")
     return min(bad, 1)
 
 

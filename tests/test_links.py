@@ -1,4 +1,4 @@
-"""Links between README, the book's pages, notebooks, results and the rest lead to a file and to a heading of it."""
+"""Links between README, the book's pages, notebooks and results lead to a file, and to a heading of it."""
 
 import nbformat
 import pages
@@ -7,7 +7,6 @@ import pytest
 from fashionlib.core.paths import PROJECT
 
 NOT_IN_GIT = {"raw", "data", "runs", "cache", "build", ".venv"}
-RENDERED = PROJECT / "results/sample/notebooks"
 
 
 def broken(page) -> list[str]:

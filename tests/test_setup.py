@@ -103,9 +103,7 @@ def test_every_package_is_installed_at_its_pin(pins):
     assert versions == {name: pins[name] for name in wanted}
 
 
-@pytest.mark.skipif(
-    "book" not in INSTALLED, reason="the book's pins are known where `make book` was run, as in CI"
-)
+@pytest.mark.skipif("book" not in INSTALLED, reason="known where `make book` was run, as in CI")
 @pytest.mark.skipif(
     (sys.platform, sys.version_info[:2]) != ("linux", doctor.TESTED_PYTHON),
     reason="the pins were made on Linux with Python 3.11; elsewhere some are not needed",

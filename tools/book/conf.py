@@ -11,7 +11,7 @@ from latex2mathml.converter import convert
 ROOT = Path(__file__).resolve().parents[2]
 RENDERED = "results/sample/notebooks"  # with outputs, as `fashionlib publish sample` copies them
 NOTEBOOKS = RENDERED if (ROOT / RENDERED).is_dir() else "notebooks"
-CONTENTS = {  # the table of contents behind README; a page that several patterns name stands where the first does
+CONTENTS = {  # the table of contents behind README; a page stands where it is named first
     "The notebooks": [f"{NOTEBOOKS}/*"],
     "How to": [f"tools/book/{name}" for name in ("setup", "notebooks", "training", "data", "cutouts")],
     "Results": [
