@@ -1,4 +1,4 @@
-"""Fashion photos with the background gone: a thin library behind seven numbered notebooks.
+"""Fashion photos with the background gone: a thin library behind numbered notebooks.
 
 raw data -> label maps and splits -> a run -> per-epoch checkpoints -> validation curve -> picked epoch
 -> Table I -> figures -> cut-outs.
@@ -13,7 +13,7 @@ Stages meet only in files, and a module imports only from its own room or an ear
     report      scores -> Table I and the figures
     cutout      photo -> RGBA with the background gone
 
-On top: ``cli``, ``notebook``, ``reproduce``, ``doctor``, ``export``.
+On top: ``cli``, ``notebook``, ``reproduce``, ``doctor``, ``export``, ``study``.
 """
 
 __version__ = "0.1.0"
