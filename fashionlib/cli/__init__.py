@@ -92,6 +92,8 @@ def audit(raw: Path, out: Path | None) -> None:
 @click.option(
     "--stratify/--random", default=None, help="Rare classes in all splits?  [default: not the paper's]"
 )
+@click.option("--shuffle/--in-order", default=True, help="Split at random, or in the order of train.csv?")
+@click.option("--order", default="area", help="Overlaps: larger instances below (area), or as listed (csv).")
 @click.option("--max-side", type=click.IntRange(1), help="Shrink photos whose longer side has more pixels.")
 @click.option("--max-bad", type=click.FloatRange(0, 1), default=0.01, help="Share of photos that may be bad.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; all cores if not given.")
@@ -100,7 +102,8 @@ def prepare(raw: Path, out: Path, stratify: bool | None, **options) -> None:
     from fashionlib.data.prepare import prepare
     from fashionlib.data.splits import stratify_by_default
 
-    stratify = stratify_by_default(out.resolve().name) if stratify is None else stratify
+    if stratify is None:
+        stratify = options["shuffle"] and stratify_by_default(out.resolve().name)
     _say_prepared(prepare(raw, out, stratify=stratify, **options))
 
 
