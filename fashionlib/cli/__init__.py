@@ -159,7 +159,8 @@ def reproduce(
 @main.command()
 @click.argument("name", required=False)
 @click.option("--data", default="ccp", help="The study is results/DATA/studies/NAME.yaml.")
-def study(name: str | None, data: str) -> None:
+@click.option("--hours", is_flag=True, help="Only time a few steps of each arm of NAME that lacks runs.")
+def study(name: str | None, data: str, hours: bool) -> None:
     """Train and score the runs that a study lacks, then write its table and figure.
 
     A finished run is never repeated; what is stopped goes on. Without NAME, nothing is trained: the pages
@@ -167,6 +168,11 @@ def study(name: str | None, data: str) -> None:
     """
     from fashionlib import study
 
+    if hours and not name:
+        raise click.UsageError("--hours times one study: give its NAME.")
+    if hours:
+        click.echo(study.hours(data, name).to_string(index=False))
+        return
     for sentence in [study.run(data, name)] if name else study.write_all(data).values():
         click.echo(sentence)
 
