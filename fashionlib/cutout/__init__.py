@@ -4,7 +4,7 @@ photos              files <-> upright RGB, with the metadata that travels beside
 segment, conflicts  the model and its facts; which pixels stay; a dress or a top and a skirt, not both
 edges               alpha at the edge, and the foreground's colour there
 quality             predicted quality of a cut-out
-compose             crop, size, background, contact sheet
+compose             crop, canvas, size, background, shadow, contact sheet
 tasks               options of a batch, its photos with their outputs, and cache keys
 report              report.csv and the preview of a folder of cut-outs
 one_photo           one photo through those above, in memory and to its files
