@@ -120,8 +120,11 @@ def _resized(pixels: np.ndarray, size: tuple[int, int], box: tuple | None = None
     if (left, top, right, bottom) == box and (bottom - top, right - left) == size:
         return pixels[top:bottom, left:right]
 
+    # neither overshoots, as cubic would: alphas of layers still add up
+    way = Image.Resampling.HAMMING if size[0] < box[3] - box[1] else Image.Resampling.BILINEAR
+
     def resized(channel: np.ndarray) -> np.ndarray:
-        return np.array(Image.fromarray(channel).resize(size[::-1], Image.Resampling.BICUBIC, box))
+        return np.array(Image.fromarray(channel).resize(size[::-1], way, box))
 
     if pixels.shape[2] == 3:
         return resized(pixels)
@@ -131,7 +134,7 @@ def _resized(pixels: np.ndarray, size: tuple[int, int], box: tuple | None = None
     for channel in range(3):  # one at a time: big photos
         colour = resized(pixels[..., channel] * opaque) / np.maximum(alpha, 1e-6)
         rgba[..., channel] = np.round(colour.clip(0, 255))
-    rgba[..., 3] = np.round((alpha * 255).clip(0, 255))
+    rgba[..., 3] = np.round(alpha * 255)
     return rgba
 
 
