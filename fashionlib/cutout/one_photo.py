@@ -26,23 +26,21 @@ LARGE = 20_000_000  # pixels: photos with more are in memory one at a time
 class Cutout:
     """A cut-out: `rgba` uint8 (H, W, 4), straight alpha; `scores` float32 (C, h, w) or None.
 
-    `scores` are class probabilities, `notes` sentences on problems, such as an empty cut-out, `votes` the
-    number of regions in which a conflict of garments was resolved.
+    `scores` are class probabilities, `notes` sentences on problems, such as an empty cut-out.
     """
 
     rgba: np.ndarray
     scores: np.ndarray | None
     notes: tuple[str, ...]
     quality: quality.Quality
-    votes: int = 0
 
 
 def cut(photo: photos.Photo, model, choice: segment.Choice, edge: str = "hard", grow: int = 0) -> Cutout:
     """The cut-out of `photo` with the classes of `choice`, from validated arguments."""
-    scores, votes = segment.class_probabilities(_on_white(photo), model)
+    scores = segment.probabilities(_on_white(photo), model)
     p = segment.keep_probability(scores, choice, photo.rgb.shape[:2])
     judged = quality.of(scores, p, model.metadata["classes"], model.metadata.get("quality"))
-    return _finished(photo, *edges.alpha_of(photo.rgb, p, edge), grow, scores, judged, votes)
+    return _finished(photo, *edges.alpha_of(photo.rgb, p, edge), grow, scores, judged)
 
 
 def from_mask(
@@ -63,17 +61,17 @@ def from_mask(
     way = cv2.INTER_AREA if size[0] < height else cv2.INTER_LINEAR
     p = cv2.resize(mask.astype(np.float32) / 255, size[::-1], interpolation=way)
     alpha, note = edges.alpha_of(photo.rgb, p, edge) if edge else (np.round(p * 255).astype(np.uint8), "")
-    scores, votes = (None, 0) if model is None else segment.class_probabilities(_on_white(photo), model)
-    return _finished(photo, alpha, note, grow, scores, quality.GIVEN, votes)
+    scores = None if model is None else segment.probabilities(_on_white(photo), model)
+    return _finished(photo, alpha, note, grow, scores, quality.GIVEN)
 
 
-def _finished(photo: photos.Photo, alpha, note: str, grow: int, scores, judged, votes: int) -> Cutout:
+def _finished(photo: photos.Photo, alpha, note: str, grow: int, scores, judged) -> Cutout:
     alpha = edges.dilate(alpha, grow)
     if photo.alpha is not None:
         alpha = np.minimum(alpha, photo.alpha)  # transparent pixels of the photo stay transparent
     empty = "" if (alpha >= 128).any() else "nothing to keep was found in it"
     rgba = edges.estimate_foreground(photo.rgb, alpha)
-    return Cutout(rgba, scores, tuple(filter(None, [note, empty])), judged, votes)
+    return Cutout(rgba, scores, tuple(filter(None, [note, empty])), judged)
 
 
 def remove_background(
@@ -254,7 +252,7 @@ class CutoutPipeline:
         row.quality = round(result.quality.score, 3)
         row.reasons = "; ".join([*result.quality.reasons, *enlarged])
         first = [f"the first of {photo.frames} pictures in the file"] if photo.frames > 1 else []
-        row.votes, row.note = result.votes, "; ".join([*first, *result.notes])
+        row.note = "; ".join([*first, *result.notes])
         job.photo = job.mask = job.result = None  # frees the memory even while the job is referenced
 
 
