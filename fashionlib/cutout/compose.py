@@ -1,10 +1,10 @@
 """From a cut-out to a picture: crop, canvas, size, background and shadow; and contact sheets.
 
-Marketplaces ask for a canvas of so many pixels that the subject fills to a share. Google Merchant Center
-(https://support.google.com/merchants/answer/6324350) asks for 75 to 90 %, for white or transparent
-backgrounds, and for pictures that are not scaled up; eBay
-(https://www.ebay.com/help/policies/listing-policies/picture-policy?id=4370) for 500 pixels on the longer
-side. Guides for sellers quote Amazon with 85 %, pure white (255, 255, 255) and 1,000 pixels.
+Marketplaces ask for so many pixels, of which the subject fills a share, and for white around it. Google
+(https://support.google.com/merchants/answer/6324350) wants 500 x 500 pixels from 2027 on and recommends
+1,500 x 1,500; eBay (https://www.ebay.com/help/policies/listing-policies/picture-policy?id=4370) wants 500 on
+the longer side. Second-hand, from guides for sellers: Amazon wants pure white, 85 % and 1,000 pixels, Google
+75 to 90 % and nothing scaled up.
 """
 
 import math
@@ -24,8 +24,8 @@ PRESENT = 10  # alpha from which a pixel counts as subject: 1 or 2 are noise tha
 BLUR = 1 / 40  # of the longer side: the blurred background's standard deviation
 FILL = 0.85  # of the canvas in the dimension in which the subject has less room
 SHADOWS = ("none", "soft")
-SHADE, FALL, SPREAD = 0.35, 0.015, 0.012  # a shadow's opacity; its offset downwards and its standard
-# deviation as fractions of the subject's longer side
+SHADE = 0.35  # a shadow's opacity
+FALL, SPREAD = 0.015, 0.012  # its offset downwards and standard deviation, of the subject's longer side
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,19 @@ class Frame:
 
 
 class _Part(NamedTuple):
-    """Pixels of a picture that show the photo, and those `before` and `after`; what they show of it."""
+    """Rows or columns of a picture that show the photo, from `start` to `end` in the photo's pixels."""
 
     start: float
     end: float
-    count: int
-    before: int
+    count: int  # of the picture's rows or columns
+    before: int  # those above or left of the photo
     after: int
 
 
 def _part(low: float, high: float, length: int, size: int) -> _Part:
-    """The part of a photo's `length` pixels that the `size` pixels from `low` to `high` show.
+    """What a picture of `size` pixels from `low` to `high` shows of a photo's `length` pixels.
 
-    Pixels of the picture that the photo only grazes are outside.
+    A pixel of the picture that lies partly beyond the photo counts as beyond it.
     """
     scale = size / (high - low)
     begin = max(0, -low) * scale
