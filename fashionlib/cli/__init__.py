@@ -260,11 +260,14 @@ def _literal(text: str):
 @click.option("--grow", default=0, help="Pixels outwards; negative: inwards.")
 @click.option("--layers", is_flag=True, help="Also a picture for each class, and a manifest.")
 @click.option("--mask", is_flag=True, help="The alpha alone, as a grey picture.")
-@click.option("--background", default="none", help="none, white, #RRGGBB, blur, or a photo.")
+@click.option("--background", default="none", help="none, a colour (white, #fff, #RRGGBB), blur, or a photo.")
+@click.option("--shadow", default="none", help="none, or soft: below the subject.")
 @click.option("--crop", is_flag=True, help="To the subject.")
 @click.option("--margin", default=0.0, help="Around the crop, as a share of the subject's longer side.")
 @click.option("--size", type=int, help="The longer side in pixels.  [default: the photo's]")
-@click.option("--format", default="png", help="png, webp or jpg.")
+@click.option("--canvas", metavar="WxH", help="2000x2000: the subject in the middle of so many pixels.")
+@click.option("--fill", default=0.85, help="The subject's share of the canvas, where it has less room.")
+@click.option("--format", default="png", help="png, webp, avif or jpg.")
 @click.option("--strip", is_flag=True, help="Leave out EXIF, XMP and dots per inch.")
 @click.option("--preview", is_flag=True, help="Also preview.html, preview.png and worst.png.")
 @click.option("--workers", default=1, help="Processes; with Ray: actors.")
@@ -273,6 +276,8 @@ def _literal(text: str):
 @click.option("--max-pixels", default=50_000_000, help="Refuse larger photos; these take 2 GB of memory.")
 def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> None:
     """Remove the background of PHOTOS (files, folders, globs): RGBA pictures of their own size.
+
+    For a marketplace: --canvas 2000x2000 --background white --format jpg, and --shadow soft where it may be.
 
     Ends with 0, with 1 if some photo failed, with 2 if what is asked for makes no sense.
     """
