@@ -92,6 +92,8 @@ def audit(raw: Path, out: Path | None) -> None:
 @click.option(
     "--stratify/--random", default=None, help="Rare classes in all splits?  [default: not the paper's]"
 )
+@click.option("--shuffle/--in-order", default=True, help="Split at random, or in the order of train.csv?")
+@click.option("--order", default="area", help="Overlaps: larger instances below (area), or as listed (csv).")
 @click.option("--max-side", type=click.IntRange(1), help="Shrink photos whose longer side has more pixels.")
 @click.option("--max-bad", type=click.FloatRange(0, 1), default=0.01, help="Share of photos that may be bad.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; all cores if not given.")
@@ -100,7 +102,8 @@ def prepare(raw: Path, out: Path, stratify: bool | None, **options) -> None:
     from fashionlib.data.prepare import prepare
     from fashionlib.data.splits import stratify_by_default
 
-    stratify = stratify_by_default(out.resolve().name) if stratify is None else stratify
+    if stratify is None:
+        stratify = options["shuffle"] and stratify_by_default(out.resolve().name)
     _say_prepared(prepare(raw, out, stratify=stratify, **options))
 
 
@@ -156,7 +159,8 @@ def reproduce(
 @main.command()
 @click.argument("name", required=False)
 @click.option("--data", default="ccp", help="The study is results/DATA/studies/NAME.yaml.")
-def study(name: str | None, data: str) -> None:
+@click.option("--hours", is_flag=True, help="Only time a few steps of each arm of NAME that lacks runs.")
+def study(name: str | None, data: str, hours: bool) -> None:
     """Train and score the runs that a study lacks, then write its table and figure.
 
     A finished run is never repeated; what is stopped goes on. Without NAME, nothing is trained: the pages
@@ -164,6 +168,11 @@ def study(name: str | None, data: str) -> None:
     """
     from fashionlib import study
 
+    if hours and not name:
+        raise click.UsageError("--hours times one study: give its NAME.")
+    if hours:
+        click.echo(study.hours(data, name).to_string(index=False))
+        return
     for sentence in [study.run(data, name)] if name else study.write_all(data).values():
         click.echo(sentence)
 
@@ -251,11 +260,14 @@ def _literal(text: str):
 @click.option("--grow", default=0, help="Pixels outwards; negative: inwards.")
 @click.option("--layers", is_flag=True, help="Also a picture for each class, and a manifest.")
 @click.option("--mask", is_flag=True, help="The alpha alone, as a grey picture.")
-@click.option("--background", default="none", help="none, white, #RRGGBB, blur, or a photo.")
+@click.option("--background", default="none", help="none, a colour (white, #fff, #RRGGBB), blur, or a photo.")
+@click.option("--shadow", default="none", help="none, or soft: below the subject.")
 @click.option("--crop", is_flag=True, help="To the subject.")
 @click.option("--margin", default=0.0, help="Around the crop, as a share of the subject's longer side.")
 @click.option("--size", type=int, help="The longer side in pixels.  [default: the photo's]")
-@click.option("--format", default="png", help="png, webp or jpg.")
+@click.option("--canvas", metavar="WxH", help="2000x2000: the subject in the middle of so many pixels.")
+@click.option("--fill", default=0.85, help="The subject's share of the canvas, where it has less room.")
+@click.option("--format", default="png", help="png, webp, avif or jpg.")
 @click.option("--strip", is_flag=True, help="Leave out EXIF, XMP and dots per inch.")
 @click.option("--preview", is_flag=True, help="Also preview.html, preview.png and worst.png.")
 @click.option("--workers", default=1, help="Processes; with Ray: actors.")
@@ -264,6 +276,8 @@ def _literal(text: str):
 @click.option("--max-pixels", default=50_000_000, help="Refuse larger photos; these take 2 GB of memory.")
 def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> None:
     """Remove the background of PHOTOS (files, folders, globs): RGBA pictures of their own size.
+
+    For a marketplace: --canvas 2000x2000 --background white --format jpg, and --shadow soft where it may be.
 
     Ends with 0, with 1 if some photo failed, with 2 if what is asked for makes no sense.
     """
