@@ -3,6 +3,7 @@
 Nothing is executed, and nothing fetched: neither here nor by a reader's browser, for formulas become MathML.
 """
 
+import re
 from pathlib import Path
 
 from docutils.nodes import SkipNode
@@ -40,9 +41,11 @@ html_copy_source = False
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4  # GitHub's names of headings
 nb_execution_mode = "off"
+nb_render_markdown_format = "myst"  # with tables
 html_math_renderer = "mathml"
 highlight_language = "none"
 default_role = "literal"  # what docstrings mean by single backticks
+napoleon_use_ivar = True  # "Attributes:" stands once
 add_module_names = toc_object_entries = False
 
 
@@ -54,7 +57,8 @@ def setup(app):
 
 
 def _complete(app, page: str, source: list[str]) -> None:
-    """Add what a code host would show as code: README's table of contents, and docstrings."""
+    """Lead to the notebooks of this book; add README's table of contents, and the docstrings."""
+    source[0] = re.sub(r"\]\(((\.\./)*)notebooks/", rf"](\1{NOTEBOOKS}/", source[0])
     for title, pages in CONTENTS.items() if page == root_doc else ():
         listed = "\n".join(f"/{page}" for page in pages)
         source[0] += f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {title}\n\n{listed}\n```\n"
