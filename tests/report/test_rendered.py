@@ -228,6 +228,14 @@ def test_git_takes_outputs_of_the_samples_notebooks_alone():
     assert [line.split(": ")[-1] for line in said.stdout.splitlines()] == ["notebooks", "unset", "notebooks"]
 
 
+def test_cells_that_print_what_they_measured_are_tagged():
+    files = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
+    cells = [cell for path in files for cell in nbformat.read(path, as_version=4).cells]
+    measuring = [cell for cell in cells if re.search(r"train\.estimate\(|report\.costs\(", cell.source)]
+    measuring = [cell for cell in measuring if cell.cell_type == "code"]
+    assert len(measuring) >= 2 and all("machine" in cell.metadata.get("tags", ()) for cell in measuring)
+
+
 @pytest.mark.skipif(not COMMITTED, reason="no executed notebook is committed yet")
 def test_the_committed_ones_are_today_s_notebooks_small_and_without_a_machine_s_traces():
     sources = {path.name: path for path in paths.NOTEBOOKS.glob("*.ipynb")}
