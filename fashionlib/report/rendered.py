@@ -90,8 +90,8 @@ def _page(path: Path, copy: Path) -> nbformat.NotebookNode:
     code, ran = ([cell for cell in each.cells if cell.cell_type == "code"] for each in (page, executed))
     given = next(cell for cell in ran if "injected-parameters" in cell.metadata.tags)
     ran.remove(given)
-    failed = any(output.output_type == "error" for cell in ran for output in cell.outputs)
-    if failed or [cell.source for cell in code] != [cell.source for cell in ran]:
+    whole = all(cell.metadata.papermill.status == "completed" for cell in ran)
+    if not whole or [cell.source for cell in code] != [cell.source for cell in ran]:
         raise ValueError(f"{copy} has stopped, or {path.name} has changed since: run `fashionlib reproduce`.")
     for cell, done in zip(code, ran, strict=True):
         cell.execution_count, cell.outputs = done.execution_count, _stable(cell, done.outputs)

@@ -73,7 +73,7 @@ def execute(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
     (paths.published_results("sample") / "plan.yaml").write_text(PLAN)
 
-    def put(outputs, name="00_a", copy=None, parameters=(), code="look()"):
+    def put(outputs, name="00_a", copy=None, parameters=(), code="look()", status="completed"):
         cells = [
             new_markdown_cell("[How](../README.md), [03](03_train.ipynb), <img src='../a.png'>", id="why"),
             new_code_cell('data = "sample"', id="set", metadata={"tags": ["parameters"]}),
@@ -86,7 +86,7 @@ def execute(tmp_path, monkeypatch):
         cells[3].outputs, cells[4].outputs = outputs, [printed("0.3 s"), shown(png=png(NOISE))]
         for number, cell in enumerate(cells[1:], 1):
             cell.execution_count = number
-            cell.metadata = {"tags": [], "execution": {"iopub.status.idle": "2026"}, **cell.metadata}
+            cell.metadata = {"tags": [], "papermill": {"duration": 0.1, "status": status}, **cell.metadata}
         papermill = {"parameters": {"data": "sample", **dict(parameters)}, "duration": 1.5}
         done = new_notebook(cells=cells, metadata={"papermill": papermill, "widgets": {"state": {}}})
         nbformat.write(done, copies / f"{copy or name}.ipynb")
@@ -163,10 +163,11 @@ def test_of_03_the_plans_first_run_and_no_copy_with_parameters_of_ones_own(execu
 
 
 def test_a_stopped_or_stale_copy_is_refused_but_prose_may_change(execute):
-    execute([new_output("error", ename="ValueError", evalue="no", traceback=[])])
     refused = "00_a.ipynb has stopped, or 00_a.ipynb has changed since: run `fashionlib reproduce`"
-    with pytest.raises(ValueError, match=refused):
-        rendered.pages("sample")
+    for status in ("failed", "running", "pending"):  # an error, a killed papermill, and what it did not reach
+        execute([], status=status)
+        with pytest.raises(ValueError, match=refused):
+            rendered.pages("sample")
     execute([])
     for find, replace in (("[How]", "[Why]"), ("look()", "look(2)")):
         path = paths.NOTEBOOKS / "00_a.ipynb"
