@@ -194,7 +194,7 @@ def recipe() -> None:
 @click.argument("data")
 @click.option("--check", is_flag=True, help="Only compare with what is committed.")
 def publish(data: str, check: bool) -> None:
-    """Copy this machine's results and figures of DATA into the repository."""
+    """Copy this machine's results and figures of DATA, and the sample's notebooks, into the repository."""
     from fashionlib.report import publish as publishing
 
     if not check:
