@@ -137,7 +137,7 @@ def _folder(files: list[Path], folder: Path) -> Iterator[Line]:
     def run(workers: int) -> Callable[[], object]:
         def command() -> None:
             with tempfile.TemporaryDirectory(dir=folder) as out:
-                begin = [sys.executable, "-m", "fashionlib.cli", "cutout", *map(str, files)]
+                begin = [Path(sys.executable).with_name("fashionlib"), "cutout", *map(str, files)]
                 options = ["--out", f"{out}/cut", "--workers", str(workers)]
                 subprocess.run([*begin, *options], cwd=PROJECT, check=True, capture_output=True)
 
