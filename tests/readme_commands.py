@@ -1,4 +1,4 @@
-"""The commands that README and the book's pages print, run as printed: ``python -m tests.readme_commands``.
+"""The commands that README and the book's pages print, run as printed: ``python tests/readme_commands.py``.
 
 .ci/run calls it after `make reproduce`, on the home that is finished then. Commands stand in bash blocks of
 README and tools/book; what is not listed in ELSEWHERE or MISSING has to end with 0. One with ``>`` runs as in
@@ -16,10 +16,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pages
+
 from fashionlib.core import paths
 from fashionlib.core.files import sha256
 from fashionlib.models import PAPER
-from tests import pages
 
 ELSEWHERE = {  # what is not run here, and why
     r"make (reproduce|test|setup|book)\b": ".ci/run runs it",

@@ -26,7 +26,7 @@ def test_readme_lists_every_notebook():
 
 def test_ci_runs_readmes_commands():
     """Both forms of papermill, and no command that is left out without a match and a reason."""
-    assert "tests.readme_commands" in (PROJECT / ".ci/run").read_text()
+    assert "tests/readme_commands.py" in (PROJECT / ".ci/run").read_text()
     assert len(readme_commands.trainings()) == 2
     blocks = {command.split()[0] for command in readme_commands.commands()}
     assert {"make", "fashionlib", "papermill"} <= blocks
