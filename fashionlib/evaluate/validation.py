@@ -65,6 +65,9 @@ def score_training_photos(
 
     Returns:
         a row an epoch: epoch, photos, aAcc, mIoU. Nothing is stored.
+
+    Raises:
+        ValueError: no weights of the run are left, or it was trained on another preparation of the data.
     """
     from fashionlib.data.dataset import FashionDataset  # here: the engine takes seconds to import
 
@@ -73,7 +76,8 @@ def score_training_photos(
     recipe, checkpoints = found.card["recipe"], found.checkpoints()
     seen = FashionDataset(split.folder, photos=recipe["photos"], seed=recipe["seed"], pipeline=[])
     ids = tuple(Path(seen.get_data_info(i)["img_path"]).stem for i in range(min(count, len(seen))))
-    epochs = list(checkpoints)
+    if not (epochs := list(checkpoints)):
+        raise ValueError(f"{found.folder} has no weights left: train it again.")
     epochs = [epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, points).round().astype(int))]
     scorer, rows = Scorer(replace(split, ids=ids)), []
     with result_tables.progress_bar(len(epochs) * len(ids), "training photos", progress) as bar:
