@@ -6,6 +6,9 @@ A). The network never stores these weights (`fashionlib.models.fast`): torch's o
 again, with the layer's parameters, from what went into the layer.
 """
 
+import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
+
+# isort: split
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -45,7 +48,8 @@ class Inside(NamedTuple):
         classes: names of the classes.
         logits: (C, h, w).
         tokens: for each layer of the encoder its output at the patches, float32 (rows * columns, channels).
-        encoder: for each layer of the encoder its attention. Its tokens are a class token, then the patches.
+        encoder: for each layer of the encoder its attention. Its tokens are a class token, if the encoder has
+            one, and the patches.
         decoder: the same of Segmenter's mask decoder: the patches, then a token a class. Else empty.
     """
 

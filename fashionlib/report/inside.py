@@ -125,7 +125,7 @@ def fig_class_tokens(data: str, seen: Inside, count: int = 3, home: str | Path |
     names = [class_title(seen.classes[value]) for value in largest]
     figure = style.picture_grid(rows, titles, names, width=style.PAGE)
     alike = [_mean_of_pairs(np.corrcoef(each.reshape(len(values), -1))) for each in maps]
-    said = ", ".join(f"{value:.2f} in layer {layer}" for layer, value in enumerate(alike, 1))
+    said = ", ".join(f"{value:z.2f} in layer {layer}" for layer, value in enumerate(alike, 1))
     message = f"Do class tokens look at different places? Their maps correlate with {said}."
     text = f"Attention: mean of the heads. Correlation: mean over all pairs of {len(values)} classes. Mask: "
     text += "the probability of the class, white is 1."
@@ -144,12 +144,13 @@ def fig_class_similarity(data: str, vectors: Mapping, home: str | Path | None = 
     said = []
     for axis, (title, (tensor, names)) in zip(axes[0], vectors.items(), strict=True):
         short, values = [class_title(name) for name in names], cosines(tensor)
-        looks = dict(cmap="RdBu_r", vmin=-1, vmax=1, square=True, cbar_kws=dict(shrink=0.6, label="cosine"))
-        sns.heatmap(values, ax=axis, xticklabels=short, yticklabels=short, **looks)
+        looks = dict(cmap="RdBu_r", vmin=-1, vmax=1, square=True, cbar_kws=dict(shrink=0.7, label="cosine"))
+        looks |= dict(xticklabels=short, yticklabels=short, cbar=axis is axes[0, -1])
+        sns.heatmap(values, ax=axis, **looks)
         axis.tick_params(length=0, labelsize=4.5)
         axis.set_title(title)
-        said.append(f"{_mean_of_pairs(values):.2f} ({title})")
-    message = f"The mean cosine between the vectors of two classes is {' and '.join(said)}."
+        said.append(f"{title} {_mean_of_pairs(values):z.2f}")
+    message = f"Mean cosine between the vectors of two classes: {', '.join(said)}."
     return style.save(figure, "fig_class_similarity", paths.figures_folder(data, home), message=message)
 
 
@@ -176,9 +177,9 @@ def fig_film_strip(
     figure = style.picture_grid(rows, notes=under, patches=patches, width=style.PAGE)
     best = max(right, key=right.get)
     message = (
-        f"{run.name}: of this photo's pixels {right[best]:.0f} % are right after epoch {best}, more than "
+        f"{run.name}: after epoch {best} {right[best]:.0f} % of this photo's pixels are right, the most; "
     )
-    message += f"after any other. After the last, epoch {epoch}, {right[epoch]:.0f} % are."
+    message += f"after epoch {epoch}, the last, {right[epoch]:.0f} %."
     return style.save(figure, "fig_film_strip", paths.pictures_folder(data, home), message=message)
 
 
