@@ -59,6 +59,30 @@ def picture(seen: Inside, across: float, down: float, layer: int, head: int) -> 
     return ImageOps.contain(Image.fromarray(both), _BOX)
 
 
+def panel(seen: Inside, across: float, down: float) -> dict:
+    """Show sliders for a patch, a layer and a head (0: mean of all), below them the `picture` of the choice.
+
+    An ordinary output, which the sliders replace: shown without a kernel too. (With the Output widget that
+    ipywidgets' `interact` makes, papermill now and then waits for ever.) Returns the controls by name.
+    """
+    from IPython.display import display  # here and below: only notebooks have a use for them
+    from ipywidgets import FloatSlider, IntSlider, VBox
+
+    layers, heads, place = len(seen.encoder), seen.encoder[0].layer.num_heads, dict(min=0, max=1, step=0.02)
+    controls = dict(across=FloatSlider(across, **place), down=FloatSlider(down, **place))
+    controls |= dict(layer=IntSlider(layers, 1, layers), head=IntSlider(0, 0, heads))
+    for name, control in controls.items():
+        control.description = name
+        control.observe(lambda _: shown.update(chosen()), names="value")
+
+    def chosen() -> Image.Image:
+        return picture(seen, **{name: control.value for name, control in controls.items()})
+
+    display(VBox([*controls.values()]))
+    shown = display(chosen(), display_id=True)
+    return controls
+
+
 def some_layers(seen: Inside, count: int = 4) -> list[int]:
     """At most `count` layers of the encoder, counted from 0, from the first to the last."""
     return np.unique(np.linspace(0, len(seen.encoder) - 1, count).round().astype(int)).tolist()

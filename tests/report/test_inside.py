@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import IPython.display
 import numpy as np
 import pytest
 import torch
@@ -65,6 +66,20 @@ def test_the_panels_picture_is_the_heads_or_their_mean(seen):
     assert made[0].shape == (588, 588, 3)
     assert np.array_equal(made[0][:, :280], made[1][:, :280])  # the photo
     assert not np.array_equal(made[1][:, 300:], made[2][:, 300:])
+
+
+def test_the_panel_shows_another_picture_when_a_slider_moves(seen, monkeypatch):
+    shown = []
+    handle = SimpleNamespace(update=shown.append)
+    monkeypatch.setattr(IPython.display, "display", lambda made, **_: shown.append(made) or handle)
+    controls = inside.panel(seen, 0.5, 0.5)
+    first, choices = shown[1], dict(across=0.5, down=0.5, layer=4, head=0)
+    assert {name: control.value for name, control in controls.items()} == choices
+    assert first == inside.picture(seen, **choices)
+    for name, value in dict(across=0.1, down=0.9, layer=2, head=2).items():
+        controls[name].value = choices[name] = value
+        assert shown[-1] == inside.picture(seen, **choices)
+    assert len(shown) == 2 + 4
 
 
 def test_cosines_and_their_mean(tmp_path):
