@@ -200,10 +200,8 @@ def fig_film_strip(
     patches = style.legend([truth, *answers], names)
     figure = style.picture_grid(rows, notes=under, patches=patches, width=style.PAGE)
     best = max(right, key=right.get)
-    message = (
-        f"{run.name}: after epoch {best} {right[best]:.0f} % of this photo's pixels are right, the most; "
-    )
-    message += f"after epoch {epoch}, the last, {right[epoch]:.0f} %."
+    message = f"{run.name} on one photo: most pixels are right after epoch {best} ({right[best]:.0f} %); "
+    message += f"after the last, epoch {epoch}, {right[epoch]:.0f} %."
     return style.save(figure, "fig_film_strip", paths.pictures_folder(data, home), message=message)
 
 
