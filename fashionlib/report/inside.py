@@ -164,7 +164,7 @@ def cosines(vectors: Tensor) -> np.ndarray:
 
 def fig_class_similarity(data: str, vectors: Mapping, home: str | Path | None = None) -> Figure:
     """Cosines between class vectors of models: title -> (tensor (classes, channels), class names)."""
-    figure, axes = style.panels(style.PAGE, 3.2, 1, len(vectors))
+    figure, axes = style.panels(style.PAGE / 2 * len(vectors), 3.2, 1, len(vectors))
     said = []
     for axis, (title, (tensor, names)) in zip(axes[0], vectors.items(), strict=True):
         short, values = [class_title(name) for name in names], cosines(tensor)
@@ -201,7 +201,7 @@ def fig_film_strip(
     figure = style.picture_grid(rows, notes=under, patches=patches, width=style.PAGE)
     best = max(right, key=right.get)
     message = f"{run.name} on one photo: most pixels are right after epoch {best} ({right[best]:.0f} %); "
-    message += f"after the last, epoch {epoch}, {right[epoch]:.0f} %."
+    message += f"{right[epoch]:.0f} % after the last, epoch {epoch}."
     return style.save(figure, "fig_film_strip", paths.pictures_folder(data, home), message=message)
 
 
