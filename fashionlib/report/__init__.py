@@ -5,6 +5,7 @@ captions    what runs, classes and circumstances are called
 data        figures of the data
 drawings    figures 1 to 3: the networks, drawn from the built ones
 photo_steps a photo on its way through a model
+inside      attention, tokens and class vectors of a model, a photo over the epochs of a run
 run_record  thinned histories and run.json
 figures     figures 4 to 7, IoU by class and by photo, confusion matrix, errors
 table1      Table I: the paper's numbers beside ours
@@ -14,8 +15,8 @@ publish     compares results with the committed ones, and copies them there
 
 Everything goes to ``runs/<data>/{results,figures,pictures}``.
 Tables hold fractions; what is for reading (Markdown, LaTeX, figures) is in percent. Every figure is
-a function of the name of its files (.png and .pdf); what shows a photo goes to ``pictures``. `drawings` and
-`photo_steps` load the engine and are imported by name.
+a function of the name of its files (.png and .pdf); what shows a photo goes to ``pictures``. `drawings`,
+`photo_steps` and `inside` load the engine and are imported by name.
 """
 
 from fashionlib.report.captions import percent
