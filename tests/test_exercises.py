@@ -12,8 +12,6 @@ from fashionlib.core import paths
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 MISSING = {  # notebooks that have no exercises yet
     "00_the_paper",
-    "01_raw_data",
-    "02_prepare",
     "03_train",
     "04_validation_curves",
     "05_test_metrics",
