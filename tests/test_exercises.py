@@ -11,7 +11,6 @@ from fashionlib.core import paths
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 MISSING = {  # notebooks that have no exercises yet
-    "00_the_paper",
     "03_train",
     "04_validation_curves",
     "05_test_metrics",

@@ -116,6 +116,26 @@ def test_links_lead_somewhere(path):
     assert not missing
 
 
+def named_in(path):
+    """What a module can be asked for by name: itself, and all that its top level defines or imports."""
+    found = {path.stem, path.parent.name}
+    for node in ast.parse(path.read_text()).body:
+        targets = getattr(node, "targets", [getattr(node, "target", node)])
+        found |= {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
+        found |= {getattr(node, "name", "")} | {
+            alias.asname or alias.name for alias in getattr(node, "names", ())
+        }
+    return found
+
+
+@each
+def test_links_to_code_name_what_is_there(path):
+    text = "\n".join(cell.source for cell in cells(path) if cell.cell_type == "markdown")
+    for names, target in re.findall(r"\[((?:`[\w.]+`(?:, )?)+)\]\((\.\./[^)]+\.py)\)", text):
+        called = {name.removesuffix(".py").split(".")[-1] for name in re.findall(r"[\w.]+", names)}
+        assert called <= named_in(path.parent / target), f"{names} is not in {target}"
+
+
 @each
 def test_short_cells_with_a_sentence_before_each(path):
     before = "markdown"
