@@ -45,7 +45,7 @@ bench: $(READY)  ## speed and memory against the alternatives, into results/benc
 soak: $(READY)  ## kills, load and fuzzing at the sizes of a night, into results/soak.md (about two hours)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.soak
 
-publish: $(READY)  ## copy the sample's tables and figures from runs/ to results/ and figures/
+publish: $(READY)  ## copy the sample's tables, figures and executed notebooks from runs/ to results/ and figures/
 	$(FASHIONLIB) publish sample
 
 # A shell named by us is not a login shell, which would forget the PATH; in it `fashionlib` works, as in cells.

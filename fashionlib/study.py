@@ -18,7 +18,7 @@ yaml files lie ``runs.csv`` (a row a run: scores, cost, machine), ``epochs.csv``
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ from fashionlib.evaluate.runs import Run, find
 from fashionlib.evaluate.score import Counts, Scorer, summary
 from fashionlib.evaluate.split import Split
 from fashionlib.report import reproduction, run_record, studies
-from fashionlib.train import Recipe, run_folder, train
+from fashionlib.train import Recipe, estimate, run_folder, train
 
 SPLITS = ("val", "test")  # together the photos of a study: nothing is picked on either
 POOLED = "val+test"
@@ -122,12 +122,39 @@ def run(
     """
     study, where = Study.read(data, name), where or folder(data)
     todo, scorers = missing(study.recipes(), where, home), scorers_of(data, home)
+    if progress and todo:
+        print(
+            f"{len(todo)} runs, about {hours(data, name, home, where).hours.sum():.1f} hours on this machine"
+        )
     for recipe in tqdm(todo, desc=name, unit="run", disable=not progress):
         trained_before = run_folder.is_finished(paths.run_folder(data, recipe.name, home))
         store(where, measure(recipe, scorers, study.points, home, progress))
         if not trained_before:  # else they are someone's, of Table I say
             drop_weights(recipe, home)
     return studies.write(study.results(where))
+
+
+def hours(data: str, name: str, home: str | Path | None = None, where: Path | None = None) -> pd.DataFrame:
+    """A row an arm of a study that lacks runs: how many, and the hours of all of them on this machine.
+
+    Measured on five training steps of each arm, so validation is left out; written to ``<name>.hours.csv``.
+    """
+    study, where = Study.read(data, name), where or folder(data)
+    lacking = set(missing(study.recipes(), where, home))
+    rows = []
+    for arm, recipes in study.arms.items():
+        if runs_left := [recipe for recipe in recipes if recipe in lacking]:
+            lacking -= set(runs_left)  # another arm may have the same runs
+            cost = estimate(replace(runs_left[0], workers=0), home=home)
+            row = {"arm": arm, "runs": len(runs_left), "seconds_per_step": cost["seconds_per_iteration"]}
+            rows.append(
+                row | {"steps": cost["iterations"], "hours": round(len(runs_left) * cost["hours"], 2)}
+            )
+    table = pd.DataFrame(rows, columns=["arm", "runs", "seconds_per_step", "steps", "hours"])
+    if rows:
+        table["device"] = run_folder.device_name()
+        write_csv(where / f"{name}.hours.csv", table)
+    return table
 
 
 def write_all(data: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ import yaml
 from fashionlib import study
 from fashionlib.core import paths
 from fashionlib.evaluate import areas, metrics
-from fashionlib.train import train
+from fashionlib.train import config, train
 
 SETTINGS = {name: value for name, value in tiny.TINY.items() if name != "data"} | {"preset": "quick"}
 STUDY = dict(
@@ -65,6 +65,16 @@ def test_a_run_is_trained_once_and_what_it_measured_is_kept(asked, prepared_home
     assert not list(paths.runs_folder("tiny", prepared_home).glob("*batch*/epoch_*"))
     monkeypatch.setattr(study, "measure", lambda *_: pytest.fail("trained again"))
     study.run("tiny", "batch", prepared_home, progress=False)
+
+
+def test_hours_are_measured_of_what_is_missing(asked, prepared_home):
+    asked()
+    table = study.hours("tiny", "batch", prepared_home)
+    assert table.arm.tolist() == ["small", "large"]  # "large again" has the runs of "large"
+    assert (table.runs == 2).all() and (table.seconds_per_step > 0).all()
+    assert table.steps.tolist() == [config.steps(recipe, 14) for recipe in asked().recipes()[:2]]
+    pd.testing.assert_frame_equal(pd.read_csv(study.folder("tiny") / "batch.hours.csv"), table)
+    assert not (paths.runs_folder("tiny", prepared_home)).exists()  # nothing was trained
 
 
 def test_weights_of_a_run_trained_before_stay(asked, prepared_home):

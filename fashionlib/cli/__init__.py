@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
+from fashionlib.cli.cutting import cutout
 from fashionlib.cli.errors import Commands
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 EXISTING = click.Path(path_type=Path, exists=True)
-SHOWN = 5  # reasons of photos that failed; report.csv has all
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -25,6 +25,9 @@ def main() -> None:
     raw/, data/ and runs/ lie in the repository, or where FASHION_HOME says. FASHION_DEBUG=1 shows the
     traceback of an error.
     """
+
+
+main.add_command(cutout)
 
 
 @main.command()
@@ -92,6 +95,8 @@ def audit(raw: Path, out: Path | None) -> None:
 @click.option(
     "--stratify/--random", default=None, help="Rare classes in all splits?  [default: not the paper's]"
 )
+@click.option("--shuffle/--in-order", default=True, help="Split at random, or in the order of train.csv?")
+@click.option("--order", default="area", help="Overlaps: larger instances below (area), or as listed (csv).")
 @click.option("--max-side", type=click.IntRange(1), help="Shrink photos whose longer side has more pixels.")
 @click.option("--max-bad", type=click.FloatRange(0, 1), default=0.01, help="Share of photos that may be bad.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; all cores if not given.")
@@ -100,7 +105,8 @@ def prepare(raw: Path, out: Path, stratify: bool | None, **options) -> None:
     from fashionlib.data.prepare import prepare
     from fashionlib.data.splits import stratify_by_default
 
-    stratify = stratify_by_default(out.resolve().name) if stratify is None else stratify
+    if stratify is None:
+        stratify = options["shuffle"] and stratify_by_default(out.resolve().name)
     _say_prepared(prepare(raw, out, stratify=stratify, **options))
 
 
@@ -156,7 +162,8 @@ def reproduce(
 @main.command()
 @click.argument("name", required=False)
 @click.option("--data", default="ccp", help="The study is results/DATA/studies/NAME.yaml.")
-def study(name: str | None, data: str) -> None:
+@click.option("--hours", is_flag=True, help="Only time a few steps of each arm of NAME that lacks runs.")
+def study(name: str | None, data: str, hours: bool) -> None:
     """Train and score the runs that a study lacks, then write its table and figure.
 
     A finished run is never repeated; what is stopped goes on. Without NAME, nothing is trained: the pages
@@ -164,6 +171,11 @@ def study(name: str | None, data: str) -> None:
     """
     from fashionlib import study
 
+    if hours and not name:
+        raise click.UsageError("--hours times one study: give its NAME.")
+    if hours:
+        click.echo(study.hours(data, name).to_string(index=False))
+        return
     for sentence in [study.run(data, name)] if name else study.write_all(data).values():
         click.echo(sentence)
 
@@ -182,7 +194,7 @@ def recipe() -> None:
 @click.argument("data")
 @click.option("--check", is_flag=True, help="Only compare with what is committed.")
 def publish(data: str, check: bool) -> None:
-    """Copy this machine's results and figures of DATA into the repository."""
+    """Copy this machine's results and figures of DATA, and the sample's notebooks, into the repository."""
     from fashionlib.report import publish as publishing
 
     if not check:
@@ -235,59 +247,3 @@ def _literal(text: str):
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-@main.command()
-@click.argument("photos", nargs=-1)
-@click.option("--out", help="The folder for the pictures and report.csv.")
-@click.option("--model", type=EXISTING, help="A checkpoint: runs/…/epoch_9.safetensors.  [default: ours]")
-@click.option("--about", is_flag=True, help="Only say which model it is, its data and licences.")
-@click.option("--subject", default="apparel", help="What stays: apparel, or the whole person.")
-@click.option("--keep", help="Only these classes or groups: dress,shoe or upperbody.")
-@click.option("--drop", help="All but these.")
-@click.option("--mask-in", type=EXISTING, help="A mask made elsewhere, or a folder of them.")
-@click.option("--apply-to", multiple=True, help="Renditions of the same shot (once for each).")
-@click.option("--edge", help="hard, soft or matting.  [default: hard; a given mask's own]")
-@click.option("--grow", default=0, help="Pixels outwards; negative: inwards.")
-@click.option("--layers", is_flag=True, help="Also a picture for each class, and a manifest.")
-@click.option("--mask", is_flag=True, help="The alpha alone, as a grey picture.")
-@click.option("--background", default="none", help="none, white, #RRGGBB, blur, or a photo.")
-@click.option("--crop", is_flag=True, help="To the subject.")
-@click.option("--margin", default=0.0, help="Around the crop, as a share of the subject's longer side.")
-@click.option("--size", type=int, help="The longer side in pixels.  [default: the photo's]")
-@click.option("--format", default="png", help="png, webp or jpg.")
-@click.option("--strip", is_flag=True, help="Leave out EXIF, XMP and dots per inch.")
-@click.option("--preview", is_flag=True, help="Also preview.html, preview.png and worst.png.")
-@click.option("--workers", default=1, help="Processes; with Ray: actors.")
-@click.option("--runtime", default="auto", help="openvino (the shipped model), torch (any), or auto.")
-@click.option("--engine", default="local", help="local, or ray: on a cluster, with fsspec URLs.")
-@click.option("--max-pixels", default=50_000_000, help="Refuse larger photos; these take 2 GB of memory.")
-def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> None:
-    """Remove the background of PHOTOS (files, folders, globs): RGBA pictures of their own size.
-
-    Ends with 0, with 1 if some photo failed, with 2 if what is asked for makes no sense.
-    """
-    from fashionlib.core.files import FolderLocked
-
-    try:
-        if about:
-            from fashionlib.cutout.about import about as facts
-
-            return click.echo(facts(options["model"]))
-        if not photos or not out:
-            raise click.UsageError("PHOTOS and --out say what to cut out, and where to.")
-        from fashionlib.cutout import batch
-        from fashionlib.cutout.tasks import readable
-
-        result = batch.run(list(photos), out, **options)
-    except FolderLocked:  # by itself what is asked for makes sense
-        raise
-    except (ValueError, FileNotFoundError) as error:  # before anything was written
-        raise click.UsageError(str(error)) from None
-    for reason in result.reasons[:SHOWN]:
-        click.echo(f"Failed: {reason}", err=True)
-    if more := len(result.reasons[SHOWN:]):
-        click.echo(f"and {more} more: report.csv has them.", err=True)
-    report = readable(result.report)
-    click.echo(f"{result.done} cut out, {result.skipped} up to date, {result.failed} failed: {report}")
-    raise SystemExit(result.exit_code)

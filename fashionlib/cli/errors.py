@@ -8,7 +8,8 @@ import click
 EXTRAS = {  # module -> the extra of ours that installs it, where it is not train
     "pymatting": "matting", "numba": "matting", "onnxruntime": "onnx", "ray": "ray", "fsspec": "ray",
     **dict.fromkeys(
-        ("matplotlib", "seaborn", "papermill", "nbformat", "ipywidgets", "IPython", "jupyterlab"), "notebooks"
+        ("matplotlib", "seaborn", "papermill", "nbformat", "nbconvert", "bs4", "ipywidgets", "IPython",
+         "jupyterlab"), "notebooks"
     ),
 }  # fmt: skip
 _GO_ON = ("cutout", "download", "prepare", "reproduce")  # when stopped and run again

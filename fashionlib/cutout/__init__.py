@@ -1,16 +1,16 @@
 """Cut-outs: the clothes of a photo, or the person who wears them, without the background.
 
-photos              files <-> upright RGB, with the metadata that travels beside the pixels
-segment, conflicts  the model and its facts; which pixels stay; a dress or a top and a skirt, not both
-edges               alpha at the edge, and the foreground's colour there
-quality             predicted quality of a cut-out
-compose             crop, size, background, contact sheet
-tasks               options of a batch, its photos with their outputs, and cache keys
-report              report.csv and the preview of a folder of cut-outs
-one_photo           one photo through those above, in memory and to its files
-batch, on_ray       folders of photos, several at once: in threads, processes or on a cluster
-baselines           background removal without learning
-panel               pictures and controls of notebook 06
+photos         files <-> upright RGB, with the metadata that travels beside the pixels
+segment        the model and its facts; which pixels stay
+edges          alpha at the edge, and the foreground's colour there
+quality        predicted quality of a cut-out
+compose        crop, canvas, size, background, shadow, contact sheet
+tasks          options of a batch, its photos with their outputs, and cache keys
+report         report.csv and the preview of a folder of cut-outs
+one_photo      one photo through those above, in memory and to its files
+batch, on_ray  folders of photos, several at once: in threads, processes or on a cluster
+baselines      background removal without learning
+panel          pictures and controls of notebook 06
 
 Importing the package loads neither torch nor OpenCV: the three names below are looked up when they are used.
 """

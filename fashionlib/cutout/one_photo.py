@@ -12,13 +12,13 @@ import numpy as np
 from PIL import Image
 
 from fashionlib.core import files
-from fashionlib.core.classes import check_name
 from fashionlib.core.processes import out_of_memory
 from fashionlib.cutout import compose, edges, photos, quality, segment
 from fashionlib.cutout.report import Row
 from fashionlib.cutout.tasks import Options, Task
 
 ASPECT = 0.01  # relative tolerance between the aspect ratios of a shot's renditions
+ENLARGED = 1.05  # pixels of the picture to one of the photo from which report.csv says so
 LARGE = 20_000_000  # pixels: photos with more are in memory one at a time
 
 
@@ -26,23 +26,21 @@ LARGE = 20_000_000  # pixels: photos with more are in memory one at a time
 class Cutout:
     """A cut-out: `rgba` uint8 (H, W, 4), straight alpha; `scores` float32 (C, h, w) or None.
 
-    `scores` are class probabilities, `notes` sentences on problems, such as an empty cut-out, `votes` the
-    number of regions in which a conflict of garments was resolved.
+    `scores` are class probabilities, `notes` sentences on problems, such as an empty cut-out.
     """
 
     rgba: np.ndarray
     scores: np.ndarray | None
     notes: tuple[str, ...]
     quality: quality.Quality
-    votes: int = 0
 
 
 def cut(photo: photos.Photo, model, choice: segment.Choice, edge: str = "hard", grow: int = 0) -> Cutout:
     """The cut-out of `photo` with the classes of `choice`, from validated arguments."""
-    scores, votes = segment.class_probabilities(_on_white(photo), model)
+    scores = segment.probabilities(_on_white(photo), model)
     p = segment.keep_probability(scores, choice, photo.rgb.shape[:2])
     judged = quality.of(scores, p, model.metadata["classes"], model.metadata.get("quality"))
-    return _finished(photo, *edges.alpha_of(photo.rgb, p, edge), grow, scores, judged, votes)
+    return _finished(photo, *edges.alpha_of(photo.rgb, p, edge), grow, scores, judged)
 
 
 def from_mask(
@@ -63,22 +61,24 @@ def from_mask(
     way = cv2.INTER_AREA if size[0] < height else cv2.INTER_LINEAR
     p = cv2.resize(mask.astype(np.float32) / 255, size[::-1], interpolation=way)
     alpha, note = edges.alpha_of(photo.rgb, p, edge) if edge else (np.round(p * 255).astype(np.uint8), "")
-    scores, votes = (None, 0) if model is None else segment.class_probabilities(_on_white(photo), model)
-    return _finished(photo, alpha, note, grow, scores, quality.GIVEN, votes)
+    scores = None if model is None else segment.probabilities(_on_white(photo), model)
+    return _finished(photo, alpha, note, grow, scores, quality.GIVEN)
 
 
-def _finished(photo: photos.Photo, alpha, note: str, grow: int, scores, judged, votes: int) -> Cutout:
+def _finished(photo: photos.Photo, alpha, note: str, grow: int, scores, judged) -> Cutout:
     alpha = edges.dilate(alpha, grow)
     if photo.alpha is not None:
         alpha = np.minimum(alpha, photo.alpha)  # transparent pixels of the photo stay transparent
     empty = "" if (alpha >= 128).any() else "nothing to keep was found in it"
     rgba = edges.estimate_foreground(photo.rgb, alpha)
-    return Cutout(rgba, scores, tuple(filter(None, [note, empty])), judged, votes)
+    return Cutout(rgba, scores, tuple(filter(None, [note, empty])), judged)
 
 
 def remove_background(
-    image, model, subject: str = "apparel", keep=None, drop=None, edge: str = "hard", grow: int = 0
-) -> np.ndarray:
+    image, model, subject: str = "apparel", keep=None, drop=None, edge: str = "hard", grow: int = 0, *,
+    crop: bool = False, margin: float = 0.0, size: int | None = None, canvas: str | None = None,
+    fill: float = compose.FILL, background: str = "none", shadow: str = "none",
+) -> np.ndarray:  # fmt: skip
     """The cut-out of a photo: RGBA uint8 (H, W, 4), straight alpha, at the photo's own size.
 
     Args:
@@ -91,13 +91,17 @@ def remove_background(
         edge: ``hard`` (alpha 0 or 255), ``soft`` or ``matting`` (see `edges`). A pixel's colour is the
             photo's own where alpha is 255, black where it is 0, and the estimated foreground's in between.
         grow: pixels by which the cut-out is dilated, or eroded where negative.
+        crop, margin, size, canvas, fill, background, shadow: as in `tasks.Options`. They make the picture
+            that a batch writes, of its size, and RGB uint8 (h, w, 3) over a background.
 
     Raises ValueError with one sentence for unknown names, ``person`` on a model without hair and skin,
     and an invalid `image`.
     """
-    check_name(edge, edges.EDGES, "edge")
-    choice = segment.wanted(model.metadata["classes"], subject, keep, drop)
-    return cut(photos.as_photo(image), model, choice, edge, grow).rgba
+    framing = {"crop": crop, "margin": margin, "size": size, "canvas": canvas, "fill": fill}
+    options = Options(subject, keep, drop, edge, grow, background=background, shadow=shadow, **framing)
+    photo = photos.as_photo(image)
+    rgba = cut(photo, model, options.choice(model.metadata["classes"]), options.edge or "hard", grow).rgba
+    return compose.picture(rgba, photo.rgb, options.frame(rgba[..., 3]), options.background, options.shadow)
 
 
 def layers(result: Cutout, classes, values: list[int]) -> tuple[np.ndarray, list[dict]]:
@@ -226,7 +230,7 @@ class CutoutPipeline:
     def _write(self, job: Job) -> None:
         options, photo, result, output = self.options, job.photo, job.result, self.out / job.task.output
         alpha = result.rgba[..., 3]
-        place = compose.frame(alpha, options.crop, options.margin, options.size)
+        place = options.frame(alpha)
         height, width = place.size
         if height * width > options.max_pixels:
             raise ValueError(
@@ -239,14 +243,16 @@ class CutoutPipeline:
         if options.mask:
             photos.write(output, place(result.rgba)[..., 3], options.format)
         else:
-            picture = compose.picture(result.rgba, photo.rgb, place, options.background)
+            picture = compose.picture(result.rgba, photo.rgb, place, options.background, options.shadow)
             photos.write(output, picture, options.format, photo, options.strip)
         row = job.row
         row.height, row.width = alpha.shape
         row.kept = round(float((alpha >= 128).mean()), 4)
-        row.quality, row.reasons = round(result.quality.score, 3), "; ".join(result.quality.reasons)
+        enlarged = [f"enlarged {place.scale:.1f} times"] if place.scale >= ENLARGED else []
+        row.quality = round(result.quality.score, 3)
+        row.reasons = "; ".join([*result.quality.reasons, *enlarged])
         first = [f"the first of {photo.frames} pictures in the file"] if photo.frames > 1 else []
-        row.votes, row.note = result.votes, "; ".join([*first, *result.notes])
+        row.note = "; ".join([*first, *result.notes])
         job.photo = job.mask = job.result = None  # frees the memory even while the job is referenced
 
 
@@ -266,7 +272,7 @@ def _write_layers(
         entry["file"] = re.sub(r"[^a-z0-9]+", "-", entry["class"]) + ".png"
         layer = result.rgba * (label == entry["value"])[..., None]
         photos.write(folder / entry["file"], place(layer), "png", photo, strip=True)
-    frame = {"left": place.left, "top": place.top, "right": place.right, "bottom": place.bottom}
+    frame = {side: round(getattr(place, side), 2) for side in ("left", "top", "right", "bottom")}
     size = {"width": place.size[1], "height": place.size[0]}
     text = {"frame": frame, "size": size, "layers": found}
     files.write_text(manifest, json.dumps(text, indent=1, ensure_ascii=False) + "\n")

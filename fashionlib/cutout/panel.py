@@ -65,7 +65,7 @@ def steps(rgb: np.ndarray, model, choice: segment.Choice, edge: str = "hard") ->
     probability that a pixel stays, before `segment.remove_specks`; the tidied mask shows what that changed.
     """
     size = rgb.shape[:2]
-    scores, _ = segment.class_probabilities(rgb, model)
+    scores = segment.probabilities(rgb, model)
     colours = colour_map(np.arange(len(scores)))
     colours[0] = 255  # background: white
     mixed = np.einsum("chw,ck->hwk", scores, colours.astype(np.float32)).round().astype(np.uint8)
@@ -93,7 +93,7 @@ def seen(rgb: np.ndarray, model, count: int = 4) -> list[str]:
 
 def garments(rgb: np.ndarray, model, names: list[str], edge: str = "hard") -> list[np.ndarray]:
     """A picture uint8 (H, W, 3) of each garment of `names` alone; "sees none" where the model sees none."""
-    scores, _ = segment.class_probabilities(rgb, model)
+    scores = segment.probabilities(rgb, model)
     made = []
     for name in names:
         choice = segment.wanted(model.metadata["classes"], keep=[name])
@@ -108,7 +108,7 @@ def edge_details(rgb: np.ndarray, truth: np.ndarray, model, choice: segment.Choi
     `rgb` is uint8 (H, W, 3), `truth` bool (H, W). The pictures: the photo, the true cut-out, one for each of
     `edges.EDGES`.
     """
-    p = segment.keep_probability(segment.class_probabilities(rgb, model)[0], choice, truth.shape)
+    p = segment.keep_probability(segment.probabilities(rgb, model), choice, truth.shape)
     alphas = {edge: edges.alpha_of(rgb, p, edge)[0] for edge in edges.EDGES}
     box = edge_window(list(alphas.values()), truth, max(16, min(truth.shape) // 6))
     cuts = {"truth": truth * np.uint8(255), **alphas}

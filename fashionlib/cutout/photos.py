@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+import PIL
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError, features
 from PIL.PngImagePlugin import PngInfo
 
 from fashionlib.core import files
+from fashionlib.core.classes import check_name
 
 MAX_PIXELS = 50_000_000  # take 1.4 GB of memory with a hard edge, 1.8 with a soft one
 FORMATS = {  # Pillow's name and how to save; PNG at level 4 takes half the time of 6 for 3 % more bytes
     "png": ("PNG", {"compress_level": 4}),
     "webp": ("WEBP", {"quality": 95}),
+    "avif": ("AVIF", {"quality": 90}),
     "jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
 }
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
@@ -180,6 +183,17 @@ def _mask(image: Image.Image) -> np.ndarray:
     if 1 < highest < 128:
         raise ValueError(f"its greatest value is {highest}, and a mask has 255 where the photo stays")
     return mask * np.uint8(255) if highest == 1 else mask
+
+
+def check_format(format: str) -> str:
+    """`format` if pictures can be written in it, else a ValueError."""
+    check_name(format, FORMATS, "format")
+    if format == "avif" and not features.check("avif"):
+        raise ValueError(
+            f"Pillow {PIL.__version__} writes no AVIF here: pip install --upgrade pillow (11.3 or later),"
+            " or choose webp."
+        )
+    return format
 
 
 def write(path, pixels: np.ndarray, format: str, photo: Photo | None = None, strip: bool = False) -> None:

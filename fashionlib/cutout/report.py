@@ -43,8 +43,8 @@ _FIGURE = """<figure><a href="{link}"><img loading="lazy" src="{link}" alt=""></
 class Row:
     """Row of a photo.
 
-    `quality`: predicted IoU; `reasons`: reasons for doubt; `votes`: regions in which a conflict of garments
-    was resolved; `kept`: fraction of pixels with alpha >= 128; `key`: the picture's cache key.
+    `quality`: predicted IoU; `reasons`: reasons for doubt; `kept`: fraction of pixels with alpha >= 128;
+    `key`: the picture's cache key.
     """
 
     output: str
@@ -56,7 +56,6 @@ class Row:
     width: int = 0
     height: int = 0
     kept: float = 0.0
-    votes: int = 0
     seconds: float = 0.0
     key: str = ""
 
@@ -81,6 +80,7 @@ class Result(NamedTuple):
 
 
 _COLUMNS = [field.name for field in fields(Row)]
+_DROPPED = "votes"  # a column of earlier versions, whose folders are gone on with
 
 
 class Report:
@@ -158,12 +158,13 @@ class Report:
         try:
             with self.path.open(newline="", encoding="utf-8", errors="replace") as file:
                 reader = csv.DictReader(file)
-                if reader.fieldnames != _COLUMNS:
+                if [name for name in reader.fieldnames or () if name != _DROPPED] != _COLUMNS:
                     raise ValueError(f"{foreign}: choose another folder.")
                 rows = [row for row in reader if None not in row.values()]  # None: an incomplete line
         except csv.Error as error:
             raise ValueError(f"{foreign} ({error}): choose another folder.") from None
         for row in rows:
+            row.pop(_DROPPED, None)
             if None in row or row["status"] not in ("done", "failed") or not _is_number(row["quality"]):
                 raise ValueError(f"{foreign}, in the row of {row['output']!r}: choose another folder.")
         return rows

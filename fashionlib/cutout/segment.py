@@ -10,7 +10,6 @@ import numpy as np
 from fashionlib import models
 from fashionlib.core.classes import BACKGROUND, GROUPS, PERSON, check_name
 from fashionlib.core.processes import cores
-from fashionlib.cutout import conflicts
 from fashionlib.cutout.about import DEFAULT_MODEL, about, checkpoint  # noqa: F401  (read from here too)
 from fashionlib.models import graph, maps
 
@@ -117,11 +116,6 @@ def probabilities(rgb: np.ndarray, model) -> np.ndarray:
     small = rgb if factor == 1 else cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
     own = getattr(model, "probabilities", None)  # of a `GraphModel`
     return own(small) if own else models.probabilities(model, small)
-
-
-def class_probabilities(rgb: np.ndarray, model) -> tuple[np.ndarray, int]:
-    """`probabilities` with conflicts of garments resolved, and the number of regions in conflict."""
-    return conflicts.resolve_conflicts(probabilities(rgb, model), model.metadata["classes"])
 
 
 def keep_probability(scores: np.ndarray, choice: Choice, size: tuple[int, int]) -> np.ndarray:

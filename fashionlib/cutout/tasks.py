@@ -26,11 +26,14 @@ class Options:
     edge: str | None = None  # hard, soft, matting; None: hard, or unchanged for an external mask
     grow: int = 0  # pixels outwards; negative: inwards
     layers: bool = False  # also a PNG for each class, and a manifest
-    background: str = "none"  # none, white, #RRGGBB, blur, or a photo's path
+    background: str = "none"  # none, blur, a colour (white, #fff, #RRGGBB), or a photo's path
+    shadow: str = "none"  # or soft: below the subject, on the background
     crop: bool = False  # to the subject
     margin: float = 0.0  # around the crop, as a fraction of the subject's longer side
     size: int | None = None  # the longer side in pixels
-    format: str = "png"  # png, webp, jpg
+    canvas: str | None = None  # WIDTHxHEIGHT in pixels, with the subject in the middle
+    fill: float = compose.FILL  # the subject's share of the canvas where it has less room
+    format: str = "png"  # png, webp, avif, jpg
     mask: bool = False  # the alpha alone, as a grey picture
     strip: bool = False  # without the photo's EXIF, XMP and dots per inch
     max_pixels: int = photos.MAX_PIXELS
@@ -40,15 +43,39 @@ class Options:
         check_name("hard" if self.edge is None else self.edge, edges.EDGES, "edge")
         if self.edge == "matting" and not edges.has_matting():
             raise ValueError("Matting needs PyMatting: pip install 'fashionlib[matting]', or choose soft.")
-        check_name(self.format, photos.FORMATS, "format")
+        photos.check_format(self.format)
         compose.check_background(self.background)
+        check_name(self.shadow, compose.SHADOWS, "shadow")
+        if self.shadow != "none" and self.mask:
+            raise ValueError("A mask is the subject's alone: it has no shadow.")
         if self.format == "jpg" and self.background == "none" and not self.mask:
-            raise ValueError("JPEG has no transparency: choose the format png or webp, or a background.")
+            raise ValueError("JPEG has no transparency: choose another format, such as png, or a background.")
         if not 0 <= self.margin < math.inf:
             raise ValueError(f"margin={self.margin} is no share of the subject's longer side: 0 or more.")
         for name in ("size", "max_pixels"):
             if (pixels := getattr(self, name)) is not None and pixels < 1:
                 raise ValueError(f"{name}={pixels} is not a number of pixels.")
+        self._check_canvas()
+
+    def _check_canvas(self) -> None:
+        if not (size := compose.canvas_size(self.canvas)):
+            if self.fill != compose.FILL:
+                raise ValueError(f"fill={self.fill} is a share of a canvas: say which, such as 2000x2000.")
+            return
+        if self.crop or self.margin or self.size:
+            raise ValueError("A canvas has its own crop, margin and size: leave those out, and say fill.")
+        if not 0 < self.fill <= 1:
+            raise ValueError(f"fill={self.fill} is no share of the canvas: above 0, at most 1.")
+        if size[0] * size[1] > self.max_pixels:
+            raise ValueError(
+                f"The canvas {self.canvas} has more than {self.max_pixels / 1e6:g} megapixels:"
+                " take a smaller one, or raise max_pixels."
+            )
+
+    def frame(self, alpha) -> compose.Frame:
+        """The frame of the picture of a cut-out with this `alpha` uint8 (H, W)."""
+        canvas = compose.canvas_size(self.canvas)
+        return compose.frame(alpha, self.crop, self.margin, self.size, canvas, self.fill)
 
     def choice(self, classes) -> segment.Choice:
         """Label values to keep, for a model with these `classes`."""

@@ -45,6 +45,7 @@ def prepare(
     stratify: bool = False,
     max_side: int | None = None,
     order: str = "area",
+    shuffle: bool = True,
     max_bad: float = 0.01,
     workers: int | None = None,
     progress: bool = True,
@@ -58,6 +59,7 @@ def prepare(
         fractions, seed, stratify: fractions of train, val and test, and how to draw them: see `splits.split`.
         max_side: shrink photos whose longer side has more pixels, and their label maps; None: no shrinking.
         order: painting order of overlapping instances, see `rle.label_map`.
+        shuffle: whether photos are drawn at random; False splits them in the order of the CSV.
         max_bad: allowed fraction of unusable photos, which are skipped and listed; excludes part-only photos.
         workers: number of processes; None: one per core, 1: only this process. Several are spawned, so a
             script must call this under ``if __name__ == "__main__":``.
@@ -69,7 +71,7 @@ def prepare(
     raw, out = Path(raw), Path(out)
     processes.count(workers)
     layout.check_max_bad(max_bad)
-    options = _check_options(class_set, part_only, fractions, seed, stratify, max_side, order)
+    options = _check_options(class_set, part_only, fractions, seed, stratify, max_side, order, shuffle)
     outputs.claim(out, _KIND, [raw], _is_ours, INFO)
     fingerprint = make_fingerprint(raw, options)
     if done := _finished(out, fingerprint):
@@ -82,8 +84,11 @@ def prepare(
         return _prepare(raw, part, options, max_bad, fingerprint, photos, left_out, workers, progress)
 
 
-def _check_options(class_set, part_only, fractions, seed, stratify, max_side, order) -> dict:
-    """Validated options that determine the output, as stored in dataset.json; ValueError for a bad one."""
+def _check_options(class_set, part_only, fractions, seed, stratify, max_side, order, shuffle) -> dict:
+    """Validated options that determine the output, as stored in dataset.json; ValueError for a bad one.
+
+    `shuffle` is stored where it is False only, so that data prepared before it existed stays up to date.
+    """
     if max_side is not None and max_side < 1:
         raise ValueError(f"max_side={max_side} must be a number of pixels, or None to keep the photos' size.")
     return {
@@ -94,6 +99,7 @@ def _check_options(class_set, part_only, fractions, seed, stratify, max_side, or
         "stratify": bool(stratify),
         "max_side": max_side,
         "order": classes.check_name(order, rle.ORDERS, "painting order"),
+        **({} if shuffle else {"shuffle": False}),
     }
 
 
@@ -235,7 +241,8 @@ def _split(raw: Path, photos: list[Photo], options: dict) -> dict[str, list[str]
     ids = {photo.id for photo in photos}
     aside = official | train_only
     ours = {photo.id: set(photo.values) - {classes.IGNORE} for photo in photos if photo.id not in aside}
-    splits = split(ours, options["fractions"], options["seed"], ours if options["stratify"] else None)
+    labels = ours if options["stratify"] else None
+    splits = split(ours, options["fractions"], options["seed"], labels, options.get("shuffle", True))
     splits["train"] = sorted([*splits["train"], *(train_only & ids)])
     return splits | ({"official_val": sorted(official & ids)} if official & ids else {})
 

@@ -28,17 +28,30 @@ def split(
     fractions: tuple[float, float, float] = (0.7, 0.2, 0.1),
     seed: int = 0,
     labels: Mapping[str, Collection[int]] | None = None,
+    shuffle: bool = True,
 ) -> dict[str, list[str]]:
     """``{"train": ids, "val": ids, "test": ids}``, each sorted; independent of the order of `ids`.
 
     Photos are drawn in the order of a hash of seed and id, so removing one hardly changes the others' split.
     With `labels` (the classes in each photo) each class is also distributed in proportion: see `_stratify`.
 
-    Raises ValueError for fractions that don't sum to 1 and for too few photos to fill every split asked for.
+    Without `shuffle` the first ``int(0.7 n)`` of `ids` as given are train, the next ``int(0.2 n)`` val, the
+    rest test: the paper's own split, by its authors' ``dataset_manipulation.py``
+    (https://github.com/RiccardoMancini/bgRemoval_Transformer).
+
+    Raises ValueError for fractions that don't sum to 1, for too few photos to fill every split asked for, and
+    for `labels` without `shuffle`.
     """
     check_fractions(fractions)
-    drawn = sorted(set(ids), key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())
-    if labels is None:
+    if not shuffle and labels is not None:
+        raise ValueError("shuffle=False keeps the photos' order, so classes can't be stratified: choose one.")
+    drawn = list(dict.fromkeys(ids))
+    if shuffle:
+        drawn.sort(key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).digest())
+    if not shuffle:
+        train, val = (int(len(drawn) * fraction) for fraction in fractions[:2])
+        parts = [drawn[:train], drawn[train : train + val], drawn[train + val :]]
+    elif labels is None:
         bounds = [0, *np.round(np.cumsum(fractions) * len(drawn)).astype(int)]
         parts = [drawn[start:end] for start, end in pairwise(bounds)]
     else:

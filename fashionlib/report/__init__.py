@@ -9,6 +9,7 @@ run_record  thinned histories and run.json
 figures     figures 4 to 7, IoU by class and by photo, confusion matrix, errors
 table1      Table I: the paper's numbers beside ours
 costs       what the runs cost: arithmetic, seconds, memory, energy
+rendered    executed notebooks with the outputs that may be committed
 publish     compares results with the committed ones, and copies them there
 
 Everything goes to ``runs/<data>/{results,figures,pictures}``.

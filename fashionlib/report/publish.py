@@ -1,7 +1,8 @@
 """Comparison of this machine's results with the committed ones, and their publication.
 
 ``runs/<data>/{results,figures,pictures}`` is what the notebooks wrote here, ``results/<data>`` and
-``figures/<data>`` what git has. Nothing but the drawn sample may publish a picture of a photo.
+``figures/<data>`` what git has. Nothing but the drawn sample may publish a picture of a photo, or an
+executed notebook, which shows some.
 """
 
 import json
@@ -14,10 +15,13 @@ import pandas as pd
 
 from fashionlib.core import paths
 from fashionlib.core.files import atomic_write, write_text
+from fashionlib.report import rendered
 
 TOLERANCE = 0.03  # of mIoU: same seed and data, but other CPUs and thread counts round differently
 KEYS = ("run", "class", "epoch", "iter", "photo", "truth")  # columns that say what a row is about
-NOT_OURS = ("plan.yaml", "studies", "labels")  # in the results, but by hand, `study` or tools/labels
+# in the results, but by hand, `study`, tools/labels or `rendered`
+NOT_OURS = ("plan.yaml", "studies", "labels", "notebooks")
+DRAWN = "sample"  # the only data set without photos
 _OF_RUNS = ("validation.csv", "picked_epochs.csv")  # tables that name every run
 CURVES = (  # figures without photos: all that may be published of any data set but the sample
     "fig1_segmenter",
@@ -42,6 +46,7 @@ def compare(data: str) -> list[str]:
     They agree if they have the same files, tables the same columns and rows (by KEYS; the picked epochs
     themselves may differ) and every mIoU within TOLERANCE, JSON files the same names. Runs and
     predictions here that the committed results do not know at all are someone's own and not looked at.
+    Executed notebooks are compared by `rendered.differences`.
     """
     here, committed = _files(paths.results_folder(data)), _files(paths.published_results(data))
     if not committed:
@@ -56,7 +61,7 @@ def compare(data: str) -> list[str]:
     found += [f"{n} was written here, but is not committed." for n in sorted(here.keys() - committed.keys())]
     for name in sorted(here.keys() & committed.keys()):
         found += [f"{name}: {what}" for what in _differences(here[name], committed[name], own)]
-    return found
+    return found + (rendered.differences(data) if data == DRAWN else [])
 
 
 def summary(data: str) -> str:
@@ -70,7 +75,7 @@ def summary(data: str) -> str:
 
 
 def publish(data: str) -> list[Path]:
-    """Copy this machine's results and figures over the committed ones; returns the files now there.
+    """Copy this machine's results, figures and pages over the committed ones; returns the files now there.
 
     What no run here wrote is removed, `NOT_OURS` excepted. Raises FileNotFoundError before any run, and
     ValueError for a figure of photos that must not be in git.
@@ -80,16 +85,19 @@ def publish(data: str) -> list[Path]:
         raise FileNotFoundError(
             f"No results in {paths.results_folder(data)}: run `fashionlib reproduce` first."
         )
-    figures = _files(paths.figures_folder(data))
-    if data == "sample":
+    figures, pages = _files(paths.figures_folder(data)), {}
+    if data == DRAWN:
+        pages = rendered.pages(data)
         figures |= _files(paths.pictures_folder(data))
     elif shown := sorted(name for name in figures if Path(name).stem not in CURVES):
         raise ValueError(
             f"{shown[0]} is not one of the curves that may be published of {data}: photos stay in runs/."
         )
-    written = _mirror(results, paths.published_results(data)) + _mirror(
-        figures, paths.published_figures(data)
-    )
+    folder = paths.published_results(data)
+    written = _mirror(results, folder) + _mirror(figures, paths.published_figures(data))
+    for path in (folder / "notebooks").glob("*.ipynb"):
+        path.unlink()
+    written += [write_text(folder / "notebooks" / name, page) for name, page in pages.items()]
     readme = paths.PROJECT / "README.md"
     if readme.is_file():
         write_text(readme, with_table(readme.read_text(encoding="utf-8"), data))

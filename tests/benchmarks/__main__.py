@@ -20,6 +20,7 @@ SECTIONS = {
     "loader": "Loader",
     "evaluation": "Evaluation",
     "inference": "Inference",
+    "cutouts": "Cut-outs",
 }
 PARTS = PROJECT / "build" / "benchmarks"
 RESULTS = PROJECT / "results" / "benchmarks.md"

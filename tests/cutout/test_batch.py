@@ -55,6 +55,15 @@ def test_a_second_run_does_only_what_is_not_there(folder, model, tmp_path):
     assert batch.run(folder, out, model, progress=False, keep="dress").done == 1
 
 
+def test_a_folder_of_the_version_with_votes_goes_on(folder, model, tmp_path):
+    path = batch.run(folder, tmp_path / "out", model, progress=False).report
+    table = pd.read_csv(path)
+    table.insert(9, "votes", 0)
+    table.to_csv(path, index=False)
+    again = batch.run(folder, tmp_path / "out", model, progress=False)
+    assert again[:3] == (0, 2, 2) and "votes" not in path.read_text()
+
+
 def test_a_batch_that_is_stopped_goes_on_where_it_was(folder, model, tmp_path, monkeypatch):
     for i in range(4):
         Image.fromarray(scene()).save(folder / f"photo{i}.png")
@@ -118,7 +127,19 @@ def test_layers_and_manifest(folder, model, tmp_path):
     [
         ({"format": "jpg"}, "JPEG has no transparency"),
         ({"format": "gif"}, "Unknown format 'gif'"),
-        ({"background": "grey"}, "The background 'grey' is not"),
+        ({"background": "gre"}, "The background 'gre' is not"),
+        ({"canvas": "2000"}, "The canvas '2000' is not WIDTHxHEIGHT in pixels, such as 2000x2000"),
+        ({"canvas": "0x20"}, "The canvas '0x20' is not"),
+        ({"canvas": "20x20", "crop": True}, "leave those out, and say fill"),
+        ({"canvas": "20x20", "margin": 0.1}, "leave those out, and say fill"),
+        ({"canvas": "20x20", "size": 9}, "leave those out, and say fill"),
+        ({"canvas": "20x20", "fill": 0.0}, "fill=0.0 is no share of the canvas: above 0, at most 1"),
+        ({"canvas": "20x20", "fill": 1.01}, "fill=1.01 is no share"),
+        ({"canvas": "20x20", "fill": float("nan")}, "fill=nan is no share"),
+        ({"canvas": "9000x9000"}, "9000x9000 has more than 50 megapixels: take a smaller one"),
+        ({"fill": 0.9}, "fill=0.9 is a share of a canvas: say which"),
+        ({"shadow": "sofd"}, "Did you mean 'soft'"),
+        ({"shadow": "soft", "mask": True}, "A mask is the subject's alone: it has no shadow"),
         ({"margin": -1}, "margin=-1 is no share"),
         ({"margin": float("nan")}, "margin=nan is no share"),
         ({"margin": float("inf")}, "margin=inf is no share"),
@@ -145,13 +166,13 @@ def test_the_report_and_the_page_put_the_doubtful_first(folder, model, tmp_path,
 
     def cut(photo, *_):
         rgba = np.dstack([photo.rgb, photo.rgb[..., 0]])
-        return Cutout(rgba, None, ("a note",), scores[photo.rgb[0, 0, 0]], votes=3)
+        return Cutout(rgba, None, ("a note",), scores[photo.rgb[0, 0, 0]])
 
     monkeypatch.setattr(one_photo, "cut", cut)
     result = batch.run(f"{folder}/*.*", tmp_path / "out", model, preview=True, progress=False)
     rows = list(report(result).values())
     assert [row["output"] for row in rows] == ["text.png", "zero.png", "b & c.png", "d.png", "a.png"]
-    assert (rows[2]["quality"], rows[2]["reasons"], rows[2]["votes"]) == ("0.4", "two people; <odd>", "3")
+    assert (rows[2]["quality"], rows[2]["reasons"]) == ("0.4", "two people; <odd>")
     assert rows[4]["quality"] == "0.912"
     page = (tmp_path / "out" / "preview.html").read_text()
     assert re.findall(r'<img loading="lazy" src="([^"]*)"', page) == ["b%20%26%20c.png", "d.png", "a.png"]

@@ -77,12 +77,12 @@ def test_the_output_has_to_be_a_folder(folder, tmp_path):
             batch.run(folder / "sub", out, "no model is loaded", progress=False)
 
 
-HEAD = "output,source,status,quality,reasons,note,width,height,kept,votes,seconds,key\n"
+HEAD = "output,source,status,quality,reasons,note,width,height,kept,seconds,key\n"
 
 
 @pytest.mark.parametrize("content", [
-    b"mine,yours\n1,2\n", b"\xff\xfe\x00garbage", b"", HEAD.encode() + b"a.png,a,done,much,,,1,1,1,0,0,k\n",
-    HEAD.encode() + b"a.png,a,lost,1,,,1,1,1,0,0,k\n", HEAD.encode() + b"a.png,a,done,1,,,1,1,1,0,0,k,l\n",
+    b"mine,yours\n1,2\n", b"\xff\xfe\x00garbage", b"", HEAD.encode() + b"a.png,a,done,much,,,1,1,1,0,k\n",
+    HEAD.encode() + b"a.png,a,lost,1,,,1,1,1,0,k\n", HEAD.encode() + b"a.png,a,done,1,,,1,1,1,0,k,l\n",
     HEAD.encode() + b'"' + 200_000 * b"a",
 ])  # fmt: skip
 def test_a_foreign_report_is_named_and_not_overwritten(folder, tmp_path, content):

@@ -404,6 +404,7 @@ def test_a_full_disk_is_noticed_before_work(raw_folder, tmp_path, monkeypatch):
         ({"max_bad": float("nan")}, "max_bad=nan must be a share"),
         ({"workers": 0}, "workers=0 must be a number of processes"),
         ({"fractions": (float("nan"), 0.5, 0.5)}, "must be the shares"),
+        ({"shuffle": False, "stratify": True}, "so classes can't be stratified"),
         ({"fractions": (0.98, 0.01, 0.01)}, "10 photos are too few"),
     ],
 )
@@ -432,6 +433,24 @@ def test_a_split_is_disjoint_complete_and_blind_to_order(photos, seed):
     assert abs(len(parts["train"]) - 0.7 * len(photos)) <= 1
     assert abs(len(parts["test"]) - 0.1 * len(photos)) <= 1
     assert split(sorted(photos, reverse=True), seed=seed) == parts
+
+
+@given(st.lists(st.text(min_size=1), min_size=10, max_size=60, unique=True))
+def test_without_shuffle_the_photos_keep_their_order(photos):
+    """As in the authors' code: int(0.7 n), int(0.2 n) and the rest."""
+    train, val = int(len(photos) * 0.7), int(len(photos) * 0.2)
+    assert split(photos, shuffle=False) == {
+        "train": sorted(photos[:train]),
+        "val": sorted(photos[train : train + val]),
+        "test": sorted(photos[train + val :]),
+    }
+
+
+def test_the_order_of_the_csv_can_be_the_split(raw_folder, tmp_path):
+    root = raw_folder(10, lambda t: t.iloc[::-1])
+    assert run(root, tmp_path / "out", shuffle=False)["options"]["shuffle"] is False
+    assert [ids(tmp_path / "out", name) for name in ("test", "val")] == [["p0000"], ["p0001", "p0002"]]
+    assert "shuffle" not in run(root, tmp_path / "drawn")["options"]  # what was prepared before stays valid
 
 
 def test_leaving_out_a_photo_hardly_moves_the_others():

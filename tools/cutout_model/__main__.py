@@ -46,6 +46,17 @@ def pseudo_labels(raw: Path, out: Path, model: Path | None, add: tuple, without:
 
 @main.command()
 @click.argument("checkpoint", type=EXISTING)
+@click.option("--data", default="ccp-person", help="A prepared data set.")
+@click.option("--out", type=FILE, default=Path("results/cutouts/naming.csv"))
+def naming(checkpoint: Path, data: str, out: Path) -> None:
+    """Rules that name garments by region or photo, on validation photos that CHECKPOINT never learnt from."""
+    from tools.cutout_model.naming import compare_rules
+
+    click.echo(compare_rules(data, checkpoint, out).to_string(index=False))
+
+
+@main.command()
+@click.argument("checkpoint", type=EXISTING)
 def graph(checkpoint: Path) -> None:
     """Write CHECKPOINT's network as an ONNX graph beside it, so that cut-outs need no torch."""
     from tools.cutout_model import graph

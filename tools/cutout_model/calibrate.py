@@ -49,7 +49,7 @@ def measured(model, folder: Path, split: str, subject: str) -> tuple[np.ndarray,
     rows = []
     for name in prepared.ids(folder, split):
         truth = prepared.label_map(folder, name, n_classes)
-        scores, _ = segment.class_probabilities(read(folder / "images" / f"{name}.jpg").rgb, model)
+        scores = segment.probabilities(read(folder / "images" / f"{name}.jpg").rgb, model)
         p = segment.keep_probability(scores, choice, truth.shape)
         known = truth != IGNORE
         ours, true = (p >= 0.5) & known, np.isin(truth, choice.kept)

@@ -63,7 +63,7 @@ def _starts(composite: Composite, model):
     coarse = cv2.resize(composite.alpha, cells, interpolation=cv2.INTER_AREA)
     yield "truth", cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     if model is not None:
-        scored, _ = segment.class_probabilities(composite.photo, model)
+        scored = segment.probabilities(composite.photo, model)
         choice = segment.wanted(model.metadata["classes"])
         p = segment.keep_probability(scored, choice, composite.alpha.shape)
         ours, true = p >= 0.5, composite.alpha >= 0.5
