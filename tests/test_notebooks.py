@@ -27,6 +27,7 @@ NAMES = [
 ]
 MAX_LINES = 12  # of a cell; a cell of parameters is a list, a line each
 MAX_PARAMETERS = 21
+LONGER = {"03_train", "06_background_removal"}  # hold a cell of up to 15 lines still
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -138,13 +139,20 @@ def test_links_to_code_name_what_is_there(path):
 
 @each
 def test_short_cells_with_a_sentence_before_each(path):
-    before = "markdown"
+    before, longest = "markdown", 0
     for cell in cells(path)[1:]:
         if cell.cell_type == "code":
-            limit = MAX_PARAMETERS if "parameters" in cell.metadata.get("tags", ()) else MAX_LINES
-            assert len(cell.source.splitlines()) <= limit, cell.source
+            lines = len(cell.source.splitlines())
+            if "parameters" in cell.metadata.get("tags", ()):
+                assert lines <= MAX_PARAMETERS
+            else:
+                longest = max(longest, lines)
             assert before == "markdown" or cell is code(path)[0], cell.source
         before = cell.cell_type
+    if path.stem in LONGER:
+        assert MAX_LINES < longest <= 15, f"take {path.stem} out of LONGER"
+    else:
+        assert longest <= MAX_LINES
     assert 8 <= len(code(path)) <= 25
 
 
