@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
+import exercises
 import nbformat
 import pytest
 import readme_commands
@@ -297,8 +298,10 @@ def papermill(home, *words):
     )
 
 
-def test_all_notebooks(tiny_home, monkeypatch):
+def test_all_notebooks(tiny_home, tmp_path, monkeypatch):
+    """And, in each one's namespace, the solutions of its exercises."""
     monkeypatch.setenv("FASHION_HOME", str(tiny_home))
+    monkeypatch.setattr(paths, "NOTEBOOKS", exercises.solved(tmp_path / "notebooks"))
     monkeypatch.setattr(reproduce, "library", lambda: "as it is")
     done = reproduce.reproduce("sample", TINY)
     assert [name[:2] for name in done] == ["00", "01", "02", "03", "04", "05", "06", "07", "09"]

@@ -21,7 +21,15 @@ a function of the name of its files (.png and .pdf); what shows a photo goes to 
 
 from fashionlib.report.captions import percent
 from fashionlib.report.costs import costs, flops
-from fashionlib.report.data import fig_class_frequency, fig_cooccurrence, fig_label_maps, fig_mask_areas
+from fashionlib.report.data import (
+    fig_class_balance,
+    fig_class_frequency,
+    fig_cooccurrence,
+    fig_label_maps,
+    fig_mask_areas,
+    fig_split,
+    small_maps,
+)
 from fashionlib.report.figures import (
     fig4_train_accuracy,
     fig5_train_loss,
@@ -42,6 +50,7 @@ __all__ = [
     "fig5_train_loss",
     "fig6_validation_miou",
     "fig7_inference",
+    "fig_class_balance",
     "fig_class_frequency",
     "fig_confusion",
     "fig_errors",
@@ -50,9 +59,11 @@ __all__ = [
     "fig_mask_areas",
     "fig_per_class_iou",
     "fig_per_photo_iou",
+    "fig_split",
     "flops",
     "history",
     "percent",
     "run_json",
+    "small_maps",
     "table1",
 ]
