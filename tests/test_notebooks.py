@@ -26,9 +26,8 @@ NAMES = [
     *("04_validation_curves", "05_test_metrics", "06_background_removal", "07_beyond_the_paper"),
     "09_look_inside",
 ]
-MAX_LINES = 12  # of a cell; a cell of parameters is a list, a line each
-MAX_PARAMETERS = 21
-LONGER = {"03_train", "06_background_removal"}  # hold a cell of up to 15 lines still
+MAX_LINES = 12  # of a cell; the first, of imports, and the parameters are lists, a line each
+MAX_PARAMETERS, MAX_IMPORTS = 21, 16
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -140,20 +139,14 @@ def test_links_to_code_name_what_is_there(path):
 
 @each
 def test_short_cells_with_a_sentence_before_each(path):
-    before, longest = "markdown", 0
+    before = "markdown"
     for cell in cells(path)[1:]:
         if cell.cell_type == "code":
-            lines = len(cell.source.splitlines())
-            if "parameters" in cell.metadata.get("tags", ()):
-                assert lines <= MAX_PARAMETERS
-            else:
-                longest = max(longest, lines)
-            assert before == "markdown" or cell is code(path)[0], cell.source
+            parameters, first = "parameters" in cell.metadata.get("tags", ()), cell is code(path)[0]
+            limit = MAX_PARAMETERS if parameters else MAX_IMPORTS if first else MAX_LINES
+            assert len(cell.source.splitlines()) <= limit, cell.source
+            assert before == "markdown" or first, cell.source
         before = cell.cell_type
-    if path.stem in LONGER:
-        assert MAX_LINES < longest <= 15, f"take {path.stem} out of LONGER"
-    else:
-        assert longest <= MAX_LINES
     assert 8 <= len(code(path)) <= 25
 
 
