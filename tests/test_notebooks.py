@@ -142,7 +142,7 @@ def test_short_cells_with_a_sentence_before_each(path):
     before = "markdown"
     for cell in cells(path)[1:]:
         if cell.cell_type == "code":
-            parameters, first = "parameters" in cell.metadata.get("tags", ()), cell is code(path)[0]
+            parameters, first = "parameters" in cell.metadata.get("tags", ()), cell.id == code(path)[0].id
             limit = MAX_PARAMETERS if parameters else MAX_IMPORTS if first else MAX_LINES
             assert len(cell.source.splitlines()) <= limit, cell.source
             assert before == "markdown" or first, cell.source
