@@ -1,4 +1,4 @@
-"""Plans, the order and skipping of steps, failures; and all seven notebooks on a few drawn photos."""
+"""Plans, the order and skipping of steps, failures; and all notebooks on a few drawn photos."""
 
 import os
 import shutil
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
+import exercises
 import nbformat
 import pytest
 import readme_commands
@@ -68,6 +69,7 @@ def test_steps_are_the_notebooks_in_order_and_know_the_runs():
         "05_test_metrics",
         "06_background_removal",
         "07_beyond_the_paper",
+        "09_look_inside",
     ]
     assert found[5].parameters == {"data": "sample", "runs": ["unet-mini-none", "setr_mla-mini-none-b"]}
     assert "runs/sample/unet-mini-none/epoch_*.safetensors" in found[5].reads
@@ -296,11 +298,13 @@ def papermill(home, *words):
     )
 
 
-def test_all_notebooks(tiny_home, monkeypatch):
+def test_all_notebooks(tiny_home, tmp_path, monkeypatch):
+    """And, in each one's namespace, the solutions of its exercises."""
     monkeypatch.setenv("FASHION_HOME", str(tiny_home))
+    monkeypatch.setattr(paths, "NOTEBOOKS", exercises.solved(tmp_path / "notebooks"))
     monkeypatch.setattr(reproduce, "library", lambda: "as it is")
     done = reproduce.reproduce("sample", TINY)
-    assert [name[:2] for name in done] == ["00", "01", "02", "03", "04", "05", "06", "07"]
+    assert [name[:2] for name in done] == ["00", "01", "02", "03", "04", "05", "06", "07", "09"]
     assert (tiny_home / "runs/sample" / RUN / "epoch_1.safetensors").is_file()
     assert (tiny_home / "runs/sample/results/table1.csv").is_file()
     assert reproduce.reproduce("sample", TINY) == []

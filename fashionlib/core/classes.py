@@ -34,6 +34,10 @@ _ONTOLOGY = {
 GROUPS: dict[str, tuple[str, ...]] = {group: tuple(names.split("; ")) for group, names in _ONTOLOGY.items()}
 CATEGORIES: tuple[str, ...] = sum(GROUPS.values(), ())  # the 46 names, position = category id
 MAIN = 27  # ids below are main apparel, the others are parts
+IMATERIALIST = (  # instances of each main class in the train.csv of iMaterialist (Fashion) 2020
+    6161, 16548, 1494, 1107, 7833, 719, 12414, 2756, 5046, 3124, 18739, 922, 152, 4855, 2518, 3470, 1457,
+    1385, 3389, 6851, 112, 4326, 2582, 46374, 7217, 1374, 135,
+)  # fmt: skip
 HAIR_ID, SKIN_ID = 46, 47  # ours; only Clothing Co-Parsing has them
 PERSON = {HAIR_ID: "hair", SKIN_ID: "skin"}
 GROUPS["person"] = tuple(PERSON.values())

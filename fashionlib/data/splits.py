@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 SPLITS = ("train", "val", "test")
-PAPER_DATA = ("imaterialist", "fashionpedia")  # split at random as the paper does
+PAPER_DATA = ("imaterialist", "fashionpedia")  # not stratified, as the paper says nothing of it
 
 
 def stratify_by_default(data: str) -> bool:

@@ -26,6 +26,15 @@ Scores are fractions, not percent; a score that does not exist (an absent class)
 """
 
 from fashionlib.evaluate.testing import test, test_checkpoint, test_predictions
-from fashionlib.evaluate.validation import RULE, left_out, pick_epochs, validate
+from fashionlib.evaluate.validation import RULE, left_out, pick_epochs, score_training_photos, validate
 
-__all__ = ["RULE", "left_out", "pick_epochs", "test", "test_checkpoint", "test_predictions", "validate"]
+__all__ = [
+    "RULE",
+    "left_out",
+    "pick_epochs",
+    "score_training_photos",
+    "test",
+    "test_checkpoint",
+    "test_predictions",
+    "validate",
+]

@@ -1,13 +1,15 @@
 """Every checkpoint on the validation split, and the epoch that is picked by it."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from fashionlib.core import paths
 from fashionlib.core.classes import check_name
 from fashionlib.core.files import fingerprint, folder_lock, write_csv
-from fashionlib.evaluate import areas, result_tables
+from fashionlib.evaluate import areas, metrics, result_tables
 from fashionlib.evaluate.runs import Run, find
 from fashionlib.evaluate.score import Scorer, summary
 from fashionlib.evaluate.split import Split
@@ -44,6 +46,45 @@ def validate(
                 row |= {"checkpoint": checkpoint, "split": split.fingerprint}
                 result_tables.put(path, pd.DataFrame([row]), ["run", "epoch"])
     return result_tables.read(path)
+
+
+def score_training_photos(
+    data: str,
+    run: str,
+    count: int = 100,
+    points: int = 4,
+    home: str | Path | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """aAcc and mIoU of a run on photos that it was trained on, scored as in `validate`: against overfitting.
+
+    Args:
+        count: number of photos, from the first on, of those that the run was trained on.
+        points: number of epochs, spread evenly over those whose weights are there, the first and last among
+            them.
+
+    Returns:
+        a row an epoch: epoch, photos, aAcc, mIoU. Nothing is stored.
+
+    Raises:
+        ValueError: no weights of the run are left, or it was trained on another preparation of the data.
+    """
+    from fashionlib.data.dataset import FashionDataset  # here: the engine takes seconds to import
+
+    split, (found,) = Split.read(data, "train", home), find(data, [run], home)
+    split.check_run(found)
+    recipe, checkpoints = found.card["recipe"], found.checkpoints()
+    seen = FashionDataset(split.folder, photos=recipe["photos"], seed=recipe["seed"], pipeline=[])
+    ids = tuple(Path(seen.get_data_info(i)["img_path"]).stem for i in range(min(count, len(seen))))
+    if not (epochs := list(checkpoints)):
+        raise ValueError(f"{found.folder} has no weights left: train it again.")
+    epochs = [epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, points).round().astype(int))]
+    scorer, rows = Scorer(replace(split, ids=ids)), []
+    with result_tables.progress_bar(len(epochs) * len(ids), "training photos", progress) as bar:
+        for epoch in epochs:
+            cm = scorer.score(checkpoints[epoch], bar).cm
+            rows.append(dict(epoch=epoch, photos=len(ids), aAcc=metrics.aacc(cm), mIoU=metrics.miou(cm)))
+    return pd.DataFrame(rows)
 
 
 def pick_epochs(

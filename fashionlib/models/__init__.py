@@ -21,6 +21,7 @@ which a photo and its model meet them, those without torch first:
 ``network``       row -> config -> model with initial weights
 ``checkpoint``    save and load
 ``inference``     photos -> logits, label maps, probabilities
+``attention``     one photo inside a ViT: tokens and attention weights
 
 Importing the package loads no torch: the names below are looked up when they are used.
 """

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -93,6 +94,38 @@ def blocks(name: str, scale: str = "full", num_classes: int = 28) -> list[Block]
     if found[-1].places != logits[0, 0].numel():
         found.append(Block("decode head", "bilinear enlargement", tuple(logits.shape[1:])))
     return found
+
+
+def shapes(model: nn.Module, crop: torch.Tensor) -> pd.DataFrame:
+    """Shapes on the way of one normalised crop, (1, 3, H, W), through a built model: a row a station.
+
+    Tokens are those of the last transformer layer; a convolutional model has none.
+    """
+    tokens: list[torch.Tensor] = []
+    layers = [module for module in model.backbone.modules() if isinstance(module, TransformerEncoderLayer)]
+    hooks = [layer.register_forward_hook(lambda *call: tokens.append(call[2])) for layer in layers[-1:]]
+    try:
+        with torch.no_grad():
+            features = model.extract_feat(crop)
+            masks = model.decode_head(features)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    maps = " and ".join(dict.fromkeys(_times(each.shape[1:]) for each in features))
+    rows = [("crop", _times(crop.shape[1:]), "three colours of each pixel")]
+    rows += [("tokens", _times(each.shape[1:]), "a list of numbers for each patch") for each in tokens]
+    maps = maps if len(features) == 1 else f"{len(features)} of {maps}"
+    rows += [
+        ("features", maps, "what the encoder hands on: channels of a coarse picture"),
+        ("class masks", _times(masks.shape[1:]), "a score of each class at each place of that picture"),
+        ("logits", _times((masks.shape[1], *crop.shape[2:])), "the masks, enlarged to the crop's pixels"),
+        ("label map", _times(crop.shape[2:]), "the class with the highest logit of each pixel"),
+    ]
+    return pd.DataFrame(rows, columns=["", "shape", "what it is"]).set_index("")
+
+
+def _times(shape) -> str:
+    return " × ".join(f"{n:,}" for n in shape)
 
 
 def _note(calls: list, path: str, module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
@@ -180,7 +213,7 @@ def _box(axis: Axes, block: Block, row: int) -> None:
     if row and block.title != "classes: linear layer":  # that one stands beside the box above
         looks = dict(arrowstyle="-|>", color="0.4", linewidth=0.6, mutation_scale=4, shrinkA=0, shrinkB=0)
         axis.annotate("", (0, row + 0.1), (0, row - 0.14), arrowprops=looks)
-    shape = " × ".join(f"{n:,}" for n in block.shape)
+    shape = _times(block.shape)
     shape = shape.replace(" ×", " tokens ×", 1) if len(block.shape) == 2 else shape
     if block.parameters:
         millions = block.parameters / 1e6

@@ -3,12 +3,11 @@
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
 from fashionlib.core import paths
-from fashionlib.models import fitted_size, inference, patch_size
+from fashionlib.models import attention
 from fashionlib.report import style
 from fashionlib.report.captions import class_title
 
@@ -20,31 +19,20 @@ def fig_one_photo(data: str, model, photo: np.ndarray, home: str | Path | None =
     first three principal components: similar tokens have similar colours. ValueError for a convolutional
     model.
     """
-    metadata = model.metadata
-    patch = patch_size(metadata["model"], metadata["scale"], metadata.get("patch"))
-    if not patch:
-        raise ValueError(f"{metadata['model']} is convolutional: it has no patches to show.")
-    names = [class_title(name) for name in metadata["classes"]]
-    size = fitted_size(photo.shape[:2], metadata | dict(resize=sorted(metadata["crop"], reverse=True)))
-    grid = [math.ceil(side / patch) for side in size]
-    layers, tokens = model.backbone.layers, []
-    hooks = [layers[i].register_forward_hook(lambda *call: tokens.append(call[2][0])) for i in (0, -1)]
-    try:
-        scores = inference.upsampled_logits(model, photo, size=size).softmax(0).cpu().numpy()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    seen = cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA)
+    inside = attention.look(model, photo)
+    names = [class_title(name) for name in inside.classes]
+    seen, grid = inside.photo, inside.grid
+    size = seen.shape[:2]
+    scores = inside.logits.softmax(0).cpu().numpy()
     cut = seen.copy()
-    cut[::patch], cut[:, ::patch] = 255, 255
-    patches = [each[-math.prod(grid) :].float().cpu().numpy() for each in tokens]  # without a class token
-    colours = [_principal_colours(each, grid) for each in patches]
+    cut[:: inside.patch], cut[:, :: inside.patch] = 255, 255
+    colours = [principal_colours(inside.tokens[layer]).reshape(*grid, 3) for layer in (0, -1)]
     label_map = scores.argmax(0).astype(np.uint8)
     largest = scores.mean((1, 2)).argsort()[::-1][:3]  # background is one of them
     masks = [np.repeat((255 * scores[value]).astype(np.uint8)[..., None], 3, axis=2) for value in largest]
     overlay = style.overlay(seen, label_map, names)
     notes = ["1. {} × {} pixels".format(*size), "2. {} × {} patches".format(*grid)]
-    notes += ["3. tokens after layer 1", f"4. tokens after layer {len(layers)}"]
+    notes += ["3. tokens after layer 1", f"4. tokens after layer {len(inside.tokens)}"]
     notes += [*(f"5. mask of {names[value]}" for value in largest), "6. label map: the highest mask"]
     figure = style.picture_grid(
         [[seen, cut, *colours], [*masks, overlay]],
@@ -58,11 +46,11 @@ def fig_one_photo(data: str, model, photo: np.ndarray, home: str | Path | None =
     return style.save(figure, "fig_one_photo", paths.pictures_folder(data, home), message=message)
 
 
-def _principal_colours(tokens: np.ndarray, grid: list[int]) -> np.ndarray:
-    """RGB uint8 (rows, columns, 3) of tokens (rows * columns, C): their first three principal components."""
+def principal_colours(tokens: np.ndarray) -> np.ndarray:
+    """RGB uint8 (tokens, 3) of tokens (·, C): their first three principal components."""
     centred = tokens - tokens.mean(0)
     axes = np.linalg.svd(centred, full_matrices=False)[2][:3]
     axes *= np.sign(axes[[0, 1, 2], np.abs(axes).argmax(1)])[:, None]  # a component's sign is arbitrary
     values = centred @ axes.T
     low, high = np.percentile(values, [2, 98], axis=0)
-    return (255 * np.clip((values - low) / (high - low), 0, 1)).round().astype(np.uint8).reshape(*grid, 3)
+    return (255 * np.clip((values - low) / (high - low), 0, 1)).round().astype(np.uint8)

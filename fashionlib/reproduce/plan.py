@@ -56,6 +56,10 @@ FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (*_PREPARED, "results/*/studies/*.yaml", "results/*/studies/runs.csv"),
         ("runs/{data}/studies/answers.csv",),
     ),
+    "09_look_inside": (
+        (*_PREPARED, _EPOCHS, _PICKED),
+        (_FIGURES + "fig_attention_distance.pdf", "runs/{data}/pictures/fig_film_strip.png"),
+    ),
 }
 TRAIN = "03_train"
 

@@ -19,9 +19,19 @@ while it is unfinished, and ``done.json`` when it is finished.
 import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
 
 # isort: split
-from fashionlib.train.describe import describe, estimate, headline
+from fashionlib.train.describe import describe, estimate, headline, key_settings
 from fashionlib.train.recipe import PRESETS, Recipe
 from fashionlib.train.run import launch, train
 from fashionlib.train.run_folder import RunRefused
 
-__all__ = ["PRESETS", "Recipe", "RunRefused", "describe", "estimate", "headline", "launch", "train"]
+__all__ = [
+    "PRESETS",
+    "Recipe",
+    "RunRefused",
+    "describe",
+    "estimate",
+    "headline",
+    "key_settings",
+    "launch",
+    "train",
+]

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine import Config
+from mmengine.registry import PARAM_SCHEDULERS
 
 import fashionlib.data.transforms  # noqa: F401  (registers the transforms)
 from fashionlib import models
@@ -119,6 +121,19 @@ def schedule(recipe: Recipe, steps: int) -> list[dict]:
     if not warm:
         return [main]
     return [dict(type="LinearLR", start_factor=1e-3, by_epoch=False, begin=0, end=warm), main]
+
+
+def learning_rates(recipe: Recipe, steps: int) -> np.ndarray:
+    """The encoder's learning rate at each of `steps` steps of the optimiser, (steps,), of `schedule`."""
+    nothing = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=recipe.lr)
+    built = [PARAM_SCHEDULERS.build(one | dict(optimizer=nothing)) for one in schedule(recipe, steps)]
+    rates = []
+    for _ in range(steps):
+        rates.append(nothing.param_groups[0]["lr"])
+        nothing.step()
+        for scheduler in built:
+            scheduler.step()
+    return np.array(rates)
 
 
 def steps(recipe: Recipe, photos: int) -> int:

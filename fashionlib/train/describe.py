@@ -19,6 +19,22 @@ from fashionlib.train import config
 from fashionlib.train.recipe import CONFIG, OURS, PAPER, Recipe
 from fashionlib.train.runner import memory_mb
 
+MEANINGS = {  # of the settings that change a result most
+    "epochs": "passes over the training photos",
+    "batch": "photos whose mean gradient makes one step of the optimiser",
+    "optimizer": "SGD steps along the gradient; AdamW scales the step of each weight by its recent gradients",
+    "lr": "learning rate: the length of a step at its highest",
+    "schedule": "how the learning rate falls from there",
+    "warmup": "share of the steps in which it first rises from almost 0",
+    "head_lr_mult": "the decode head's learning rate, as a multiple of the encoder's",
+    "weight_decay": "each step also shrinks the weights a little, in proportion to this",
+    "clip_grad": "a longer gradient is shortened to this length",
+    "crop": "height and width in pixels of the part of a photo that the network sees",
+    "resize_range": "before that, a photo is enlarged by a random factor between these two",
+    "flip": "probability that the crop is mirrored",
+    "photometric": "whether brightness and colours are changed at random",
+    "freeze": "lower layers of the encoder that stay as they are",
+}
 _SOURCES = {PAPER: "Mancini & Tarsi, section III-C", OURS: "fashionlib.train.recipe"}
 
 
@@ -42,6 +58,13 @@ def describe(recipe: Recipe) -> pd.DataFrame:
         if name in recipe.origin and name not in unused
     ]
     return pd.DataFrame(rows).set_index("setting")
+
+
+def key_settings(recipe: Recipe) -> pd.DataFrame:
+    """Rows of `describe` whose setting is in `MEANINGS` and has a value: value, meaning, provenance."""
+    table = describe(recipe).reindex(MEANINGS).dropna(subset=["value", "provenance"])
+    table.insert(1, "meaning", table.index.map(MEANINGS))
+    return table.assign(value=table.value.map(_show)).drop(columns="source")
 
 
 def is_the_papers(recipe: Recipe, dataset: dict) -> bool:

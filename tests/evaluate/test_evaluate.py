@@ -53,6 +53,26 @@ def matrix(quality: float, photos) -> np.ndarray:
     return total
 
 
+def test_training_photos_are_scored_as_validation_photos_are(home, loaded):
+    found = evaluate.score_training_photos(DATA, RUN, count=4, points=2, home=home, progress=False)
+    assert found.epoch.tolist() == [1, 3] and found.photos.tolist() == [4, 4]
+    for quality, row in zip((0.3, 0.5), found.itertuples(), strict=True):
+        cm = matrix(quality, range(4))
+        assert (row.aAcc, row.mIoU) == (metrics.aacc(cm), metrics.miou(cm))
+    assert not (home / "runs" / DATA / "results").exists()
+
+
+def test_training_photos_are_those_that_the_run_saw(home, loaded):
+    make_run(home, variant="2photos", photos=2)
+    seen = np.sort(np.random.default_rng(0).permutation(fake_runs.SPLITS["train"])[:2])
+    found = evaluate.score_training_photos(DATA, f"{RUN}-2photos", home=home, progress=False)
+    assert found.photos.tolist() == [2, 2, 2] and found.aAcc[0] == metrics.aacc(matrix(0.3, seen))
+    for file in (home / "runs" / DATA / RUN).glob("*.safetensors"):
+        file.unlink()
+    with pytest.raises(ValueError, match=f"{RUN} has no weights"):
+        evaluate.score_training_photos(DATA, RUN, home=home, progress=False)
+
+
 def test_every_checkpoint_is_scored(home, loaded):
     make_run(home, "setr_mla", qualities=(0.2, 0.4))
     table = validate(home)

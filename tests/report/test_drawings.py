@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from fashionlib import models
 from fashionlib.report import drawings, photo_steps
@@ -25,6 +26,27 @@ def test_branches_stand_side_by_side_and_stages_one_after_the_other():
     assert {box.times for box in mla if box.in_parallel} == {4} and not any(box.in_parallel for box in pup)
     sides = [box.shape[1] for box in pup if box.part == "decode head" and len(box.shape) == 3]
     assert sides == sorted(sides) and set(sides) == {32, 64, 128, 256, 512}
+
+
+@pytest.mark.parametrize(
+    "name, stations",
+    [
+        ("segmenter_vit_t", ["257 × 128", "128 × 16 × 16", "5 × 16 × 16"]),
+        ("setr_mla", ["256 × 160", "4 of 64 × 16 × 16", "5 × 64 × 64"]),
+    ],
+)
+def test_shapes_on_the_way_of_a_crop(name, stations):
+    network = models.build(name, 5, scale="mini")
+    table = drawings.shapes(network.eval(), torch.zeros(1, 3, 128, 128))
+    assert table.loc[["tokens", "features", "class masks"], "shape"].tolist() == stations
+    ends = ["3 × 128 × 128", "5 × 128 × 128", "128 × 128"]
+    assert table.loc[["crop", "logits", "label map"], "shape"].tolist() == ends
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_a_convolutional_network_has_no_tokens_on_the_way():
+    network = models.build("unet", 5, scale="mini")
+    assert "tokens" not in drawings.shapes(network.eval(), torch.zeros(1, 3, 64, 64)).index
 
 
 def test_figures_are_written_where_figures_go(tmp_path):

@@ -20,12 +20,14 @@ from fashionlib.report import captions, figures, run_record
 from fashionlib.report.table1 import _what_it_is_not
 
 RUNS = ("segmenter_vit_t-mini-none", "segmenter_vit_s-full-dinov2", "setr_mla-mini-none")
-OF_DATA = (
+OF_DATA = (  # figures without runs
+    "fig_class_balance",
     "fig_class_frequency",
     "fig_mask_areas",
     "fig_cooccurrence",
     "fig_label_maps",
-)  # figures without runs
+    "fig_split",
+)
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +62,9 @@ def texts(fig) -> str:
 def drawn(name, home, instances):
     """The figure of a function by its name."""
     function = getattr(report, name)
-    given = [instances] if "instances" in inspect.signature(function).parameters else []
-    return function(DATA, *given, home=home)
+    known = {"instances": instances, "splits": {"by hand": dict(train=["a"], val=[], test=["b"])}}
+    parameters = inspect.signature(function).parameters
+    return function(DATA, **{key: known[key] for key in known if key in parameters}, home=home)
 
 
 @pytest.mark.parametrize("name", [name for name in report.__all__ if name.startswith("fig")])
@@ -334,6 +337,33 @@ def test_cooccurrence_by_hand(home, instances):
     fig = report.fig_cooccurrence(DATA, instances, home=home)
     assert fig.axes[0].collections[0].get_array().ravel().tolist() == [100, 50, 100, 100]  # shirt, belt
     assert "Shirt and belt are together 1.0 times as often as by chance" in texts(fig)
+
+
+def test_class_balance_by_hand(home, instances):
+    fig = report.fig_class_balance(DATA, instances, home=home)
+    paper, here = (line.get_xdata() for line in fig.axes[0].lines)
+    assert paper[0] == pytest.approx(100 * 46374 / 163_060) and np.isnan(here[0])  # shoes
+    assert sorted(here[~np.isnan(here)]) == pytest.approx([100 / 3, 200 / 3])  # a belt and two shirts
+    said = " ".join(texts(fig).split())
+    assert f"has 414 times the instances of the rarest, in {DATA} 2 times." in said
+
+
+def test_split_by_hand(home, instances):
+    splits = {"one": dict(train=["a"], val=[], test=["b"]), "other": dict(train=["a", "b"], val=[], test=[])}
+    fig = report.fig_split(DATA, instances, splits, home=home)
+    widths = [[bar.get_width() for bar in axis.patches] for axis in fig.axes]
+    assert widths == [[0, 50, 0, 0, 100, 50], [100, 100, 0, 0, 0, 0]]  # belt and shirt, split by split
+    assert "one from 50 to 100 %, other from 0 to 0 %" in texts(fig)
+
+
+def test_small_maps_show_values_or_what_is_given():
+    small = np.array([[0, 1], [255, 2]], np.uint8)
+    by_value = report.small_maps({"a": small, "b": small[:, :1]})
+    shown = [[text.get_text() for text in axis.texts] for axis in by_value.axes]
+    assert shown == [["0", "1", "255", "2"], ["0", "255"]]
+    given = report.small_maps({"a": small > 0}, np.array([[1, 3], [2, 4]]))
+    assert [t.get_text() for t in given.axes[0].texts] == ["1", "3", "2", "4"]
+    np.testing.assert_array_equal(given.axes[0].images[0].get_array()[0, 0], [255] * 3)  # background
 
 
 def test_notebooks_show_percent():

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fashionlib.core.classes import IMATERIALIST
 from fashionlib.data import raw, rle, splits
 from fashionlib.data.prepare import prepare
 from fashionlib.data.sources import SAMPLE, unpack_sample
@@ -19,7 +20,7 @@ from fashionlib.evaluate.split import Split
 from tools import draw_sample
 from tools.draw_sample import archive
 from tools.draw_sample.paint import Canvas, Item
-from tools.draw_sample.plan import INSTANCES, Scene, plan
+from tools.draw_sample.plan import Scene, plan
 from tools.draw_sample.scenes import draw
 from tools.draw_sample.textures import PATTERNS, Cloth
 
@@ -41,7 +42,7 @@ def seen(scene: Scene) -> set[int]:
 def test_classes_are_frequent_as_the_square_root_of_the_papers_counts():
     photos = Counter(i for scene in plan(400, seed=0) for i in seen(scene))
     counts = np.array([photos[i] for i in range(27)])
-    share = (counts / np.sqrt(INSTANCES))[counts > counts.min() + 2]  # the rarest are lifted to the floor
+    share = (counts / np.sqrt(IMATERIALIST))[counts > counts.min() + 2]  # the rarest are lifted to the floor
     assert counts.min() >= 40 and len(share) >= 10
     assert np.allclose(share, np.median(share), rtol=0.1), counts
 

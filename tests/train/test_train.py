@@ -9,6 +9,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -192,6 +193,27 @@ def test_a_recipe_survives_json_and_names_its_run():
     assert ours.name == "segmenter_vit_t-mini-none-3photos"
 
 
+@pytest.mark.parametrize("scale, model", [("mini", "segmenter_vit_t"), ("full", "unet")])
+def test_key_settings_are_a_run_s_own_values_and_what_they_mean(scale, model):
+    recipe = Recipe.from_preset("quick", model=model, data="toy", scale=scale, lr=2e-4)
+    table = train.key_settings(recipe)
+    assert set(table.index) <= {field.name for field in fields(Recipe)} and "freeze" not in table.index
+    assert table.value["lr"] == "0.0002" and table.provenance["lr"] == "given"
+    assert not table.isna().any(axis=None)
+
+
+def test_rates_are_those_of_the_formulas_in_notebook_03():
+    poly = Recipe.from_preset("paper", model="setr_mla", data="imaterialist", init="ade20k")
+    at = np.arange(50) / 49
+    closed_form = poly.min_lr + (poly.lr - poly.min_lr) * (1 - at) ** poly.power
+    np.testing.assert_allclose(train.config.learning_rates(poly, 50), closed_form, rtol=1e-6)
+    cosine = Recipe.from_preset("quick", model="unet", data="toy", warmup=0.2)
+    rates = train.config.learning_rates(cosine, 50)
+    assert rates[0] == pytest.approx(cosine.lr / 1000) and rates[9] == pytest.approx(cosine.lr)
+    closed_form = cosine.min_lr + (cosine.lr - cosine.min_lr) / 2 * (1 + np.cos(np.pi * np.arange(40) / 40))
+    np.testing.assert_allclose(rates[10:], closed_form, rtol=1e-6)
+
+
 def test_layer_wise_rates_fall_towards_the_photo():
     fine = Recipe.from_preset("finetune", model="segmenter_vit_s", data="ccp")
     rates = [rate["lr_mult"] for rate in train.config.layer_rates(fine).values()]
@@ -238,6 +260,11 @@ def test_a_run_leaves_what_later_stages_read(finished):
     assert (folder / "config.py").is_file()
     assert json.loads((folder / "recipe.json").read_text())["fingerprint"]
     assert not (folder / "last.pth").exists()  # of use only to go on
+
+
+def test_the_rates_drawn_before_a_run_are_those_it_logs(finished):
+    logged = pd.read_csv(finished[0] / "history.csv").lr
+    np.testing.assert_allclose(train.config.learning_rates(recipe(), len(logged)), logged, rtol=1e-4)
 
 
 def test_a_finished_run_is_a_no_op_that_says_so(finished, prepared_home, capsys, monkeypatch):

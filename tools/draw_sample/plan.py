@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# instances a class in iMaterialist (Fashion) 2020, by category id
-INSTANCES = (6161, 16548, 1494, 1107, 7833, 719, 12414, 2756, 5046, 3124, 18739, 922, 152, 4855, 2518, 3470,
-             1457, 1385, 3389, 6851, 112, 4326, 2582, 46374, 7217, 1374, 135)  # fmt: skip
+from fashionlib.core.classes import IMATERIALIST
+
 FLOOR = 0.13  # at least this share of the photos shows each class: 52 of 400, some 5 of a tenth
 
 # name -> (share of the photos, sizes (width, height) in pixels)
@@ -53,7 +52,7 @@ class Needs:
     """How many more photos each class should be on."""
 
     def __init__(self, photos: int):
-        share = np.sqrt(INSTANCES)
+        share = np.sqrt(IMATERIALIST)
         self.target = np.maximum(photos * FLOOR, 0.85 * photos * share / 400)
         self.left = self.target.copy()
 
