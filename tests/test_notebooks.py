@@ -24,6 +24,7 @@ NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [
     *("00_the_paper", "01_raw_data", "02_prepare", "03_train"),
     *("04_validation_curves", "05_test_metrics", "06_background_removal", "07_beyond_the_paper"),
+    "08_your_own_photos",
 ]
 MAX_LINES = 15  # of a cell; a cell of parameters is a list, a line each
 MAX_PARAMETERS = 21

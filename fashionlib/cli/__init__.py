@@ -10,12 +10,10 @@ from pathlib import Path
 import click
 
 from fashionlib.cli.errors import Commands
+from fashionlib.cli.photos import EXISTING, FOLDER, cutout, draft
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
-EXISTING = click.Path(path_type=Path, exists=True)
 OWN_KINDS = ("folder", "coco", "labelme")  # of your own photos
-SHOWN = 5  # reasons of photos that failed; report.csv has all
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -243,57 +241,5 @@ def _literal(text: str):
         return text
 
 
-@main.command()
-@click.argument("photos", nargs=-1)
-@click.option("--out", help="The folder for the pictures and report.csv.")
-@click.option("--model", type=EXISTING, help="A checkpoint: runs/…/epoch_9.safetensors.  [default: ours]")
-@click.option("--about", is_flag=True, help="Only say which model it is, its data and licences.")
-@click.option("--subject", default="apparel", help="What stays: apparel, or the whole person.")
-@click.option("--keep", help="Only these classes or groups: dress,shoe or upperbody.")
-@click.option("--drop", help="All but these.")
-@click.option("--mask-in", type=EXISTING, help="A mask made elsewhere, or a folder of them.")
-@click.option("--apply-to", multiple=True, help="Renditions of the same shot (once for each).")
-@click.option("--edge", help="hard, soft or matting.  [default: hard; a given mask's own]")
-@click.option("--grow", default=0, help="Pixels outwards; negative: inwards.")
-@click.option("--layers", is_flag=True, help="Also a picture for each class, and a manifest.")
-@click.option("--mask", is_flag=True, help="The alpha alone, as a grey picture.")
-@click.option("--background", default="none", help="none, white, #RRGGBB, blur, or a photo.")
-@click.option("--crop", is_flag=True, help="To the subject.")
-@click.option("--margin", default=0.0, help="Around the crop, as a share of the subject's longer side.")
-@click.option("--size", type=int, help="The longer side in pixels.  [default: the photo's]")
-@click.option("--format", default="png", help="png, webp or jpg.")
-@click.option("--strip", is_flag=True, help="Leave out EXIF, XMP and dots per inch.")
-@click.option("--preview", is_flag=True, help="Also preview.html, preview.png and worst.png.")
-@click.option("--workers", default=1, help="Processes; with Ray: actors.")
-@click.option("--runtime", default="auto", help="openvino (the shipped model), torch (any), or auto.")
-@click.option("--engine", default="local", help="local, or ray: on a cluster, with fsspec URLs.")
-@click.option("--max-pixels", default=50_000_000, help="Refuse larger photos; these take 2 GB of memory.")
-def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> None:
-    """Remove the background of PHOTOS (files, folders, globs): RGBA pictures of their own size.
-
-    Ends with 0, with 1 if some photo failed, with 2 if what is asked for makes no sense.
-    """
-    from fashionlib.core.files import FolderLocked
-
-    try:
-        if about:
-            from fashionlib.cutout.about import about as facts
-
-            return click.echo(facts(options["model"]))
-        if not photos or not out:
-            raise click.UsageError("PHOTOS and --out say what to cut out, and where to.")
-        from fashionlib.cutout import batch
-        from fashionlib.cutout.tasks import readable
-
-        result = batch.run(list(photos), out, **options)
-    except FolderLocked:  # by itself what is asked for makes sense
-        raise
-    except (ValueError, FileNotFoundError) as error:  # before anything was written
-        raise click.UsageError(str(error)) from None
-    for reason in result.reasons[:SHOWN]:
-        click.echo(f"Failed: {reason}", err=True)
-    if more := len(result.reasons[SHOWN:]):
-        click.echo(f"and {more} more: report.csv has them.", err=True)
-    report = readable(result.report)
-    click.echo(f"{result.done} cut out, {result.skipped} up to date, {result.failed} failed: {report}")
-    raise SystemExit(result.exit_code)
+main.add_command(cutout)
+main.add_command(draft)

@@ -158,6 +158,8 @@ def write(out: str | Path, labelled: Iterable[tuple[Path, np.ndarray]], names: S
             (part / name).mkdir()
         for photo, label_map in labelled:
             raw.image_path("", photo.stem)
+            if (part / "masks" / f"{photo.stem}.png").exists():
+                raise raw.RawError(f"{photo} has the name of another photo: rename one of the two.")
             shared.save_photo(photo, part / "photos" / f"{photo.stem}.jpg")
             Image.fromarray(palette[label_map]).save(part / "masks" / f"{photo.stem}.png")
         colours = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in palette.tolist()]
