@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from fashionlib.core import paths
+from fashionlib.core import outputs, paths
 from fashionlib.cutout import photos, segment, tasks
 from fashionlib.data import prepared
 from fashionlib.data.sources import folder
@@ -27,6 +27,7 @@ def draft(inputs, out: str | Path, model=None, groups: dict | None = None, progr
     model = model if segment.is_loaded(model) else segment.load_model(model)
     names, values = regroup(model.metadata["classes"], groups)
     files = [photo for photo, _ in tasks.outputs(inputs, Path(out), "png")]
+    outputs.lie_apart(out, files)
     labelled = ((photo, values[label_map(photo, model)]) for photo in tqdm(files, disable=not progress))
     return folder.write(out, labelled, names)
 

@@ -335,3 +335,16 @@ def test_batches_score_as_photos_one_by_one_do(trained, two_sizes, monkeypatch, 
     np.testing.assert_array_equal(counts.cm, sum(expected))
     np.testing.assert_array_equal(counts.per_photo, [metrics.class_counts(cm) for cm in expected])
     assert len({image.shape for image, _ in pairs}) == 2
+
+
+def test_a_models_classes_may_be_called_what_the_data_call_them(trained, two_sizes):
+    bar = progress_bar(len(two_sizes.ids), "", show=False)
+    as_they_are, scorer = Scorer(two_sizes).score(trained[2], bar).cm, Scorer(two_sizes)
+    called = {"skirt": "dress", "dress": "none of the data's"}
+    renamed = scorer.score(trained[2], bar, called).cm
+    skirt, dress = two_sizes.classes.index("skirt"), two_sizes.classes.index("dress")
+    expected = as_they_are.copy()
+    expected[:, 0] += expected[:, dress]
+    expected[:, dress] = expected[:, skirt]
+    expected[:, skirt] = 0
+    assert np.array_equal(renamed, expected)
