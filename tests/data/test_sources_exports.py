@@ -165,9 +165,9 @@ def test_polygons_have_pycocotools_pixels(points):
 def test_own_classes_go_from_the_export_to_the_label_map(tmp_path):
     text = export([(1, [SQUARE])], names=("unused", "top", "background"))
     out = from_coco(tmp_path, text, own=True)
-    assert raw.own_classes(out) == ["top"] and masks(out) == [(0, GOLDEN)]
+    assert raw.own_classes(out) == ["unused", "top"] and masks(out) == [(1, GOLDEN)]
     made = prepare(out, tmp_path / "data", fractions=(1, 0, 0), workers=1, progress=False)
-    assert (made["class_set"], made["classes"]) == ("own", ["background", "top"])
+    assert (made["class_set"], made["classes"]) == ("own", ["background", "unused", "top"])
     assert made["counts"]["per_class"]["top"]["pixels"] == 4
     assert prepared.require(tmp_path / "data") == made
     page = audit(out, data_folder=tmp_path / "data", progress=False)
@@ -255,9 +255,9 @@ def test_a_missing_photo_comes_from_the_file_itself(tmp_path):
     assert masks(out) == [(DRESS, GOLDEN)] and (out / "train/a.jpg").read_bytes() == content
 
 
-def test_own_labels_of_labelme_in_the_order_in_which_they_occur(tmp_path):
+def test_own_labels_of_labelme_are_in_the_order_of_their_names(tmp_path):
     shapes = [
         (name, "rectangle", [[i, 0], [i + 1, 1]], None) for i, name in enumerate(["sole", "heel", "sole"])
     ]
     out = from_labelme(tmp_path, saved(*shapes), own=True)
-    assert raw.own_classes(out) == ["sole", "heel"] and raw.read(out).ClassId.tolist() == [0, 1, 0]
+    assert raw.own_classes(out) == ["heel", "sole"] and raw.read(out).ClassId.tolist() == [1, 0, 1]

@@ -340,11 +340,13 @@ def test_batches_score_as_photos_one_by_one_do(trained, two_sizes, monkeypatch, 
 def test_a_models_classes_may_be_called_what_the_data_call_them(trained, two_sizes):
     bar = progress_bar(len(two_sizes.ids), "", show=False)
     as_they_are, scorer = Scorer(two_sizes).score(trained[2], bar).cm, Scorer(two_sizes)
-    called = {"skirt": "dress", "dress": "none of the data's"}
+    value = 1 + as_they_are[:, 1:].sum(axis=0).argmax()  # what it sees most, its weights being random
+    other = value % 27 + 1
+    called = {two_sizes.classes[value]: two_sizes.classes[other], two_sizes.classes[other]: "none of these"}
     renamed = scorer.score(trained[2], bar, called).cm
-    skirt, dress = two_sizes.classes.index("skirt"), two_sizes.classes.index("dress")
     expected = as_they_are.copy()
-    expected[:, 0] += expected[:, dress]
-    expected[:, dress] = expected[:, skirt]
-    expected[:, skirt] = 0
+    expected[:, 0] += expected[:, other]
+    expected[:, other] = expected[:, value]
+    expected[:, value] = 0
+    assert as_they_are[:, value].any()
     assert np.array_equal(renamed, expected)

@@ -51,14 +51,17 @@ def convert(
     if not jsons:
         raise raw.RawError(f"{src} holds no .json, nor does its annotations/: {_AGAIN}.")
     files = shared.files_by_name(source)
-    photos = [photo for path in jsons for photo in _read(path, source, files)]
+    read = [_read(path, source, files) for path in jsons]
+    photos = [photo for _, found in read for photo in found]
     labels = [label for photo in photos for label, _ in photo.shapes]
+    if own:  # also classes without a shape, so that every export of a project has the same list
+        labels = [name for names, _ in read for name in names] + labels
     known = shared.known_classes(labels, str(jsons[0]), Path(table) if table else None, own)
     shared.write(out, photos, _mask, known, source, workers, progress)
 
 
-def _read(path: Path, source: Path, files: dict[str, list[Path]]) -> list[shared.Photo]:
-    """The photos of one JSON file, in the file's order."""
+def _read(path: Path, source: Path, files: dict[str, list[Path]]) -> tuple[list[str], list[shared.Photo]]:
+    """The categories and the photos of one JSON file, in the file's order."""
     content = checked_files.json_object(path, _NEEDED, _AGAIN, raw.RawError)
     where = str(path)
     try:
@@ -82,7 +85,7 @@ def _read(path: Path, source: Path, files: dict[str, list[Path]]) -> list[shared
     except checked_files.DAMAGED as error:
         said = f"{type(error).__name__}: {checked_files.shown(str(error))}"
         raise raw.RawError(f"{where} is not as COCO has it ({said}): {_AGAIN}.") from None
-    return list(photos.values())
+    return list(names.values()), list(photos.values())
 
 
 def _mask(shape: tuple[str, list | dict], height: int, width: int) -> np.ndarray:

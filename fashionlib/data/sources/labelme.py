@@ -8,8 +8,9 @@ rectangle    two opposite corners
 circle       its centre and a point of its edge
 mask         two corners of a box, and a PNG of the box's size in base64
 
-Points and lines have no area and are refused. `group_id` and flags are ignored: a label map has no instances.
-LabelMe has no holes; one is drawn as a later shape with the label ``background``.
+Points and lines have no area and are refused. `group_id` and flags are ignored: every shape is an instance.
+LabelMe has no holes; one is drawn as a later shape with the label ``background``. Own classes are in the
+order of their names.
 
 LabelMe: https://github.com/wkentaro/labelme.
 """
@@ -50,7 +51,7 @@ def convert(
         raise raw.RawError(f"{src} holds no .json: give the folder in which LabelMe saved.")
     files = shared.files_by_name(src)
     photos = [_read(path, src, files) for path in jsons]
-    labels = [label for photo in photos for label, _ in photo.shapes]
+    labels = sorted({label for photo in photos for label, _ in photo.shapes})
     known = shared.known_classes(labels, str(src), Path(table) if table else None, own)
     shared.write(out, photos, _mask, known, src, workers, progress)
 

@@ -79,7 +79,7 @@ def read_table(path: Path, keys: dict[str, Callable[[str], str | int]], own: boo
         table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
     except FileNotFoundError:
         raise raw.RawError(
-            f"{path} is missing: it says which {next(iter(keys))} is which class, as in '#ff0000,dress'."
+            f"{path} is missing: it says which {next(iter(keys))} is which class, in a row for each."
         ) from None
     except raw.RawError:
         raise
