@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from fashionlib.core import outputs, paths
+from fashionlib.core.classes import check_name
 from fashionlib.cutout import photos, segment, tasks
 from fashionlib.data import prepared
 from fashionlib.data.sources import folder
@@ -49,6 +50,17 @@ def regroup(classes, groups: dict | None) -> tuple[list[str], np.ndarray]:
     called = segment.regrouped(classes, groups)
     names = [classes[0], *groups]
     return names, np.array([names.index(called[name]) for name in classes], np.uint8)
+
+
+def values_in(names, classes, groups: dict | None) -> np.ndarray:
+    """Label value in `names` of each of a model's `classes`, uint8 (C,); 0, background, without one there.
+
+    By `groups`, whose own names have to be among `names` (ValueError); None: a class of the same name.
+    """
+    for own in groups or ():
+        check_name(own, names, "class of the photos")
+    called = segment.regrouped(classes, groups) if groups else dict(zip(classes, classes, strict=True))
+    return np.array([names.index(called[name]) if called[name] in names else 0 for name in classes], np.uint8)
 
 
 def example(data: str, out: str | Path, count: int, groups: dict | None) -> Path:

@@ -20,6 +20,7 @@ which a photo and its model meet them, those without torch first:
 ``init_weights``  initial weights of a model
 ``network``       row -> config -> model with initial weights
 ``checkpoint``    save and load
+``regroup``       a checkpoint to start from with other classes
 ``inference``     photos -> logits, label maps, probabilities
 
 Importing the package loads no torch: the names below are looked up when they are used.

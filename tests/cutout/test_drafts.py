@@ -89,3 +89,14 @@ def test_the_command_says_what_comes_next(tmp_path, model, monkeypatch):
     assert result.exit_code == 0, result.output
     assert result.stdout.endswith(f"convert folder {tmp_path / 'draft'} raw/NAME --own-classes\n")
     assert np.array_equal(converted(tmp_path / "draft", tmp_path / "raw") > 0, TRUTH == 1)
+
+
+def test_a_models_classes_in_those_of_the_photos():
+    names = ["background", "shoe", "top"]
+    by_group = drafts.values_in(names, PERSON, {"top": "upperbody", "shoe": "shoe"})
+    assert by_group[PERSON.index("jacket")] == 2 and by_group[PERSON.index("shoe")] == 1
+    assert sorted(np.bincount(by_group)) == [1, 6, len(PERSON) - 7]
+    by_name = drafts.values_in(names, PERSON, None)
+    assert by_name.nonzero()[0].tolist() == [PERSON.index("shoe")]
+    with pytest.raises(ValueError, match="Unknown class of the photos 'tops'. Did you mean 'top'"):
+        drafts.values_in(names, PERSON, {"tops": "upperbody"})
