@@ -39,6 +39,7 @@ _HOMES = {
         "losses": "LOSSES",
         "network": "build config freeze layers metadata_for shipped_crop test_resize",
         "checkpoint": "load save",
+        "regroup": "with_classes",
         "inference": "PRECISIONS autocast crops predict predict_batch probabilities resolve_precision"
         " upsampled_logits",
     }.items()

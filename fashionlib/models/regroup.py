@@ -16,7 +16,7 @@ from fashionlib.models.network import build, metadata_for
 from fashionlib.models.specs import spec_of
 
 
-def regroup(checkpoint: str | Path, out: str | Path, classes, values: np.ndarray) -> Path:
+def with_classes(checkpoint: str | Path, out: str | Path, classes, values: np.ndarray) -> Path:
     """Write the model of `checkpoint` for other `classes` to `out`, a checkpoint too; returns `out`.
 
     Args:

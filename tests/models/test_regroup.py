@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from fashionlib import models
-from fashionlib.models.regroup import regroup
 
 
 @pytest.mark.parametrize("count", [2, 3, 5], ids=lambda count: f"{count}-classes")
@@ -16,7 +15,7 @@ def test_the_last_layer_is_made_of_the_old_one_and_the_rest_is_the_same(tmp_path
     path = models.save(old, tmp_path / "old.safetensors", old.metadata)
     values = {2: [0, 1, 1, 0, 0], 3: [0, 2, 1, 1, 0], 5: [0, 4, 3, 2, 1]}[count]
     names = ["background", *map(str, range(count - 1))]
-    new = models.load(regroup(path, tmp_path / "new.safetensors", names, np.array(values)))
+    new = models.load(models.with_classes(path, tmp_path / "new.safetensors", names, np.array(values)))
     assert new.metadata["classes"] == names
     before, after = old.state_dict(), new.state_dict()
     sized = [name for name in before if "conv_seg" in name]
