@@ -5,7 +5,7 @@ raw data -> label maps and splits -> a run -> per-epoch checkpoints -> validatio
 
 Stages meet only in files, and a module imports only from its own room or an earlier one:
 
-    core        classes, paths, files, processes: the ground
+    core        classes, paths, files, processes: what every room stands on
     data        anything -> ``raw/<data>`` -> label maps and splits in ``data/<data>`` -> training crops
     models      the table of networks, initial weights, checkpoints, inference
     train       data -> ``runs/<data>/<run>``: one weight file an epoch, and the history

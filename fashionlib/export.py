@@ -6,6 +6,9 @@ while exporting; N is free. A model tested with sliding windows is exported for 
 over a larger photo is left to the caller.
 """
 
+import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
+
+# isort: split
 import importlib.util
 import json
 import warnings

@@ -19,7 +19,7 @@ from fashionlib import cli, evaluate
 from fashionlib.core import files
 from fashionlib.cutout import batch
 from fashionlib.data import prepare
-from fashionlib.data.sources import ccp, download, fashionpedia, folder, unpack_sample
+from fashionlib.data.sources import ccp, coco, download, fashionpedia, folder, labelme, unpack_sample
 from fashionlib.train import RunRefused, run_folder
 from tools.cutout_model import flatlay, pseudo_labels
 
@@ -162,6 +162,8 @@ RAW_FOLDERS = {  # who writes one -> the call with an unused source and its fold
     "convert ccp": (ccp.convert, "converting to"),
     "convert fashionpedia": (fashionpedia.convert, "converting to"),
     "convert folder": (folder.convert, "converting to"),
+    "convert coco": (coco.convert, "converting to"),
+    "convert labelme": (labelme.convert, "converting to"),
     "flatlay": (flatlay.make, "laying garments into"),
     "pseudo-labels": (pseudo_labels.add, "adding pseudo-labels to"),
     "sample": (lambda _, out, progress: unpack_sample(out), "unpacking the sample into"),

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from bad_inputs import of_raw, picture, write
+from bad_inputs.of_exports import EXPORTED
 from bad_inputs.of_raw import RAW
 from bad_inputs.of_sources import SOURCES
 from bad_inputs.of_stages import STAGES
@@ -15,7 +16,7 @@ from fashionlib.data import prepare, prepared, raw
 from fashionlib.data.transforms import LoadCrop, Span
 from tools.cutout_model.__main__ import main as workshop
 
-CASES = [*RAW, *SOURCES, *STAGES]
+CASES = [*RAW, *SOURCES, *EXPORTED, *STAGES]
 
 
 def test_over_two_hundred_distinct_inputs():
@@ -47,6 +48,8 @@ COMMANDS = [  # id of a case, and how its input gets to its door from the comman
     ("fashionpedia-deep", "convert fashionpedia {source} {out}"),
     ("fashionpedia-polygon-outside", "convert fashionpedia {source} {out}"),
     ("ccp-negative-label", "convert ccp {source} {out}"),
+    ("export-box", "convert coco {source} {out}"),
+    ("labelme-line", "convert labelme {source} {out}"),
     ("own-colour-twice", "convert folder {source} {out}"),
     ("own-mask-gigapixel", "convert folder {source} {out}"),
     ("prepared-torn", "flatlay {source}/data/x {out} --split val"),
@@ -76,7 +79,8 @@ def test_the_command_line_says_no_more_than_the_sentence(name, command, tmp_path
     assert "Traceback" not in result.output and not result.stdout
 
 
-WRITERS = ["convert ccp", "convert fashionpedia", "convert folder", "prepare", "flatlay", "pseudo-labels"]
+WRITERS = [*("convert ccp", "convert fashionpedia", "convert folder", "convert coco", "convert labelme")]
+WRITERS += ["prepare", "flatlay", "pseudo-labels"]
 
 
 def refused(tmp_path, *words) -> str:

@@ -415,6 +415,7 @@ def test_epochs_without_their_run_are_not_averaged(ours, tmp_path):
 
 DOORS = {
     "cutout": (["cutout", "photo.jpg", "--out", "out", "--model", "bad"], 2),
+    "draft": (["draft", "photo.jpg", "--out", "out", "--model", "bad"], 1),
     "about": (["cutout", "--about", "--model", "bad"], 2),
     "export": (["export", "bad", "out.onnx"], 1),
     "average": (["average", "bad", "out.safetensors"], 1),

@@ -24,6 +24,7 @@ NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 NAMES = [
     *("00_the_paper", "01_raw_data", "02_prepare", "03_train"),
     *("04_validation_curves", "05_test_metrics", "06_background_removal", "07_beyond_the_paper"),
+    "08_your_own_photos",
     "09_look_inside",
 ]
 MAX_LINES = 12  # of a cell; the first, of imports, and the parameters are lists, a line each

@@ -27,6 +27,7 @@ TINY = {
     "03_train": [{"model": "segmenter_vit_t", "epochs": 1, "batch": 4, "photos": 4}],
     "06_background_removal": {"count": 2},
     "07_beyond_the_paper": {"first": "none"},  # no study of that name: it reads the stored ones
+    "08_your_own_photos": {"photos": 10, "epochs": 1},
 }
 
 
@@ -69,6 +70,7 @@ def test_steps_are_the_notebooks_in_order_and_know_the_runs():
         "05_test_metrics",
         "06_background_removal",
         "07_beyond_the_paper",
+        "08_your_own_photos",
         "09_look_inside",
     ]
     assert found[5].parameters == {"data": "sample", "runs": ["unet-mini-none", "setr_mla-mini-none-b"]}
@@ -304,7 +306,7 @@ def test_all_notebooks(tiny_home, tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "NOTEBOOKS", exercises.solved(tmp_path / "notebooks"))
     monkeypatch.setattr(reproduce, "library", lambda: "as it is")
     done = reproduce.reproduce("sample", TINY)
-    assert [name[:2] for name in done] == ["00", "01", "02", "03", "04", "05", "06", "07", "09"]
+    assert [name[:2] for name in done] == [f"{number:02}" for number in range(10)]
     assert (tiny_home / "runs/sample" / RUN / "epoch_1.safetensors").is_file()
     assert (tiny_home / "runs/sample/results/table1.csv").is_file()
     assert reproduce.reproduce("sample", TINY) == []

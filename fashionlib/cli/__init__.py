@@ -9,12 +9,11 @@ from pathlib import Path
 
 import click
 
-from fashionlib.cli.cutting import cutout
 from fashionlib.cli.errors import Commands
+from fashionlib.cli.photos import EXISTING, FOLDER, cutout, draft
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
-EXISTING = click.Path(path_type=Path, exists=True)
+OWN_KINDS = ("folder", "coco", "labelme")  # of your own photos
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -25,9 +24,6 @@ def main() -> None:
     raw/, data/ and runs/ lie in the repository, or where FASHION_HOME says. FASHION_DEBUG=1 shows the
     traceback of an error.
     """
-
-
-main.add_command(cutout)
 
 
 @main.command()
@@ -43,11 +39,12 @@ def sample() -> None:
 
 
 @main.command()
-@click.argument("kind", type=click.Choice(["ccp", "fashionpedia", "folder"]))
+@click.argument("kind", type=click.Choice(["ccp", "fashionpedia", *OWN_KINDS]))
 @click.argument("src", type=EXISTING)
 @click.argument("out", type=FOLDER)
-@click.option("--table", type=EXISTING, help="The class table of a folder.  [default: SRC/classes.csv]")
-def convert(kind: str, src: Path, out: Path, table: Path | None) -> None:
+@click.option("--table", type=EXISTING, help="colour,class or label,class.  [default of folder: classes.csv]")
+@click.option("--own-classes", is_flag=True, help="Any names of classes, not only Fashionpedia's.")
+def convert(kind: str, src: Path, out: Path, table: Path | None, own_classes: bool) -> None:
     """Bring a data set into the raw layout (that of Kaggle's iMaterialist 2020).
 
     ccp, Clothing Co-Parsing: SRC is the unpacked archive with photos/ and annotations/.
@@ -55,10 +52,14 @@ def convert(kind: str, src: Path, out: Path, table: Path | None) -> None:
     fashionpedia: SRC holds CVDF's JSON files and unpacked zips, or is one such JSON file.
 
     folder, your own photos and painted masks: SRC holds photos/, masks/ and the class table classes.csv.
+
+    coco, an export of CVAT or Label Studio: SRC holds the JSON and its photos, or is the JSON.
+
+    labelme: SRC holds LabelMe's JSON files and the photos.
     """
-    if table and kind != "folder":
-        raise click.UsageError("--table goes with folder alone.")
-    given = {"table": table} if table else {}
+    if kind not in OWN_KINDS and (table or own_classes):
+        raise click.UsageError(f"--table and --own-classes go with {', '.join(OWN_KINDS)}.")
+    given = {"table": table, "own": own_classes} if kind in OWN_KINDS else {}
     click.echo(f"Wrote {import_module(f'fashionlib.data.sources.{kind}').convert(src, out, **given)}.")
 
 
@@ -247,3 +248,7 @@ def _literal(text: str):
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+
+
+main.add_command(cutout)
+main.add_command(draft)

@@ -59,6 +59,12 @@ def label_values(class_set: str = "main") -> dict[int, int]:
     return {IDS[name]: value for value, name in enumerate(names) if value}
 
 
+def is_class_set(names) -> bool:
+    """Whether `names` can be classes: background first, at most `IGNORE` different printable names."""
+    plain = all(isinstance(name, str) and name.isprintable() and name == name.strip() != "" for name in names)
+    return plain and 1 < len(names) == len(set(names)) <= IGNORE and names[0] == BACKGROUND
+
+
 def garment_values(names) -> list[int]:
     """Label values of garments and accessories: all of the class `names` but background, hair and skin."""
     return [value for value, name in enumerate(names) if name not in (BACKGROUND, *PERSON.values())]
@@ -78,7 +84,7 @@ def check_name(name: str, allowed, what: str = "name") -> str:
     raise ValueError(f"Unknown {what} {name!r}.{hint} Known: {', '.join(map(repr, allowed))}.")
 
 
-def _palette(n: int) -> tuple[tuple[int, int, int], ...]:
+def palette(n: int) -> tuple[tuple[int, int, int], ...]:
     """`n` RGB colours (0-255): black, then hues a golden ratio apart in three alternating lightnesses.
 
     Neighbouring label values differ in lightness as well as in hue. So many colours can't all stay apart
@@ -92,5 +98,5 @@ def _palette(n: int) -> tuple[tuple[int, int, int], ...]:
     return tuple(colours)
 
 
-FULL_PALETTE = _palette(max(map(len, CLASS_SETS.values())))  # long enough for every class set
+FULL_PALETTE = palette(max(map(len, CLASS_SETS.values())))  # long enough for every class set
 PALETTE = FULL_PALETTE[: len(CLASSES)]

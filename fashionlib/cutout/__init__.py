@@ -9,6 +9,7 @@ tasks          options of a batch, its photos with their outputs, and cache keys
 report         report.csv and the preview of a folder of cut-outs
 one_photo      one photo through those above, in memory and to its files
 batch, on_ray  folders of photos, several at once: in threads, processes or on a cluster
+drafts         label maps of photos without labels, as masks to correct by hand
 baselines      background removal without learning
 panel          pictures and controls of notebook 06
 

@@ -92,6 +92,22 @@ def wanted(classes, subject: str = "apparel", keep=None, drop=None) -> Choice:
     return Choice(sorted(kept), sorted(whole | kept))
 
 
+def regrouped(classes, groups: dict) -> dict[str, str]:
+    """What each of the `classes` is called in a coarser list of one's own; background, if in none.
+
+    `groups` maps each own name to classes or groups, as `wanted` takes them: ``{"top": "upperbody, dress"}``.
+    Raises ValueError for unknown names and for a class in two of them.
+    """
+    values = {name: value for value, name in enumerate(classes) if name != BACKGROUND}
+    called = dict.fromkeys(classes, BACKGROUND)
+    for own, members in groups.items():
+        for name in (classes[value] for value in sorted(_named(members, values))):
+            if called[name] != BACKGROUND:
+                raise ValueError(f"The class {name!r} is in {called[name]!r} and in {own!r}: choose one.")
+            called[name] = own
+    return called
+
+
 def _named(names, values: dict[str, int]) -> set[int]:
     """Label values of names. Full names contain commas, so each of their parts names the class as well."""
     known = {part.strip(): {value} for name, value in values.items() for part in name.split(",")}

@@ -4,6 +4,7 @@ In processing order:
 
 sources/      converters to ``raw/<data>``, the layout of Kaggle's iMaterialist (Fashion) 2020
 raw           reader, validator and writer of ``raw/<data>``
+descriptions  reader of its label_descriptions.json
 rle           conversion between run-length codes, masks and label maps
 audit         one-page report on a raw folder
 splits        train, val and test splits

@@ -43,17 +43,19 @@ def audit(raw_folder, out=None, data_folder=None, progress: bool = True) -> str:
     if out:
         outputs.claim_file(out, "an audit page", [folder, data_folder], outputs.begins(_TITLE))
     instances, problems = raw.check(folder)
+    own = raw.own_classes(folder)
+    names = dict(enumerate(own)) if own else NAMES
     look = functools.partial(_look_at, folder)
     seen = _each(look, instances["ImageId"].unique(), progress=progress, unit=" photos")
     photos, splits = pd.DataFrame(seen, columns=_PHOTO), _read_splits(data_folder)
     read = photos[photos.problem == ""]
     sections = [
-        _summary(instances, photos),
+        _summary(instances, photos, names),
         _problems(problems, photos),
         _sizes(problems, read),
         _repeats(instances),
-        _overlaps(instances, progress),
-        _classes(instances, splits),
+        _overlaps(instances, names, progress),
+        _classes(instances, names, splits),
         _near_duplicates(read, splits),
     ]
     page = "\n\n".join([f"{_TITLE}{folder.name}`", *sections]) + "\n"
@@ -81,9 +83,14 @@ def _read_splits(data_folder: Path) -> dict[str, set[str]]:
     return {name: set(prepared.ids(data_folder, name)) for name in names}
 
 
-def _summary(instances: pd.DataFrame, photos: pd.DataFrame) -> str:
+def _is_part(ids: pd.Series, names: dict[int, str]) -> pd.Series:
+    """Whether each class id is a garment part; own classes have none."""
+    return ids.between(MAIN, len(CATEGORIES) - 1) & (names is NAMES)
+
+
+def _summary(instances: pd.DataFrame, photos: pd.DataFrame, names: dict[int, str]) -> str:
     ids = instances["ClassId"]
-    parts = ids.between(MAIN, len(CATEGORIES) - 1)
+    parts = _is_part(ids, names)
     part_only = parts.groupby(instances["ImageId"]).all().sum()
     turned = photos.ImageId[photos.orientation > 1].tolist()
     rows = {
@@ -93,6 +100,9 @@ def _summary(instances: pd.DataFrame, photos: pd.DataFrame) -> str:
         "… of garment parts": parts.sum(),
         "… of hair and skin": ids.isin(list(PERSON)).sum(),
         "photos with parts only (`part_only` decides what happens to them)": part_only,
+    }
+    rows = rows if names is NAMES else {"photos with good rows": len(photos), "instances": len(instances)}
+    rows |= {
         f"photos that EXIF turns{_some(turned)}; masks are taken as drawn before the turn": len(turned),
     }
     return _table(["", "count"], list(rows.items()))
@@ -144,9 +154,9 @@ def _repeats(instances: pd.DataFrame) -> str:
     return "## Rows that stand twice\n\n" + _table(["", "rows", "photos"], rows)
 
 
-def _overlaps(instances: pd.DataFrame, progress: bool) -> str:
+def _overlaps(instances: pd.DataFrame, names: dict[int, str], progress: bool) -> str:
     """Section on overlapping classes; excludes garment parts, which lie on garments by design."""
-    competing = instances[~instances["ClassId"].between(MAIN, len(CATEGORIES) - 1)]
+    competing = instances[~_is_part(instances["ClassId"], names)]
     groups = [group for _, group in competing.groupby("ImageId")]
     chosen = np.random.default_rng(0).permutation(len(groups))[:OVERLAP_PHOTOS]
     found = _each(_overlap, [groups[i] for i in chosen], progress=progress, unit=" photos' overlaps")
@@ -162,7 +172,7 @@ def _overlaps(instances: pd.DataFrame, progress: bool) -> str:
     total = pairs.groupby(["a", "b"])[columns[2:]].sum().sort_values("pixels", ascending=False)
     photos = pairs.groupby(["a", "b"]).size()
     rows = [
-        [NAMES[a], NAMES[b], photos[a, b], f"{both:,}", f"{both / of_a:.1%}", f"{both / of_b:.1%}"]
+        [names[a], names[b], photos[a, b], f"{both:,}", f"{both / of_a:.1%}", f"{both / of_b:.1%}"]
         for (a, b), (both, of_a, of_b) in total.head(ROWS).iterrows()
     ]
     table = _table(["class", "and class", "photos", "shared pixels", "of the first", "of the second"], rows)
@@ -183,14 +193,15 @@ def _overlap(rows: pd.DataFrame) -> list[tuple[int, int, int, int, int]]:
     return [(a, b, pixels, areas[a], areas[b]) for a, b, pixels in shared if pixels]
 
 
-def _classes(instances: pd.DataFrame, splits: dict[str, set[str]]) -> str:
+def _classes(instances: pd.DataFrame, names: dict[int, str], splits: dict[str, set[str]]) -> str:
     seen = instances[["ImageId", "ClassId"]].drop_duplicates()
     ids = sorted(seen["ClassId"].unique())
     columns = [instances["ClassId"], seen["ClassId"]]
-    columns += [seen["ClassId"][seen["ImageId"].isin(names)] for names in splits.values()]
+    columns += [seen["ClassId"][seen["ImageId"].isin(photos)] for photos in splits.values()]
     counts = [column.value_counts() for column in columns]
-    rows = [[NAMES[i], *(int(count.get(i, 0)) for count in counts)] for i in ids]
-    missing = [name for i, name in enumerate(CATEGORIES[:MAIN]) if i not in ids]
+    rows = [[names[i], *(int(count.get(i, 0)) for count in counts)] for i in ids]
+    main = dict(enumerate(CATEGORIES[:MAIN])) if names is NAMES else names
+    missing = [name for i, name in main.items() if i not in ids]
     notes = []
     if not splits:
         notes.append("Not prepared yet: no splits to count.")

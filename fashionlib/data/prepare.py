@@ -54,6 +54,7 @@ def prepare(
 
     Args:
         class_set: ``main`` (the paper's 28), ``person`` (with hair and skin) or ``all`` (with garment parts).
+            A raw folder with classes of its own has one set, ``own``, which ``main`` means there too.
         part_only: treatment of photos with garment parts but no class of the set (their garments would become
             background): ``leave_out``, ``ignore`` (the parts' pixels get 255) or ``keep``.
         fractions, seed, stratify: fractions of train, val and test, and how to draw them: see `splits.split`.
@@ -71,20 +72,24 @@ def prepare(
     raw, out = Path(raw), Path(out)
     processes.count(workers)
     layout.check_max_bad(max_bad)
-    options = _check_options(class_set, part_only, fractions, seed, stratify, max_side, order, shuffle)
+    own = layout.own_classes(raw)
+    class_set = layout.OWN if own and class_set == "main" else class_set
+    sets = {layout.OWN: (classes.BACKGROUND, *own)} if own else classes.CLASS_SETS
+    options = _check_options(sets, class_set, part_only, fractions, seed, stratify, max_side, order, shuffle)
     outputs.claim(out, _KIND, [raw], _is_ours, INFO)
     fingerprint = make_fingerprint(raw, options)
     if done := _finished(out, fingerprint):
         return done
-    photos, left_out = _choose(raw, class_set, part_only)
+    photos, left_out = _choose(raw, class_set, part_only, sets[class_set])
     _refuse_if_bad(photos, left_out, max_bad)
     _split(raw, photos, options)  # raises its errors before the work starts
     _check_room(raw, out, photos, max_side)
     with outputs.building(out, INFO, "preparing", _KIND, [raw], _is_ours, key=fingerprint) as part:
-        return _prepare(raw, part, options, max_bad, fingerprint, photos, left_out, workers, progress)
+        names = sets[class_set]
+        return _prepare(raw, part, options, names, max_bad, fingerprint, photos, left_out, workers, progress)
 
 
-def _check_options(class_set, part_only, fractions, seed, stratify, max_side, order, shuffle) -> dict:
+def _check_options(sets, class_set, part_only, fractions, seed, stratify, max_side, order, shuffle) -> dict:
     """Validated options that determine the output, as stored in dataset.json; ValueError for a bad one.
 
     `shuffle` is stored where it is False only, so that data prepared before it existed stays up to date.
@@ -92,7 +97,7 @@ def _check_options(class_set, part_only, fractions, seed, stratify, max_side, or
     if max_side is not None and max_side < 1:
         raise ValueError(f"max_side={max_side} must be a number of pixels, or None to keep the photos' size.")
     return {
-        "class_set": classes.check_name(class_set, classes.CLASS_SETS, "class set"),
+        "class_set": classes.check_name(class_set, sets, "class set"),
         "part_only": classes.check_name(part_only, PART_ONLY, "treatment of part-only photos"),
         "fractions": [float(fraction) for fraction in fractions],
         "seed": int(seed),
@@ -107,6 +112,7 @@ def _prepare(
     raw: Path,
     out: Path,
     options: dict,
+    names: tuple[str, ...],
     max_bad: float,
     fingerprint: str,
     photos: list[Photo],
@@ -130,7 +136,6 @@ def _prepare(
     splits = _split(raw, photos, options)
     for name, ids in splits.items():
         files.write_text(out / "splits" / f"{name}.txt", "".join(f"{i}\n" for i in ids))
-    names = classes.CLASS_SETS[options["class_set"]]
     summary = {
         "data": out.parent.resolve().name,
         "source": layout.descriptions(raw).get("info", {}).get("source", raw.resolve().name),
@@ -194,7 +199,9 @@ def _is_whole(out: Path, done: dict) -> bool:
     return {*SPLITS} <= {*names} and len(ids) == done["counts"].get("photos")
 
 
-def _choose(raw: Path, class_set: str, part_only: str) -> tuple[list[Photo], pd.DataFrame]:
+def _choose(
+    raw: Path, class_set: str, part_only: str, names: tuple[str, ...] = ()
+) -> tuple[list[Photo], pd.DataFrame]:
     """Photos to prepare, in the order of the CSV, and a table of those left out (as in left_out.csv)."""
     instances, problems = layout.check(raw)
     left_out = problems.assign(reason="bad")[["ImageId", "row", "reason", "problem"]]
@@ -202,8 +209,10 @@ def _choose(raw: Path, class_set: str, part_only: str) -> tuple[list[Photo], pd.
     unlabelled = sorted({path.stem for path in (raw / "train").glob("*.jpg")} - listed)
     unlabelled = [(i, 0, "unlabelled", f"{layout.CSV} has no row for this photo") for i in unlabelled]
     left_out = pd.concat([left_out, pd.DataFrame(unlabelled, columns=left_out.columns)])
-    value = instances.ClassId.map(classes.label_values(class_set)).fillna(0).astype(int)
-    is_part = instances.ClassId.between(classes.MAIN, len(classes.CATEGORIES) - 1)
+    own = class_set == layout.OWN
+    values = {i: i + 1 for i in range(len(names) - 1)} if own else classes.label_values(class_set)
+    value = instances.ClassId.map(values).fillna(0).astype(int)
+    is_part = instances.ClassId.between(classes.MAIN, len(classes.CATEGORIES) - 1) & (not own)
     photo = instances.ImageId
     parts_only = is_part.groupby(photo).transform("any") & (value == 0).groupby(photo).transform("all")
     if part_only == "ignore":

@@ -24,7 +24,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from fashionlib.core import checked_files, classes
 from fashionlib.core.files import atomic_write, link
 from fashionlib.data import rle
-from fashionlib.data.raw import RawError, image_path
+from fashionlib.data.raw import OWN, RawError, image_path
 
 INFO = "dataset.json"
 AGAIN = "prepare the data again"
@@ -219,7 +219,7 @@ def require(folder: str | Path) -> dict:
 
     Raises FileNotFoundError, with the command that prepares the data, if the file is missing, and ValueError
     if it is incomplete or from another version. "classes" must equal the list of its class set: label values
-    are positions in it, and another list would name them all wrongly.
+    are positions in it, and another list would name them all wrongly. Own classes (`raw.OWN`) have no list.
     """
     path = Path(folder) / INFO
     if not path.exists():
@@ -227,7 +227,8 @@ def require(folder: str | Path) -> dict:
         command = "sample" if name == "sample" else f"prepare raw/{name} data/{name}"
         raise FileNotFoundError(f"No prepared data in {folder}: make it with `fashionlib {command}`.")
     found = checked_files.json_object(path, _KEYS, AGAIN)
-    if found["classes"] != list(classes.CLASS_SETS.get(found["class_set"], ())):
+    own = found["class_set"] == OWN and classes.is_class_set(found["classes"])
+    if not own and found["classes"] != list(classes.CLASS_SETS.get(found["class_set"], ())):
         raise ValueError(f"{path}: its classes are not those of a class set {found['class_set']!r}: {AGAIN}.")
     return found
 

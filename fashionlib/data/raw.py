@@ -13,12 +13,14 @@
 `read` raises at the first bad row or photo; `check` collects all of them, and `prepare` skips them. The 2019
 format is accepted too: there ImageId ends in ``.jpg``, ClassId is ``6_1_20`` (class, then attributes) and
 the column AttributesIds is missing.
+
+Classes are Fashionpedia's, unless "info" has ``"classes": "own"``: then "categories" names them, ids from 0.
 """
 
 import functools
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +31,12 @@ from tqdm import tqdm
 from fashionlib.core import checked_files, classes, outputs
 from fashionlib.core.files import atomic_write
 from fashionlib.data import rle
+from fashionlib.data.descriptions import DESCRIPTIONS, OWN, RawError, class_ids, own_classes  # noqa: F401
+from fashionlib.data.descriptions import read as descriptions  # noqa: F401  (`raw.` has all of the layout)
 
 COLUMNS = ("ImageId", "EncodedPixels", "Height", "Width", "ClassId", "AttributesIds")
-CSV, DESCRIPTIONS = "train.csv", "label_descriptions.json"
+CSV = "train.csv"
 TAGS, OFFICIAL_VAL, TRAIN_ONLY = "tags.csv", "official_val.txt", "train_only.txt"
-
-
-class RawError(ValueError):
-    """Unusable raw data; the message is one sentence that names the file, row or value."""
 
 
 def fills_new_folder(doing: str) -> Callable[[Callable], Callable]:
@@ -123,7 +123,7 @@ def check(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     folder = Path(folder)
     table = _table(folder / CSV)
-    found = _row_problems(table, _class_ids(folder))
+    found = _row_problems(table, class_ids(folder))
     found |= _photo_problems(folder, table.drop(index=list(found)))
     rows = sorted(found)
     problems = table.loc[rows, ["ImageId", "row"]].reset_index(drop=True)
@@ -132,11 +132,18 @@ def check(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return good.astype({"Height": int, "Width": int, "ClassId": int}), problems
 
 
-def write(folder: str | Path, instances: pd.DataFrame, source: str, info: dict | None = None) -> None:
+def write(
+    folder: str | Path,
+    instances: pd.DataFrame,
+    source: str,
+    info: dict | None = None,
+    own: Sequence[str] | None = None,
+) -> None:
     """Write train.csv and label_descriptions.json of a raw folder, each atomically, the CSV last.
 
     `instances` has the columns ImageId, EncodedPixels, Height, Width, ClassId (and AttributesIds, if any).
-    `source`, the name of the data's origin, and `info` are stored in the JSON's "info". Writes no photos.
+    `source`, the name of the data's origin, and `info` are stored in the JSON's "info". `own` names classes
+    of one's own, position = ClassId. Writes no photos.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,31 +152,14 @@ def write(folder: str | Path, instances: pd.DataFrame, source: str, info: dict |
     categories = [
         {"id": i, "name": name, "supercategory": classes.supercategory(i), "level": 2} for i, name in names
     ]
+    if own is not None:
+        categories = [{"id": i, "name": name} for i, name in enumerate(own)]
+        info = {**(info or {}), "classes": OWN}
     text = {"info": {"source": source, **(info or {})}, "categories": categories, "attributes": []}
     with atomic_write(folder / DESCRIPTIONS) as path:
         path.write_text(json.dumps(text, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     with atomic_write(folder / CSV) as path:
         instances.reindex(columns=COLUMNS).to_csv(path, index=False, lineterminator="\n")
-
-
-def descriptions(folder: str | Path) -> dict:
-    """Content of label_descriptions.json, with at least "info" and "categories"; {} if the file is missing.
-
-    Raises RawError if the file is unreadable or one of these two has the wrong form.
-    """
-    path = Path(folder) / DESCRIPTIONS
-    if not path.exists():
-        return {}
-    advice = "fetch or convert it again"
-    found = {"info": {}, "categories": []} | checked_files.json_object(path, {}, advice, RawError)
-    if not isinstance(found["info"], dict) or not isinstance(found["info"].get("source", ""), str):
-        raise RawError(f"{path}: 'info' must be an object, and its 'source' a text: {advice}.")
-    entries = found["categories"]
-    if not isinstance(entries, list) or not all(
-        isinstance(entry, dict) and isinstance(entry.get("id"), int) for entry in entries
-    ):
-        raise RawError(f"{path}: 'categories' must be a list of objects with a number 'id': {advice}.")
-    return found
 
 
 def listed(folder: str | Path, name: str) -> set[str]:
@@ -203,22 +193,7 @@ def _table(csv: Path) -> pd.DataFrame:
     return table
 
 
-def _class_ids(folder: Path) -> list[int]:
-    """Allowed class ids: 0-45, and our hair and skin if label_descriptions.json lists them.
-
-    Raises RawError if that file gives one of these ids another name: its rows would get the wrong classes.
-    """
-    listed = {entry["id"]: entry.get("name") for entry in descriptions(folder).get("categories", [])}
-    for i, name in listed.items():
-        if name is not None and name != classes.NAMES.get(i, name):
-            raise RawError(
-                f"{folder / DESCRIPTIONS} names the id {i} {checked_files.shown(str(name))}, and here it is "
-                f"{classes.NAMES[i]!r}: convert the data set to Fashionpedia's ids first."
-            )
-    return [*range(len(classes.CATEGORIES)), *(i for i in classes.PERSON if i in listed)]
-
-
-def _row_problems(table: pd.DataFrame, class_ids: list[int]) -> dict[int, str]:
+def _row_problems(table: pd.DataFrame, class_ids: Sequence[int]) -> dict[int, str]:
     """Problem of each bad row, by its index in `table`; converts Height, Width and ClassId to integers."""
     found: dict[int, str] = {}
 
@@ -242,6 +217,7 @@ def _row_problems(table: pd.DataFrame, class_ids: list[int]) -> dict[int, str]:
         first = table.groupby("ImageId")[column].transform("first")
         flag(table[column] != first, column + " {" + column + "} differs from the photo's first row")
     hint = "0-45" + "".join(f", {i}" for i in class_ids if i in classes.PERSON)
+    hint = f"0-{class_ids[-1]}" if isinstance(class_ids, range) else hint
     flag(~table.ClassId.isin(class_ids), "ClassId {ClassId} is not one of the known ids (" + hint + ")")
     flag(table.EncodedPixels.str.strip() == "", "EncodedPixels is empty")
     pixels = table.Height * table.Width

@@ -73,11 +73,11 @@ class Scorer:
         self.photos = Photos(split)
         self._model = None
 
-    def score(self, checkpoint: Path, bar: tqdm) -> Counts:
+    def score(self, checkpoint: Path, bar: tqdm, called: dict[str, str] | None = None) -> Counts:
         """Predict every photo at its own size and count; `bar` moves on by one a photo.
 
         Photos with the same input size go through the model together. Classes of the model that the data
-        lack (hair and skin, in the class set main) are background.
+        lack (hair and skin, in the class set main) are background; `called` renames the model's first.
         """
         import torch  # here, like the engine: it takes seconds, and what is all scored needs neither
 
@@ -86,7 +86,8 @@ class Scorer:
         self._model = model = models.load(checkpoint, self._model)
         if torch.cuda.is_available():
             model.to("cuda")
-        classes, names = self.photos.split.classes, model.metadata["classes"]
+        classes = self.photos.split.classes
+        names = [(called or {}).get(name, name) for name in model.metadata["classes"]]
         value_of = np.array([classes.index(name) if name in classes else 0 for name in names], np.uint8)
         counts, seconds = Counts.of_none(self.photos.split), 0.0
         most = BATCH if torch.cuda.is_available() or min(model.metadata["resize"]) <= SMALL else 1

@@ -20,6 +20,7 @@ which a photo and its model meet them, those without torch first:
 ``init_weights``  initial weights of a model
 ``network``       row -> config -> model with initial weights
 ``checkpoint``    save and load
+``regroup``       a checkpoint to start from with other classes
 ``inference``     photos -> logits, label maps, probabilities
 ``attention``     one photo inside a ViT: tokens and attention weights
 
@@ -39,6 +40,7 @@ _HOMES = {
         "losses": "LOSSES",
         "network": "build config freeze layers metadata_for shipped_crop test_resize",
         "checkpoint": "load save",
+        "regroup": "with_classes",
         "inference": "PRECISIONS autocast crops predict predict_batch probabilities resolve_precision"
         " upsampled_logits",
     }.items()

@@ -30,7 +30,7 @@ Grid = tuple[int, int]  # rows and columns of patches
 INITS = ("none", "ade20k", "dinov2")  # or a path
 
 # Tensors with one entry a class: Segmenter's mask decoder has no conv_seg, every other head has one.
-_CLASS_SIZED = re.compile(
+CLASS_SIZED = re.compile(
     r"decode_head\.(cls_emb|mask_norm\.(weight|bias))"
     r"|(decode_head|auxiliary_head(\.\d+)?)\.conv_seg\.(weight|bias)"
 )
@@ -223,4 +223,4 @@ def _differs_by_classes(name: str, theirs: Tensor, ours: Tensor) -> bool:
     """Whether two shapes of a class-sized tensor differ only in the class count."""
     dim = 1 if name.endswith("cls_emb") else 0
     theirs, ours = (shape[:dim] + shape[dim + 1 :] for shape in (theirs.shape, ours.shape))
-    return bool(_CLASS_SIZED.fullmatch(name)) and theirs == ours
+    return bool(CLASS_SIZED.fullmatch(name)) and theirs == ours

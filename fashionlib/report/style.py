@@ -173,7 +173,12 @@ def names_on(label_map: np.ndarray, classes) -> list[tuple[float, float, str]]:
 
 def group_of(name: str) -> str:
     """The group of a class name that figures colour by: a key of `GROUP_COLOURS`."""
-    return name if name == BACKGROUND else _COARSE.get(supercategory(IDS[name]), "accessories")
+    return name if name == BACKGROUND else _COARSE.get(_supercategory(name), "accessories")
+
+
+def _supercategory(name: str) -> str:
+    """The ontology's group of a class name; a class of one's own is a group by itself."""
+    return supercategory(IDS[name]) if name in IDS else name
 
 
 def patches_of(colours: dict[str, str]) -> list[Patch]:
@@ -183,7 +188,7 @@ def patches_of(colours: dict[str, str]) -> list[Patch]:
 
 def group_edges(names) -> list[int]:
     """Positions in the class `names` at which a group of the ontology begins."""
-    groups = [name if name == BACKGROUND else supercategory(IDS[name]) for name in names]
+    groups = [name if name == BACKGROUND else _supercategory(name) for name in names]
     return [i for i in range(1, len(groups)) if groups[i] != groups[i - 1]]
 
 

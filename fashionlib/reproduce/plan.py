@@ -56,6 +56,10 @@ FILES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (*_PREPARED, "results/*/studies/*.yaml", "results/*/studies/runs.csv"),
         ("runs/{data}/studies/answers.csv",),
     ),
+    "08_your_own_photos": (  # the example; its name may hold any number of photos
+        _PREPARED,
+        tuple(f"runs/{{data}}-own*/{name}" for name in ("results/before_after.csv", "model.onnx")),
+    ),
     "09_look_inside": (
         (*_PREPARED, _EPOCHS, _PICKED),
         (_FIGURES + "fig_attention_distance.pdf", "runs/{data}/pictures/fig_film_strip.png"),

@@ -119,6 +119,7 @@ ROWS = [
 CATEGORIES = ": 'categories' must be a list of objects with"
 INFO = ": 'info' must be an object, and its 'source'"
 OTHER = '{"categories": [{"id": 0, "name": "n0"}, {"id": 1, "name": "n1"}]}'
+OWN = '{"info": {"classes": "own"}, "categories": [{"id": 0, "name": "a"}]}'
 DESCRIPTIONS = [
     ("torn", '{"info": {', r" is not valid JSON .*: fetch or convert it again"),
     ("list", "[]", " holds no JSON object"),
@@ -130,9 +131,14 @@ DESCRIPTIONS = [
     ("categories-null", '{"categories": null}', CATEGORIES),
     ("categories-words", '{"categories": ["belt"]}', CATEGORIES),
     ("id-list", '{"categories": [{"id": [1]}]}', CATEGORIES),
+    ("own-ids", OWN.replace("0", "1"), ": own classes need the ids 0, 1, … and 1 to 254 different names"),
+    ("own-none", OWN.replace('[{"id": 0, "name": "a"}]', "[]"), ": own classes need the ids 0"),
+    ("own-background", OWN.replace('"a"', '"background"'), ": own classes need the ids 0"),
+    ("own-name-number", OWN.replace('"a"', "7"), ": own classes need the ids 0"),
     ("info-list", '{"info": [1]}', INFO),
     ("source-number", '{"info": {"source": 1}}', INFO),
 ]
+OWN_ROW = [("class-of-own", row(class_id="1") | {raw.DESCRIPTIONS: OWN}, r"ClassId 1 is not .* \(0-0\)")]
 MISSING = ("missing", None, r"b\.jpg is missing")
 PHOTOS = [
     MISSING,
@@ -156,7 +162,7 @@ RAW: list[Case] = [
     *cases("csv", read, one_bad_line_in, r"row 200001 \(photo 'b'\): .* odd number of", MANY),
     *cases("id", read, row, NO_NAME, IDS),
     *cases("code", read, coded, ROW_3 + ".*{}", CODES),
-    *cases("row", read, dict, ROW_3 + ".*{}", ROWS),
+    *cases("row", read, dict, ROW_3 + ".*{}", [*ROWS, *OWN_ROW]),
     *cases("descriptions", read, changed(folder(), raw.DESCRIPTIONS), r"descriptions\.json{}", DESCRIPTIONS),
     *cases("photo", read, PHOTO, ROW_3 + r"The photo .*train/{}", PHOTOS),
     *cases("prepare-photo", prepare, PHOTO, BAD_PHOTOS, PREPARED_PHOTOS),

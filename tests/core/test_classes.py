@@ -37,12 +37,12 @@ def test_supercategories():
 
 def test_the_first_colours():
     """Golden: figures of a paper must not change their colours under anyone's feet."""
-    assert classes._palette(5) == ((0, 0, 0), (212, 17, 17), (137, 169, 245), (167, 240, 66), (212, 17, 188))
-    assert classes._palette(24)[21:] == ((66, 240, 95), (245, 137, 151), (66, 139, 240))
+    assert classes.palette(5) == ((0, 0, 0), (212, 17, 17), (137, 169, 245), (167, 240, 66), (212, 17, 188))
+    assert classes.palette(24)[21:] == ((66, 240, 95), (245, 137, 151), (66, 139, 240))
 
 
 def test_every_label_value_has_a_colour_of_its_own_and_neighbours_differ_in_lightness():
-    assert classes._palette(47) == classes.FULL_PALETTE and classes._palette(28) == classes.PALETTE
+    assert classes.palette(47) == classes.FULL_PALETTE and classes.palette(28) == classes.PALETTE
     assert len({*classes.FULL_PALETTE, (255, 255, 255)}) == 48  # white is "ignore"
     lightness = [colorsys.rgb_to_hls(*(channel / 255 for channel in rgb))[1] for rgb in classes.FULL_PALETTE]
     assert min(abs(a - b) for a, b in zip(lightness, lightness[1:], strict=False)) > 0.1

@@ -355,3 +355,18 @@ def test_batches_score_as_photos_one_by_one_do(trained, two_sizes, monkeypatch, 
     np.testing.assert_array_equal(counts.cm, sum(expected))
     np.testing.assert_array_equal(counts.per_photo, [metrics.class_counts(cm) for cm in expected])
     assert len({image.shape for image, _ in pairs}) == 2
+
+
+def test_a_models_classes_may_be_called_what_the_data_call_them(trained, two_sizes):
+    bar = progress_bar(len(two_sizes.ids), "", show=False)
+    as_they_are, scorer = Scorer(two_sizes).score(trained[2], bar).cm, Scorer(two_sizes)
+    value = 1 + as_they_are[:, 1:].sum(axis=0).argmax()  # what it sees most, its weights being random
+    other = value % 27 + 1
+    called = {two_sizes.classes[value]: two_sizes.classes[other], two_sizes.classes[other]: "none of these"}
+    renamed = scorer.score(trained[2], bar, called).cm
+    expected = as_they_are.copy()
+    expected[:, 0] += expected[:, other]
+    expected[:, other] = expected[:, value]
+    expected[:, value] = 0
+    assert as_they_are[:, value].any()
+    assert np.array_equal(renamed, expected)

@@ -3,7 +3,10 @@
 download       downloads of Clothing Co-Parsing and Fashionpedia from their official sources
 ccp            Clothing Co-Parsing
 fashionpedia   Fashionpedia
-folder         your own photos with painted masks
+folder         your own photos with painted masks, and label maps as such a folder
+coco           your own photos, annotated in CVAT or Label Studio
+labelme        your own photos, annotated in LabelMe
+own            what these three share
 
 The sample is part of the package and unpacked by this module. It contains drawings of dressed figures and
 flat-lays, made by ``tools/draw_sample``: 400 with annotation and 16 without. Test photos and photos without

@@ -14,26 +14,26 @@ The table has one row per class: either ``colour,class`` with colours as ``#rrgg
     #00ff00,"bag, wallet"
     #ffffff,background
 
-A class is one of Fashionpedia's 46, ``hair``, ``skin`` or ``background``; several colours may map to the
-same class. Colour #000000 or value 0 is background unless listed; transparent pixels of an RGBA mask
-count as black. Photos without a mask go to ``test/``.
+A class is one of Fashionpedia's 46, ``hair``, ``skin`` or ``background``, or with `own` any name; several
+colours may map to the same class. Colour #000000 or value 0 is background unless listed; transparent pixels
+of an RGBA mask count as black. Photos without a mask go to ``test/``. `write` is the way back: label maps as
+such a folder.
 """
 
 import re
-import shutil
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
-from fashionlib.core import checked_files, classes, processes
+from fashionlib.core import checked_files, classes, files, outputs, processes
 from fashionlib.data import raw, rle
+from fashionlib.data.sources import own as shared
 
 TABLE = "classes.csv"
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-_BACKGROUND = -1
 _SHOWN = 5  # maximum number of unknown colours listed in an error message
 
 
@@ -42,19 +42,22 @@ def convert(
     src: str | Path,
     out: str | Path,
     table: str | Path | None = None,
+    own: bool = False,
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
     """Convert the photos and masks at `src` to the raw layout in the new folder `out`; returns `out`.
 
-    `table` is the class table, by default ``classes.csv`` in `src`. Each class present in a mask becomes
-    one instance. JPEG photos are copied unchanged; other formats, and photos with an EXIF rotation, are
-    saved upright as JPEG of quality 95. Raises `raw.RawError` naming the bad file, row or colour.
+    `table` is the class table, by default ``classes.csv`` in `src`; `own` takes its names as they are. Each
+    class present in a mask becomes one instance. JPEG photos are copied unchanged; other formats, and photos
+    with an EXIF rotation, are saved upright as JPEG of quality 95. Raises `raw.RawError` naming the bad file,
+    row or colour.
     """
     src = Path(src)
-    class_ids, by_colour = _read_table(Path(table) if table else src / TABLE)
-    found = _pictures(src / "photos", _SUFFIXES, "photo")
-    masks = _pictures(src / "masks", (".png",), "mask")
+    keys = {"colour": _colour, "value": _value}
+    class_ids, names, key = shared.read_table(Path(table) if table else src / TABLE, keys, own)
+    found = shared.pictures(src / "photos", shared.SUFFIXES, "photo")
+    masks = shared.pictures(src / "masks", (".png",), "mask")
     if not masks:
         raise raw.RawError(
             f"{src / 'masks'} holds no .png: put a painted mask <id>.png there for photos/<id>.jpg."
@@ -65,71 +68,12 @@ def convert(
 
     raw.make_room(out, found.values())
     pairs = [(found[photo_id], path) for photo_id, path in masks.items()]
-    convert_pair = partial(_convert_pair, out, class_ids, by_colour)
+    convert_pair = partial(_convert_pair, out, {0: shared.BACKGROUND} | class_ids, key == "colour")
     rows = sum(processes.in_parallel(convert_pair, pairs, workers, progress, "masks"), [])
     for photo_id, path in found.items():
         if photo_id not in masks:
-            _save_photo(path, out / "test" / f"{photo_id}.jpg")
-    raw.write(out, pd.DataFrame(rows, columns=list(raw.COLUMNS)), f"folder {src.resolve().name}")
-
-
-def _pictures(folder: Path, suffixes: tuple[str, ...], what: str) -> dict[str, Path]:
-    """Mapping from id to file for the images in `folder`, sorted.
-
-    Raises RawError if two files would get the same id, or one has a suffix not in `suffixes`.
-    """
-    found: dict[str, Path] = {}
-    for path in sorted(folder.glob("*")):
-        if path.suffix.lower() not in Image.registered_extensions():
-            continue
-        if path.stem in found:
-            raise raw.RawError(
-                f"{path} and {found[path.stem].name} would get the same id: keep one, or rename it."
-            )
-        raw.image_path("", path.stem)  # raises RawError for a name that can't be an id
-        found[path.stem] = path
-    for path in found.values():
-        if path.suffix.lower() not in suffixes:
-            raise raw.RawError(f"{path} is no {what} of the kind {' '.join(suffixes)}: save it as one.")
-    return found
-
-
-def _read_table(path: Path) -> tuple[dict[int, int], bool]:
-    """Mapping from colour (0xrrggbb) or value to class id, and whether the keys are colours."""
-    try:
-        checked_files.check_file(path, raw.RawError)
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except FileNotFoundError:
-        raise raw.RawError(
-            f"{path} is missing: it says which colour is which class, as in '#ff0000,dress'."
-        ) from None
-    except raw.RawError:
-        raise
-    except UnicodeDecodeError:
-        raise raw.RawError(f"{path} is no UTF-8 text: save it with the encoding UTF-8.") from None
-    except (ValueError, pd.errors.ParserError) as error:
-        raise raw.RawError(
-            f'{path} can\'t be read ({str(error).strip()}): quote names with commas, as in "bag, wallet".'
-        ) from None
-    key = next((name for name in ("colour", "value") if list(table.columns) == [name, "class"]), None)
-    if key is None or table.empty:
-        raise raw.RawError(f"{path} must have the columns 'colour,class' or 'value,class' and a row a class.")
-    class_ids = {}
-    for row, (text, name) in enumerate(table.itertuples(index=False), start=2):
-        if not text and not name:
-            continue  # a blank line
-        try:
-            value, class_id = _colour(text) if key == "colour" else _value(text), _class_id(name.strip())
-            if class_ids.setdefault(value, class_id) != class_id:
-                raise ValueError(f"The {key} {text!r} means another class further up: keep one of the two.")
-        except ValueError as error:
-            raise raw.RawError(f"{path}, row {row}: {error}") from None
-    return {0: _BACKGROUND} | class_ids, key == "colour"
-
-
-def _class_id(name: str) -> int:
-    known = {classes.BACKGROUND: _BACKGROUND, **classes.IDS}
-    return known[classes.check_name(name, known, "class")]
+            shared.save_photo(path, out / "test" / f"{photo_id}.jpg")
+    raw.write(out, pd.DataFrame(rows, columns=list(raw.COLUMNS)), f"folder {src.resolve().name}", own=names)
 
 
 def _colour(text: str) -> int:
@@ -151,7 +95,7 @@ def _convert_pair(
     """Save one photo and return its CSV rows, one per class."""
     photo, mask = pair
     keys = _colours(mask) if by_colour else _values(mask)
-    size = _save_photo(photo, out / "train" / f"{photo.stem}.jpg")
+    size = shared.save_photo(photo, out / "train" / f"{photo.stem}.jpg")
     if keys.shape != size:
         raise raw.RawError(
             f"{mask} is {keys.shape[0]} high and {keys.shape[1]} wide, "
@@ -161,7 +105,7 @@ def _convert_pair(
     return [
         (photo.stem, rle.encode(ids == class_id), *size, class_id, "")
         for class_id in np.unique(ids).tolist()
-        if class_id != _BACKGROUND
+        if class_id != shared.BACKGROUND
     ]
 
 
@@ -184,13 +128,13 @@ def _label(mask: Path, keys: np.ndarray, class_ids: dict[int, int], by_colour: b
 
 def _colours(path: Path) -> np.ndarray:
     """Colours of a mask as 0xrrggbb, int32 (H, W); transparent pixels count as black."""
-    rgba = np.asarray(_open(path).convert("RGBA")).astype(np.int32)
+    rgba = np.asarray(shared.open_image(path).convert("RGBA")).astype(np.int32)
     return (rgba[..., 0] << 16 | rgba[..., 1] << 8 | rgba[..., 2]) * (rgba[..., 3] > 0)
 
 
 def _values(path: Path) -> np.ndarray:
     """Values of a mask, (H, W): palette indices or grey values, including grey values saved as RGB."""
-    image = _open(path)
+    image = shared.open_image(path)
     values = np.asarray(image.convert("L") if image.mode in ("1", "LA") else image)
     if values.ndim == 2:
         return values
@@ -201,27 +145,23 @@ def _values(path: Path) -> np.ndarray:
     return values[..., 0]
 
 
-def _open(path: Path) -> Image.Image:
-    """Decode an image file; raises RawError if that fails or the file contains several images."""
-    try:
-        image = Image.open(checked_files.check_file(path))
-        frames = getattr(image, "n_frames", 1)
-        image.load()
-        image.getexif()
-    except checked_files.DAMAGED as error:
-        raise raw.RawError(f"{path} can't be read ({checked_files.reason(error)}).") from None
-    if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG with a second image such as a depth map
-        raise raw.RawError(f"{path} holds {frames} pictures: save the one that is meant.")
-    return image
+def write(out: str | Path, labelled: Iterable[tuple[Path, np.ndarray]], names: Sequence[str]) -> Path:
+    """Write photos and their label maps as a folder that `convert` reads; returns `out`, a new folder.
 
-
-def _save_photo(photo: Path, target: Path) -> tuple[int, int]:
-    """Save a photo upright at `target`, copying upright JPEG files unchanged; returns (height, width)."""
-    image = _open(photo)
-    turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-    if image.format in ("JPEG", "MPO") and not turned:
-        shutil.copyfile(photo, target)
-        return image.height, image.width
-    seen = ImageOps.exif_transpose(image).convert("RGB")
-    seen.save(target, quality=95, subsampling=0)
-    return seen.height, seen.width
+    `labelled` yields (photo, label map (H, W) of the photo as it is seen); `names` are the classes,
+    position = label value. Masks are painted in the colours of `classes.palette`, to be corrected in any
+    editor that saves PNG without soft edges.
+    """
+    palette = np.array(classes.palette(len(names)), np.uint8)
+    with outputs.building(out, TABLE, "writing", "photos with masks") as part:
+        for name in ("photos", "masks"):
+            (part / name).mkdir()
+        for photo, label_map in labelled:
+            raw.image_path("", photo.stem)
+            if (part / "masks" / f"{photo.stem}.png").exists():
+                raise raw.RawError(f"{photo} has the name of another photo: rename one of the two.")
+            shared.save_photo(photo, part / "photos" / f"{photo.stem}.jpg")
+            Image.fromarray(palette[label_map]).save(part / "masks" / f"{photo.stem}.png")
+        colours = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in palette.tolist()]
+        files.write_csv(part / TABLE, pd.DataFrame({"colour": colours, "class": list(names)}))
+    return Path(out)

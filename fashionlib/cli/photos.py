@@ -1,22 +1,23 @@
-"""``fashionlib cutout``: its options, and how it ends."""
+"""The commands whose input is photos without labels."""
 
 from pathlib import Path
 
 import click
 
+FOLDER = click.Path(path_type=Path, file_okay=False)
+EXISTING = click.Path(path_type=Path, exists=True)
 SHOWN = 5  # reasons of photos that failed; report.csv has all
-_EXISTING = click.Path(path_type=Path, exists=True)
 
 
 @click.command()
 @click.argument("photos", nargs=-1)
 @click.option("--out", help="The folder for the pictures and report.csv.")
-@click.option("--model", type=_EXISTING, help="A checkpoint: runs/…/epoch_9.safetensors.  [default: ours]")
+@click.option("--model", type=EXISTING, help="A checkpoint: runs/…/epoch_9.safetensors.  [default: ours]")
 @click.option("--about", is_flag=True, help="Only say which model it is, its data and licences.")
 @click.option("--subject", default="apparel", help="What stays: apparel, or the whole person.")
 @click.option("--keep", help="Only these classes or groups: dress,shoe or upperbody.")
 @click.option("--drop", help="All but these.")
-@click.option("--mask-in", type=_EXISTING, help="A mask made elsewhere, or a folder of them.")
+@click.option("--mask-in", type=EXISTING, help="A mask made elsewhere, or a folder of them.")
 @click.option("--apply-to", multiple=True, help="Renditions of the same shot (once for each).")
 @click.option("--edge", help="hard, soft or matting.  [default: hard; a given mask's own]")
 @click.option("--grow", default=0, help="Pixels outwards; negative: inwards.")
@@ -67,3 +68,22 @@ def cutout(photos: tuple[str, ...], out: str | None, about: bool, **options) -> 
     report = readable(result.report)
     click.echo(f"{result.done} cut out, {result.skipped} up to date, {result.failed} failed: {report}")
     raise SystemExit(result.exit_code)
+
+
+@click.command()
+@click.argument("photos", nargs=-1, required=True)
+@click.option("--out", required=True, type=FOLDER, help="The new folder for photos/, masks/, classes.csv.")
+@click.option("--model", type=EXISTING, help="A checkpoint: runs/…/epoch_9.safetensors.  [default: ours]")
+@click.option(
+    "--group", "groups", nargs=2, multiple=True, metavar="NAME CLASSES", help="top upperbody,wholebody"
+)
+def draft(photos: tuple[str, ...], out: Path, model: Path | None, groups: tuple) -> None:
+    """Masks of PHOTOS by a model, to correct in any editor and give to `convert folder`.
+
+    Each --group makes a class of your own; what is in none becomes background.
+    """
+    from fashionlib.cutout import drafts
+
+    folder = drafts.draft(list(photos), out, model, dict(groups) or None)
+    own = " --own-classes" if groups else ""
+    click.echo(f"Correct {folder / 'masks'}, then: fashionlib convert folder {folder} raw/NAME{own}")
