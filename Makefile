@@ -24,7 +24,7 @@ test: $(READY) $(SAMPLE)  ## the test suite
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --durations 10
 
 lab-test: $(READY)  ## every notebook in JupyterLab in a real browser, pictures to build/lab/ (after reproduce)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/lab/in_browser.py -v --durations 10 --maxfail 3
+	$(VENV)/bin/python -m pytest tests/lab/in_browser.py -v --durations 10 --maxfail 3
 
 coverage: $(READY) $(SAMPLE)  ## the test suite, and that it runs at least 90 % of the library's lines
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --cov=fashionlib --cov-fail-under=90

@@ -3,17 +3,18 @@
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
+from soak import WATCHDOG
 
 from lab.server import TOKEN
 
-LIMIT = 300_000  # milliseconds, of anything that hangs
+LIMIT = WATCHDOG * 1000  # milliseconds
+TOLD = {"Authorization": f"token {TOKEN}"}
 LAPTOP = {"width": 1440, "height": 900}
 
-# all have run, or one has failed and the others were called off
+# the cells have run, or one has failed and the others were called off
 ENDED = """() => {
     const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(e => e.textContent);
-    const failed = document.querySelector('[data-mime-type="application/vnd.jupyter.error"]');
-    return prompts.every(text => /\\[\\d+\\]:/.test(text)) || (failed && !prompts.includes('[*]:'));
+    return /\\[\\d+\\]:/.test(prompts[0]) && !prompts.includes('[*]:');
 }"""
 # where the last cell ends, and the status bar below it
 END = """() => {
@@ -22,7 +23,7 @@ END = """() => {
     const bottom = cells[cells.length - 1].getBoundingClientRect().bottom + outer.scrollTop;
     return Math.min(16000, Math.ceil(bottom) + 60);
 }"""
-# of each code cell: its number, its outputs' height, what is wider than its place, pictures' widths, stderr
+# of each code cell: its number, its outputs' height, what is wider than its place, pictures' widths
 MEASURED = """() => [...document.querySelectorAll('.jp-CodeCell')].map(cell => {
     const area = cell.querySelector('.jp-Cell-outputArea');
     const all = [...area.querySelectorAll('*')].filter(e => e.offsetParent !== null);
@@ -33,8 +34,6 @@ MEASURED = """() => [...document.querySelectorAll('.jp-CodeCell')].map(cell => {
         height: Math.round(area.getBoundingClientRect().height),
         cut: all.filter(cut).map(e => e.className || e.tagName),
         widths: all.filter(e => e.tagName === 'IMG').map(e => e.width),
-        said: all.filter(e => e.matches('[data-mime-type$="stderr"], .jupyter-widgets-error'))
-                .map(e => e.textContent),
     };
 })"""
 
@@ -43,7 +42,7 @@ class Notebook:
     """The notebook `name` below ``notebooks/``, opened at the address `url` in a page of a laptop's size."""
 
     def __init__(self, page: Page, url: str, name: str):
-        self.page, self.url = page, url
+        self.page, self.url, self.name = page, url, name
         page.set_viewport_size(LAPTOP)
         page.goto(f"{url}lab/tree/notebooks/{name}?reset&token={TOKEN}")
         self.idle()
@@ -64,7 +63,7 @@ class Notebook:
         self.page.locator(".jp-Dialog .jp-mod-accept").click()
 
     def wait(self) -> None:
-        """Return when every cell has run, or one has failed."""
+        """Return when the cells have run, or one has failed."""
         self.page.wait_for_function(ENDED, timeout=LIMIT)
         self.idle()
 
@@ -72,9 +71,19 @@ class Notebook:
         """The code cell that contains `text`."""
         return self.page.locator(".jp-CodeCell", has_text=text)
 
-    def errors(self) -> list[str]:
-        """What cells that failed say."""
-        return self.page.locator('[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()
+    def problems(self) -> list[str]:
+        """Of the notebook as JupyterLab saves it: errors, warnings, and cells that did not run."""
+        self.page.locator('.jp-NotebookPanel-toolbar [data-command="docmanager:save"]').first.click()
+        expect(self.page.locator(".jp-mod-dirty")).to_have_count(0, timeout=LIMIT)
+        saved = self.page.request.get(f"{self.url}api/contents/notebooks/{self.name}", headers=TOLD)
+        cells = [cell for cell in saved.json()["content"]["cells"] if cell["cell_type"] == "code"]
+        found = [f"did not run: {cell['source']}" for cell in cells if cell["execution_count"] is None]
+        for output in (output for cell in cells for output in cell["outputs"]):
+            if output["output_type"] == "error":
+                found.append("\n".join(output["traceback"]))
+            elif output.get("name") == "stderr" and "Warning" in output["text"]:
+                found.append(output["text"])
+        return found
 
     def use_controls(self) -> int:
         """Move the first control of each cell that has some, and see its picture change; how many did."""
@@ -99,6 +108,5 @@ class Notebook:
 
     def close(self) -> None:
         """End the kernel."""
-        told = {"Authorization": f"token {TOKEN}"}
-        for kernel in self.page.request.get(f"{self.url}api/kernels", headers=told).json():
-            self.page.request.delete(f"{self.url}api/kernels/{kernel['id']}", headers=told)
+        for kernel in self.page.request.get(f"{self.url}api/kernels", headers=TOLD).json():
+            self.page.request.delete(f"{self.url}api/kernels/{kernel['id']}", headers=TOLD)
