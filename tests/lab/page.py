@@ -85,18 +85,22 @@ class Notebook:
                 found.append(output["text"])
         return found
 
-    def use_controls(self) -> int:
-        """Move the first control of each cell that has some, and see its picture change; how many did."""
+    def use_controls(self, count: int) -> None:
+        """In at least `count` cells that have controls press a button or move the last slider.
+
+        The picture below them has to change.
+        """
         controls = self.page.locator(".widget-toggle-buttons, .widget-slider")
         cells = self.page.locator(".jp-CodeCell", has=controls)
+        if count:
+            expect(cells.nth(count - 1)).to_be_visible(timeout=LIMIT)
         for cell in cells.all():
             before = cell.locator("img").last.get_attribute("src")
             if (other := cell.locator(".widget-toggle-button:not(.mod-active)")).count():
                 other.first.click()
             else:
-                cell.locator(".noUi-handle").first.press("ArrowRight")
+                cell.locator(".noUi-handle").last.press("ArrowRight")
             expect(cell.locator("img").last).not_to_have_attribute("src", before, timeout=LIMIT)
-        return cells.count()
 
     def photograph(self, file: Path) -> list[dict]:
         """Write a picture of the whole notebook, 1,440 wide; returns what MEASURED says of each code cell."""
