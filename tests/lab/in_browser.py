@@ -70,7 +70,7 @@ def blemishes(seen: list[dict]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_restart_and_run_all(path, url, browser):
+def test_restart_and_run_all(path, browser, url):
     with opened(browser, url, path.name) as notebook:
         notebook.run_all()
         notebook.wait()
@@ -81,7 +81,7 @@ def test_restart_and_run_all(path, url, browser):
         assert len(found := blemishes(seen)) <= KNOWN.get(path.stem, 0), found
 
 
-def test_a_training_is_watched_and_stopped_and_goes_on(url, home, browser):
+def test_a_training_is_watched_and_stopped_and_goes_on(browser, url, home):
     lesson = papermill.iorw.load_notebook_node(str(home / "notebooks" / "03_train.ipynb"))
     endless = papermill.parameterize.parameterize_notebook(lesson, ENDLESS)
     papermill.iorw.write_ipynb(endless, str(home / "notebooks" / "stopped.ipynb"))
