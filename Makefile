@@ -10,10 +10,10 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help reproduce test coverage mutation bench soak publish lab book doctor lint setup clean git-filter
+.PHONY: help reproduce test lab-test coverage mutation bench soak publish lab book doctor lint setup clean git-filter
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
 reproduce: $(READY) $(SAMPLE)  ## from raw photos to Table I, figures and cut-outs on the sample, then compare
 	$(FASHIONLIB) reproduce --data sample
@@ -22,6 +22,9 @@ reproduce: $(READY) $(SAMPLE)  ## from raw photos to Table I, figures and cut-ou
 # Two processes with a thread each: on two cores torch's own threads would only get into their way.
 test: $(READY) $(SAMPLE)  ## the test suite
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --durations 10
+
+lab-test: $(READY)  ## every notebook in JupyterLab in a real browser, pictures to build/lab/ (after reproduce)
+	$(VENV)/bin/python -m pytest tests/lab/in_browser.py -v --durations 10 --maxfail 3
 
 coverage: $(READY) $(SAMPLE)  ## the test suite, and that it runs at least 90 % of the library's lines
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --cov=fashionlib --cov-fail-under=90
