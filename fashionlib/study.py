@@ -18,6 +18,7 @@ yaml files lie ``runs.csv`` (a row a run: scores, cost, machine), ``epochs.csv``
 """
 
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -130,7 +131,7 @@ def run(
         trained_before = run_folder.is_finished(paths.run_folder(data, recipe.name, home))
         store(where, measure(recipe, scorers, study.points, home, progress))
         if not trained_before:  # else they are someone's, of Table I say
-            drop_weights(recipe, home)
+            drop_run(recipe, home)
     return studies.write(study.results(where))
 
 
@@ -231,11 +232,9 @@ def measure(
     return Measured(row, epochs.reset_index(), pd.concat(parts), pooled.matrix(splits[0].classes))
 
 
-def drop_weights(recipe: Recipe, home: str | Path | None = None) -> None:
-    """Delete the weight files of a run that `measure` trained: a study keeps what it measured."""
-    (found,) = find(recipe.data, [recipe.name], home)
-    for file in found.checkpoints().values():
-        file.unlink()
+def drop_run(recipe: Recipe, home: str | Path | None = None) -> None:
+    """Delete the folder of a run that `measure` trained: a study keeps what it measured."""
+    shutil.rmtree(paths.run_folder(recipe.data, recipe.name, home))
 
 
 def store(where: Path, measured: Measured) -> None:

@@ -72,22 +72,18 @@ class Run:
 def find(data: str, names=None, home: str | Path | None = None) -> list[Run]:
     """The runs on `data` that have begun (``recipe.json`` is there), by name; all, or those in `names`.
 
-    All are without finished runs whose weights are gone: studies keep none.
-
     Raises:
         FileNotFoundError: there is none.
         ValueError: one of `names` is no run; the message lists them.
     """
     folder = paths.runs_folder(data, home)
     cards = {path.parent.name: path for path in sorted(folder.glob("*/recipe.json"))}
-    every = [Run(name, path.parent, _card(path)) for name, path in cards.items()] if names is None else []
-    kept = [run for run in every if run.checkpoints() or not run.finished]
-    if not cards or (names is None and not kept):
+    if not cards:
         raise FileNotFoundError(
             f"No runs in {folder}: train one, `papermill notebooks/03_train.ipynb 03.ipynb -p data {data}`."
         )
-    chosen = [cards[check_name(name, cards, f"run on {data}")] for name in names or ()]
-    return kept or [Run(path.parent.name, path.parent, _card(path)) for path in chosen]
+    chosen = sorted(cards) if names is None else [check_name(name, cards, f"run on {data}") for name in names]
+    return [Run(name, cards[name].parent, _card(cards[name])) for name in chosen]
 
 
 def _card(path: Path) -> dict:

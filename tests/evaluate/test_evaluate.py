@@ -283,23 +283,6 @@ def test_what_is_missing_is_said(home, loaded):
         evaluate.test(DATA, home=home, progress=False)
 
 
-def test_a_finished_run_without_weights_is_found_by_name_alone(home):
-    """Studies keep none: in a table of all runs it could only fail."""
-    names = [run.name for run in runs.find(DATA, home=home)]
-    folder = home / "runs" / DATA / names[0]
-    for file in folder.glob("epoch_*.safetensors"):
-        file.unlink()
-    (folder / "done.json").unlink(missing_ok=True)
-    assert [run.name for run in runs.find(DATA, home=home)] == names  # unfinished: it may go on
-    (folder / "done.json").write_text("{}")
-    assert [run.name for run in runs.find(DATA, [names[0]], home)] == [names[0]]
-    if names[1:]:
-        assert [run.name for run in runs.find(DATA, home=home)] == names[1:]
-    else:
-        with pytest.raises(FileNotFoundError, match="No runs in"):
-            runs.find(DATA, home=home)
-
-
 def _only_data(home):
     (home / "data" / "toy2").symlink_to(home / "data" / DATA)
     return home

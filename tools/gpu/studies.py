@@ -49,7 +49,7 @@ def work(data: str, tasks, done) -> None:
         began = time.monotonic()
         try:
             measured = study.measure(replace(recipe, workers=0), scorers, points, progress=False)
-            study.drop_weights(recipe)
+            study.drop_run(recipe)
             gc.collect()  # MMEngine's runner is full of cycles
             done.put((recipe.name, time.monotonic() - began, pickle.dumps(measured)))
         except Exception:
