@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -59,14 +60,20 @@ class Page:
         write_text(folder / f"{name}.json", json.dumps(part | {"date": f"{datetime.now(UTC):%Y-%m-%d}"}))
 
     def write(self, path: Path, folder: Path) -> list:
-        """Write the page of the sections kept in `folder` to `path`; returns their lines."""
+        """Write the page of the sections kept in `folder` to `path`; returns their lines.
+
+        A section that is not there, as in a new checkout, stays as the page has it.
+        """
         sections, found = [self.head], []
+        before = re.split(r"^(?=## )", path.read_text() if path.is_file() else "", flags=re.M)
         for name, title in self.titles.items():
             if (file := folder / f"{name}.json").is_file():
                 part = json.loads(file.read_text())
                 lines = [self.line(**line) for line in part["lines"]]
                 sections.append(self._section(title, part, lines))
                 found += lines
+            else:
+                sections += [text.rstrip("\n") + "\n" for text in before if text.startswith(f"## {title}\n")]
         write_text(path, "\n".join(sections))
         return found
 
