@@ -36,6 +36,9 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 # imported once, by the process that all others are forked from
 _ENGINE = ["fashionlib.cli", "fashionlib.train", "fashionlib.evaluate.score", "fashionlib.models"]
 _ENGINE += ["fashionlib.cutout.batch", "fashionlib.data.sources.download", "fashionlib.data.prepare"]
+_ENGINE += [
+    "matplotlib.figure"
+]  # by MMEngine's visualizer, which would need memory that a test may have taken away
 
 
 @dataclass
