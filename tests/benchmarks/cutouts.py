@@ -127,7 +127,7 @@ def _isnet(folder: Path) -> Callable[[str], np.ndarray] | None:
     def way(file: str) -> np.ndarray:
         rgb = _rgb(file)
         small = cv2.resize(rgb, (1024, 1024)).astype(np.float32).transpose(2, 0, 1)[None]
-        (alpha,) = session.run(None, {photo.name: (small - 128) / 256})
+        alpha, *_ = session.run(None, {photo.name: (small - 128) / 256})
         return np.dstack([rgb, cv2.resize(np.round(alpha[0, 0] * 255).astype(np.uint8), rgb.shape[1::-1])])
 
     return way
