@@ -559,3 +559,12 @@ def test_a_state_that_is_not_ours_is_refused_though_its_checksum_is_right(lie, c
         ValueError, match=f"{folder / run_folder.LAST} is no state of this run: remove .*variant="
     ):
         train.train(recipe(variant=name), home=prepared_home, progress=False)
+
+
+def test_large_weights_whose_sum_overflows_are_finite():
+    weight_files.check_finite(
+        "a.safetensors", {"large": torch.full((4,), 3e38), "counts": torch.ones(2, dtype=torch.int64)}
+    )
+    for bad in (float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="its large holds NaN or infinity"):
+            weight_files.check_finite("a.safetensors", {"large": torch.tensor([3e38, 3e38, bad])})
