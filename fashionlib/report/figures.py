@@ -104,7 +104,9 @@ def fig6_validation_miou(data: str, runs: list[str] | None = None, home: str | P
         "(highest mIoU, the earlier on ties)."
     )
     if triangles:
-        about += f" Triangle: the paper's pick, epoch {' and '.join(triangles)}."
+        about += (
+            f" Triangle: the epoch that the paper picked for its larger model: {' and '.join(triangles)}."
+        )
     return _finish(fig, "fig6_validation_miou", data, home, table, about, _leader(rows, names))
 
 

@@ -30,7 +30,7 @@ MEANINGS = {  # of the settings that change a result most
     "weight_decay": "each step also shrinks the weights a little, in proportion to this",
     "clip_grad": "a longer gradient is shortened to this length",
     "crop": "height and width in pixels of the part of a photo that the network sees",
-    "resize_range": "before that, a photo is enlarged by a random factor between these two",
+    "resize_range": "before that, a photo is scaled by a random factor between these two",
     "flip": "probability that the crop is mirrored",
     "photometric": "whether brightness and colours are changed at random",
     "freeze": "lower layers of the encoder that stay as they are",
