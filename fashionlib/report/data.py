@@ -167,7 +167,7 @@ def fig_cooccurrence(data: str, instances: pd.DataFrame, home: str | Path | None
     message = (
         f"{names} are together {lift.loc[pair]:.1f} times as often as by chance, more than any other pair."
     )
-    text = f"{data}: {len(there)} photos with main classes, before merging; pairs in less than 1 % of them are left out."
+    text = f"{data}: {len(there)} photos with main classes, before merging; pairs in 1 % of them or more."
     return style.save(fig, "fig_cooccurrence", paths.figures_folder(data, home), text, message)
 
 

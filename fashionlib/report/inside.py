@@ -150,7 +150,7 @@ def fig_class_tokens(data: str, seen: Inside, count: int = 3, home: str | Path |
     figure = style.picture_grid(rows, titles, names, width=style.PAGE)
     alike = [_mean_of_pairs(np.corrcoef(each.reshape(len(values), -1))) for each in maps]
     said = ", ".join(f"{value:z.2f} in layer {layer}" for layer, value in enumerate(alike, 1))
-    message = f"Do class tokens look at different places? Their maps correlate with {said}."
+    message = f"Do class tokens look at different places? Mean correlation of their maps: {said}."
     text = f"Attention: mean of the heads. Correlation: mean over all pairs of {len(values)} classes. Mask: "
     text += "the probability of the class, white is 1."
     return style.save(figure, "fig_class_tokens", paths.pictures_folder(data, home), text, message)
@@ -200,7 +200,7 @@ def fig_film_strip(
     patches = style.legend([truth, *answers], names)
     figure = style.picture_grid(rows, notes=under, patches=patches, width=style.PAGE)
     best = max(right, key=right.get)
-    message = f"{run.name} on one photo: most pixels are right after epoch {best} ({right[best]:.0f} %); "
+    message = f"One photo by {run.name}: best after epoch {best} ({right[best]:.0f} % of pixels right), "
     message += f"{right[epoch]:.0f} % after the last, epoch {epoch}."
     return style.save(figure, "fig_film_strip", paths.pictures_folder(data, home), message=message)
 

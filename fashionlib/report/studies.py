@@ -211,7 +211,8 @@ def _small_print(results: Results) -> str:
     shrunk = "" if pd.isna(side) else f", photos of at most {side:.0f} pixels"
     curves = (
         "Irregularity: mean absolute step of validation mIoU between epochs, its interval Student's t over "
-        "seeds; falls: sum of its downward steps. "
+        "seeds (where a curve only rises, this is its mean rise: speed counts as well); falls: sum of its "
+        "downward steps. "
     )
     return (
         f"In percent, differences in points. Scored: the last epoch on {photos} validation and test photos "

@@ -109,7 +109,7 @@ def test_a_film_strip_has_a_panel_for_every_epoch(tmp_path, monkeypatch):
     notes = [axes.get_xlabel() for axes in figure.axes]
     assert notes == ["photo", "truth", "epoch 1: 50 %", "epoch 2: 100 %", "epoch 7: 50 %", ""]
     said = figure.legends[0].get_title().get_text().replace("\n", " ")
-    assert said.endswith("right after epoch 2 (100 %); 50 % after the last, epoch 7.")
+    assert said.endswith("best after epoch 2 (100 % of pixels right), 50 % after the last, epoch 7.")
 
 
 def test_classes_that_the_shipped_model_never_saw_are_one_to_it():

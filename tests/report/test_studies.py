@@ -121,7 +121,7 @@ def test_irregularity_leaves_out_curves_of_fewer_points(made):
     "a, b, verdict, says",
     [
         ((10, 11, 12), (20, 21, 22), "supported", '"A" against "B", mIoU: +'),
-        ((20, 21, 22), (10, 11, 12), "not supported", "3 seeds"),
+        ((20, 21, 22), (10, 11, 12), "the opposite, here", "3 seeds"),
         ((10, 20, 30), (30, 20, 10), "not supported", "; a tie, "),
         ((10,), (), "not testable here", "No seed of both arms of the study `asked` is stored."),
     ],
