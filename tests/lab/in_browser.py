@@ -20,13 +20,7 @@ CONTROLS = {"06_background_removal": 1, "09_look_inside": 1}  # cells with contr
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 ENDLESS = dict(variant="stopped", epochs=100)  # of small steps; it ends by the stop button alone
 # outputs that are still too long or cut off, a notebook; none may be added
-KNOWN = {
-    "01_raw_data": 2,
-    "03_train": 1,
-    "04_validation_curves": 2,
-    "05_test_metrics": 3,
-    "06_background_removal": 2,
-}
+KNOWN = {"01_raw_data": 2, "05_test_metrics": 2, "06_background_removal": 2}
 SCREEN, THUMBNAIL = LAPTOP["height"], 200  # pixels
 
 
