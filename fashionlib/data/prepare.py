@@ -57,17 +57,15 @@ def prepare(
             A raw folder with classes of its own has one set, ``own``, which ``main`` means there too.
         part_only: treatment of photos with garment parts but no class of the set (their garments would become
             background): ``leave_out``, ``ignore`` (the parts' pixels get 255) or ``keep``.
-        fractions, seed, stratify: fractions of train, val and test, and how to draw them: see `splits.split`.
+        fractions, seed, stratify, shuffle: fractions of train, val and test, and how to draw: `splits.split`.
         max_side: shrink photos whose longer side has more pixels, and their label maps; None: no shrinking.
         order: painting order of overlapping instances, see `rle.label_map`.
-        shuffle: whether photos are drawn at random; False splits them in the order of the CSV.
         max_bad: allowed fraction of unusable photos, which are skipped and listed; excludes part-only photos.
         workers: number of processes; None: one per core, 1: only this process. Several are spawned, so a
             script must call this under ``if __name__ == "__main__":``.
 
-    Raises RawError if more than `max_bad` of the photos are unusable, ValueError for a bad option,
-    FileExistsError if `out` contains other files, OSError if the disk has too little room,
-    `files.FolderLocked` while another process is preparing it.
+    Raises RawError for too many unusable photos, ValueError for a bad option, FileExistsError for other files
+    in `out`, OSError for too little room on the disk, `files.FolderLocked` while another process prepares it.
     """
     raw, out = Path(raw), Path(out)
     processes.count(workers)

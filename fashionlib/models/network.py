@@ -6,6 +6,7 @@ import fashionlib.core.engine  # noqa: F401  (first: it keeps the engine quiet)
 import copy
 from collections.abc import Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import mmseg
@@ -61,9 +62,8 @@ def config(
     model = cfg.model
     auxiliary = model.get("auxiliary_head") or []
     auxiliary = auxiliary if isinstance(auxiliary, list) else [auxiliary]
-    for head in auxiliary:
-        for change in changes:
-            head.update(change.get("auxiliary_head", {}))
+    for head, change in product(auxiliary, changes):
+        head.update(change.get("auxiliary_head", {}))
     for head in [model.decode_head, *auxiliary]:
         head.num_classes = num_classes
         head.pop("out_channels", None)
