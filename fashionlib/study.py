@@ -124,9 +124,8 @@ def run(
     study, where = Study.read(data, name), where or folder(data)
     todo, scorers = missing(study.recipes(), where, home), scorers_of(data, home)
     if progress and todo:
-        print(
-            f"{len(todo)} runs, about {hours(data, name, home, where).hours.sum():.1f} hours on this machine"
-        )
+        needed = _time(study, todo, where, home).hours.sum()
+        print(f"{len(todo)} runs, about {needed:.1f} hours on this machine")
     for recipe in tqdm(todo, desc=name, unit="run", disable=not progress):
         trained_before = run_folder.is_finished(paths.run_folder(data, recipe.name, home))
         store(where, measure(recipe, scorers, study.points, home, progress))
@@ -141,8 +140,12 @@ def hours(data: str, name: str, home: str | Path | None = None, where: Path | No
     Measured on five training steps of each arm, so validation is left out; written to ``<name>.hours.csv``.
     """
     study, where = Study.read(data, name), where or folder(data)
-    lacking = set(missing(study.recipes(), where, home))
-    rows = []
+    return _time(study, missing(study.recipes(), where, home), where, home)
+
+
+def _time(study: Study, todo: list[Recipe], where: Path, home: str | Path | None) -> pd.DataFrame:
+    """`hours` of the runs `todo` of a study."""
+    lacking, rows = set(todo), []
     for arm, recipes in study.arms.items():
         if runs_left := [recipe for recipe in recipes if recipe in lacking]:
             lacking -= set(runs_left)  # another arm may have the same runs
@@ -154,7 +157,7 @@ def hours(data: str, name: str, home: str | Path | None = None, where: Path | No
     table = pd.DataFrame(rows, columns=["arm", "runs", "seconds_per_step", "steps", "hours"])
     if rows:
         table["device"] = run_folder.device_name()
-        write_csv(where / f"{name}.hours.csv", table)
+        write_csv(where / f"{study.name}.hours.csv", table)
     return table
 
 

@@ -45,11 +45,8 @@ def regroup(classes, groups: dict | None) -> tuple[list[str], np.ndarray]:
 
     `groups` are as in `segment.regrouped`; None keeps the classes.
     """
-    if groups is None:
-        return list(classes), np.arange(len(classes), dtype=np.uint8)
-    called = segment.regrouped(classes, groups)
-    names = [classes[0], *groups]
-    return names, np.array([names.index(called[name]) for name in classes], np.uint8)
+    names = list(classes) if groups is None else [classes[0], *groups]
+    return names, values_in(names, classes, groups)
 
 
 def values_in(names, classes, groups: dict | None) -> np.ndarray:

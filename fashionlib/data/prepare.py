@@ -78,12 +78,12 @@ def prepare(
     fingerprint = make_fingerprint(raw, options)
     if done := _finished(out, fingerprint):
         return done
-    photos, left_out = _choose(raw, class_set, part_only, sets[class_set])
+    names = sets[class_set]
+    photos, left_out = _choose(raw, class_set, part_only, names)
     _refuse_if_bad(photos, left_out, max_bad)
     _split(raw, photos, options)  # raises its errors before the work starts
     _check_room(raw, out, photos, max_side)
     with outputs.building(out, INFO, "preparing", _KIND, [raw], _is_ours, key=fingerprint) as part:
-        names = sets[class_set]
         return _prepare(raw, part, options, names, max_bad, fingerprint, photos, left_out, workers, progress)
 
 
