@@ -34,10 +34,26 @@ class DetailViT(VisionTransformer):
         shape = dict(kernel_size=3, stride=2, padding=1, norm_cfg=_NORM)
         self.detail = nn.ModuleList([ConvModule(3, half, **shape), ConvModule(half, quarter, **shape)])
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Token maps (N, ·, h, w), then the stem's maps, of photos (N, 3, H, W)."""
+    def forward(self, inputs: Tensor, kept: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Token maps (N, ·, h, w), then the stem's maps, of photos (N, 3, H, W).
+
+        Of one photo, `kept` int64 (K,) may name the tokens that the layers see; their maps are (1, ·, K, 1).
+        """
         half = self.detail[0](inputs)
-        return (*super().forward(inputs), half, self.detail[1](half))
+        tokens = super().forward(inputs) if kept is None else self._some(inputs, kept)
+        return (*tokens, half, self.detail[1](half))
+
+    def _some(self, inputs: Tensor, kept: Tensor) -> list[Tensor]:
+        x, grid = self.patch_embed(inputs)
+        x = self._pos_embeding(torch.cat((self.cls_token, x), dim=1), grid, self.pos_embed)
+        x, found = x[:, torch.cat((kept.new_zeros(1), kept + 1))], []
+        for index, layer in enumerate(self.layers):
+            x = layer(x)
+            if index == len(self.layers) - 1 and self.final_norm:
+                x = self.norm1(x)
+            if index in self.out_indices:
+                found.append(x[:, 1:, :, None].transpose(1, 2))
+        return found
 
 
 @MODELS.register_module()
@@ -78,7 +94,16 @@ class DetailHead(BaseDecodeHead):
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Logits (N, C, 4 h, 4 w) of token maps (N, ·, h, w) and the stem's maps."""
         *tokens, half, quarter = self._transform_inputs(inputs)
-        x = self.tokens(torch.cat(tokens, dim=1))
+        return self.finished(self.joined(tokens), half, quarter)
+
+    def joined(self, tokens: list[Tensor]) -> Tensor:
+        """Token maps (N, ·, h, w) as one (N, D, h, w), before its activation: linear in each token."""
+        first = self.tokens[0]
+        return first.norm(first.conv(torch.cat(tokens, dim=1)))
+
+    def finished(self, joined: Tensor, half: Tensor, quarter: Tensor) -> Tensor:
+        """Logits (N, C, 4 h, 4 w) of the `joined` token maps and the stem's maps."""
+        x = self.tokens[1](self.tokens[0].activate(joined))
         for step, detail in zip(self.steps, (quarter, half), strict=True):
             x = resize(x, scale_factor=2, mode="bilinear", align_corners=False)
             detail = resize(detail, size=x.shape[2:], mode="bilinear", align_corners=False)
@@ -93,3 +118,24 @@ class DetailHead(BaseDecodeHead):
         pixels = flatten_probs(seg_logits.float().softmax(1), coarse[:, 0], self.ignore_index)
         overlap = lovasz_softmax_flat(*pixels)
         return {"loss_ce": entropy, "loss_lovasz": self.lovasz * overlap, "acc_seg": accuracy}
+
+
+def look(
+    backbone: DetailViT,
+    head: DetailHead,
+    photo: Tensor,
+    kept: Tensor | None = None,
+    around: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Logits (C, 4 h, 4 w) and joined token maps (D, h, w) of one normalised photo (1, 3, H, W).
+
+    The encoder's layers see only the tokens `kept`, int64 (K,) in the order of rows; the others are those of
+    `around` (D, h, w), joined token maps of an earlier look at the same place.
+    """
+    *tokens, half, quarter = backbone(photo, kept)
+    joined = head.joined(tokens)
+    if kept is not None:
+        rows = around.flatten(1).T.to(joined.dtype)
+        rows = rows.index_put((kept,), joined[0, :, :, 0].T)
+        joined = rows.T.reshape(1, *around.shape)
+    return head.finished(joined, half, quarter)[0].float(), joined[0].float()

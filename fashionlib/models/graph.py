@@ -1,10 +1,13 @@
 """A checkpoint run by OpenVINO instead of torch: the network is an ONNX graph that lies beside it.
 
 ``<name>.onnx`` holds no weights but refers to those in ``<name>.safetensors``, byte for byte: one set of
-weights ships, and a graph fits one file alone. `tools.cutout_model.graph` writes it. It takes photos
-uint8 RGB (N, H, W, 3) of whole patches and gives logits (N, C, ·, ·), normalisation included.
+weights ships, and a graph fits one file alone. `tools.cutout_model.graph` writes it. It takes a photo
+uint8 RGB (1, H, W, 3) of whole patches and gives logits (1, C, ·, ·), normalisation included. Where the
+second stage keeps some tokens only, it also takes which, and what stands for the others, and gives its joined
+token maps (`detail.look`).
 """
 
+import math
 from pathlib import Path
 
 import cv2
@@ -15,7 +18,7 @@ from fashionlib.core.files import sha256
 from fashionlib.core.processes import cores
 from fashionlib.models import maps, two_stage
 from fashionlib.models.metadata import WeightsError, read_metadata
-from fashionlib.models.two_stage import Crop, cells, fitted_size
+from fashionlib.models.two_stage import Crop, cells, resized
 
 
 def path_of(checkpoint: str | Path) -> Path:
@@ -54,22 +57,32 @@ class GraphModel:
         }
         self._compiled = core.compile_model(core.read_model(graph), "CPU", settings)
 
-    def logits(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Logits float32 (C, ·, ·) of a photo uint8 RGB (H, W, 3) that the network sees at `size` (h, w)."""
-        small = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
-        return self._compiled([np.ascontiguousarray(small)[None]])[0][0].astype(np.float32)
+    def look(self, image: np.ndarray, crop: Crop) -> list[np.ndarray]:
+        """Logits float32 (C, ·, ·) of a crop of a photo uint8 RGB (H, W, 3); joined token maps, if any."""
+        small = cv2.resize(crop.cut(image), crop.size[::-1], interpolation=cv2.INTER_LINEAR)
+        fed = [np.ascontiguousarray(small)[None]]
+        if two_stage.keeps_tokens(self.metadata):
+            fed += self._tokens(crop, image.shape[:2])
+        return [found.astype(np.float32).squeeze(0) for found in self._compiled(fed).values()]
+
+    def _tokens(self, crop: Crop, shape: tuple[int, int]) -> list[np.ndarray]:
+        """Tokens that the encoder sees, int64 (K,), and joined token maps (D, h, w) for the others."""
+        grid = two_stage.patches(crop.size, self.metadata)
+        if crop.kept is None:  # all
+            depth = self._compiled.input(2).partial_shape[0].get_length()
+            return [np.arange(math.prod(grid)), np.zeros((depth, *grid), np.float32)]
+        return [crop.kept.patches, resized(crop.kept.tokens, grid, *crop.places(shape))]
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """`fashionlib.models.probabilities` of a photo uint8 RGB (H, W, 3)."""
         shape, metadata = image.shape[:2], self.metadata
         crop = two_stage.whole_photo(shape, metadata)
-        if closer := metadata.get("closer"):
-            first = self.logits(image, fitted_size(shape, metadata | {"resize": closer["first"]}))
-            crop = two_stage.subject(first, shape, metadata) or crop
-        part = crop.cut(image)
-        answer = _blend(crop, self.logits(part, crop.size), shape)
-        finer = tuple(map(cells, crop.size, part.shape[:2], answer.shape[1:]))
-        return maps.paste(softmax(_resized(answer, finer), axis=0), crop, shape)
+        if metadata.get("closer"):
+            first, *tokens = self.look(image, two_stage.first_look(shape, metadata))
+            crop = two_stage.subject(first, shape, metadata, *tokens) or crop
+        answer = _blend(crop, self.look(image, crop)[0], shape)
+        finer = tuple(map(cells, crop.size, crop.cut(image).shape[:2], answer.shape[1:]))
+        return maps.paste(softmax(resized(answer, finer), axis=0), crop, shape)
 
 
 def _blend(crop: Crop, logits: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -77,24 +90,8 @@ def _blend(crop: Crop, logits: np.ndarray, shape: tuple[int, int]) -> np.ndarray
     if crop.context is None:
         return logits
     first, weight, garments = crop.context
-    sides = zip((crop.rows, crop.columns), shape, strict=True)
-    places = [(part.start / side, part.stop / side) for part, side in sides]
-    now, before = logits[garments], _resized(first[garments], logits.shape[1:], *places)
+    now, before = logits[garments], resized(first[garments], logits.shape[1:], *crop.places(shape))
     which = (1 - weight) * log_softmax(now, axis=0) + weight * log_softmax(before, axis=0)
     blended = logits.copy()
     blended[garments] = log_softmax(which, axis=0) + logsumexp(now, axis=0)
     return blended
-
-
-def _resized(whole: np.ndarray, size: tuple[int, int], rows=(0, 1), columns=(0, 1)) -> np.ndarray:
-    """Maps (C, ·, ·) bilinearly at `size` (h, w), or a part of them: `rows` and `columns` are shares."""
-    down, across = (_bilinear(*one) for one in zip(whole.shape[1:], size, (rows, columns), strict=True))
-    return down @ whole @ across.T
-
-
-def _bilinear(own: int, wanted: int, part: tuple[float, float]) -> np.ndarray:
-    """The matrix float32 (wanted, own) of linear interpolation between centres of pixels, along a side."""
-    first, end = part
-    at = (first + (end - first) * (np.arange(wanted) + 0.5) / wanted) * own - 0.5
-    at = at.clip(0, own - 1)[:, None]
-    return (1 - np.abs(at - np.arange(own))).clip(0).astype(np.float32)

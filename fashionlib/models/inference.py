@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from mmseg.models import EncoderDecoder
 
 from fashionlib.core.classes import check_name
-from fashionlib.models import two_stage
+from fashionlib.models import detail, two_stage
 from fashionlib.models.maps import paste, upsampled_argmax
 from fashionlib.models.two_stage import Crop, cells, fitted_size
 
@@ -56,12 +56,11 @@ def predict_batch(
 ) -> list[np.ndarray]:
     """Label maps uint8 (H, W) of photos of any sizes, each at its own size, in their order."""
     found = crops(model, images, precision)
-    parts = [crop.cut(image) for crop, image in zip(found, images, strict=True)]
     labels = [None] * len(images)
-    for index, answer in batched_logits(model, parts, [crop.size for crop in found], precision):
+    for index, answer, _ in looks(model, images, found, precision):
         crop, shape = found[index], images[index].shape[:2]
-        label = upsampled_argmax(crop.blend(answer, shape).cpu(), crop.size, parts[index].shape[:2])
-        labels[index] = crop.paste(label, shape)
+        own = crop.cut(images[index]).shape[:2]
+        labels[index] = crop.paste(upsampled_argmax(crop.blend(answer, shape).cpu(), crop.size, own), shape)
     return labels
 
 
@@ -75,9 +74,9 @@ def probabilities(model: EncoderDecoder, image: np.ndarray, precision: str = "au
     Outside of the second stage's crop, all is background.
     """
     crop = crops(model, [image], precision)[0]
-    part = crop.cut(image)
-    answer = crop.blend(logits(model, [part], crop.size, precision)[0], image.shape[:2])
-    finer = tuple(map(cells, crop.size, part.shape[:2], answer.shape[1:]))
+    ((_, answer, _),) = looks(model, [image], [crop], precision)
+    answer = crop.blend(answer, image.shape[:2])
+    finer = tuple(map(cells, crop.size, crop.cut(image).shape[:2], answer.shape[1:]))
     return paste(upsample(answer[None], finer)[0].softmax(0).cpu().numpy(), crop, image.shape[:2])
 
 
@@ -94,27 +93,47 @@ def crops(model: EncoderDecoder, images: Sequence[np.ndarray], precision: str = 
     shapes, metadata = [image.shape[:2] for image in images], model.metadata
     found = [two_stage.whole_photo(shape, metadata) for shape in shapes]
     if metadata.get("closer"):
-        first = metadata | {"resize": metadata["closer"]["first"]}
-        sizes = [fitted_size(shape, first) for shape in shapes]
-        for index, answer in batched_logits(model, images, sizes, precision):
-            found[index] = two_stage.subject(answer.cpu(), shapes[index], metadata) or found[index]
+        first = [two_stage.first_look(shape, metadata) for shape in shapes]
+        for index, answer, tokens in looks(model, images, first, precision):
+            found[index] = two_stage.subject(answer.cpu(), shapes[index], metadata, tokens) or found[index]
     return found
 
 
-def batched_logits(
-    model: EncoderDecoder, images: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]], precision: str
-) -> Iterator[tuple[int, torch.Tensor]]:
-    """(index, `logits` of that photo) for photos that the model sees at a size each.
+def looks(
+    model: EncoderDecoder, images: Sequence[np.ndarray], found: Sequence[Crop], precision: str
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor | None]]:
+    """(index, logits (C, ·, ·), joined token maps (D, h, w) or None) of the crops `found` in `images`.
 
-    Those of one size go through the model together, at most `BATCH` at once, so not in their order.
+    Crops of one size go through the model together, at most `BATCH` at once, so not in their order; not
+    where the second stage keeps some tokens only (`two_stage`): then each has its own.
     """
+    parts = [crop.cut(image) for crop, image in zip(found, images, strict=True)]
+    if two_stage.keeps_tokens(model.metadata):
+        for index, crop in enumerate(found):
+            yield index, *_look(model, parts[index], crop, images[index].shape[:2], precision)
+        return
     by_size = defaultdict(list)
-    for index, size in enumerate(sizes):
-        by_size[size].append(index)
+    for index, crop in enumerate(found):
+        by_size[crop.size].append(index)
     for size, indices in by_size.items():
         for start in range(0, len(indices), BATCH):
-            part = indices[start : start + BATCH]
-            yield from zip(part, logits(model, [images[i] for i in part], size, precision), strict=True)
+            some = indices[start : start + BATCH]
+            answers = logits(model, [parts[i] for i in some], size, precision)
+            yield from ((index, answer, None) for index, answer in zip(some, answers, strict=True))
+
+
+@torch.inference_mode()
+def _look(
+    model: EncoderDecoder, part: np.ndarray, crop: Crop, shape: tuple[int, int], precision: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and joined token maps of a `part` cut out of a photo of `shape` by `crop` (`detail.look`)."""
+    x, which = _normalised(model, [part], crop.size), ()
+    if crop.kept:
+        grid = two_stage.patches(crop.size, model.metadata)
+        around = crop.resample(crop.kept.tokens, shape, grid)
+        which = torch.from_numpy(crop.kept.patches).to(x.device), around
+    with autocast(x.device, precision):
+        return detail.look(model.backbone, model.decode_head, x, *which)
 
 
 @torch.inference_mode()
@@ -125,15 +144,20 @@ def logits(
 
     At the decode head's resolution where the model sees the photo in one piece, else at `size`.
     """
+    x = _normalised(model, images, size)
+    with autocast(x.device, precision):
+        if model.test_cfg.mode == "slide" and np.any(np.greater(size, model.test_cfg.crop_size)):
+            return _slide(model, x)
+        return model.decode_head(model.extract_feat(x)).float()
+
+
+def _normalised(model: EncoderDecoder, images: list[np.ndarray], size: tuple[int, int]) -> torch.Tensor:
+    """Photos as the network sees them, float32 (N, 3, h, w) on its device."""
     device = next(model.parameters()).device
     small = np.stack([mmcv.imresize(image, size[::-1], interpolation="bilinear") for image in images])
     x = torch.from_numpy(small).to(device).permute(0, 3, 1, 2).float()
     mean, std = (torch.tensor(model.metadata[key], device=device).view(1, 3, 1, 1) for key in ("mean", "std"))
-    x = (x - mean) / std
-    with autocast(device, precision):
-        if model.test_cfg.mode == "slide" and np.any(np.greater(size, model.test_cfg.crop_size)):
-            return _slide(model, x)
-        return model.decode_head(model.extract_feat(x)).float()
+    return (x - mean) / std
 
 
 def upsample(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -7,10 +7,13 @@ number of tokens thus covers more of the clothes::
     {"first": [896, 224],    # (long, short) sides in pixels into which the whole photo is fitted
      "margin": 0.05,         # added around the box, as a fraction of its longer side
      "pixels": 313600,       # area of the enlarged crop, whatever its shape
-     "share": 0.3}           # weight of the first stage in the choice among garments
+     "share": 0.3,           # weight of the first stage in the choice among garments
+     "least": 0.1}           # least probability of a subject where the second stage looks
 
 The first, low-resolution stage has global context but no detail. Its logits enter with the weight ``share``;
-without it, the first stage only gives the box.
+without it, the first stage only gives the box. With ``least``, which needs the network `detail`, the second
+stage's encoder sees only the patches in or beside which the first finds a subject that probable, and has the
+first one's tokens for the others: most of what lies in the box, too, is background.
 """
 
 import math
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
+from scipy.special import softmax
 
 from fashionlib.core.classes import garment_values
 from fashionlib.models.specs import patch_size, spec_of
@@ -25,6 +29,7 @@ from fashionlib.models.specs import patch_size, spec_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+ROUNDED = 64  # patches are kept in multiples of so many: new shapes cost a runtime time
 SPECK = 0.002  # fraction of the photo's area: smaller separate components do not widen the box
 
 
@@ -36,6 +41,13 @@ class GlobalContext(NamedTuple):
     garments: list[int]
 
 
+class Kept(NamedTuple):
+    """Patches that the second stage's encoder sees, int64 (K,), and the first's token maps (D, ·, ·)."""
+
+    patches: np.ndarray
+    tokens: "Tensor | np.ndarray"
+
+
 class Crop(NamedTuple):
     """A rectangle of a photo, and the input `size` (h, w) in pixels to which it is resized."""
 
@@ -43,6 +55,7 @@ class Crop(NamedTuple):
     columns: slice
     size: tuple[int, int]
     context: GlobalContext | None = None
+    kept: Kept | None = None
 
     def cut(self, image: np.ndarray) -> np.ndarray:
         """View of `image` (H, W, ...) inside the crop."""
@@ -66,24 +79,27 @@ class Crop(NamedTuple):
         first, weight, garments = self.context
         now, before = (
             logits[garments],
-            self._resample(first[garments].to(logits.device), shape, logits.shape[1:]),
+            self.resample(first[garments].to(logits.device), shape, logits.shape[1:]),
         )
         which = now.log_softmax(0).lerp(before.log_softmax(0), weight).log_softmax(0)
         blended = logits.clone()
         blended[garments] = which + now.logsumexp(0)
         return blended
 
-    def _resample(self, whole: "Tensor", shape: tuple[int, int], size: tuple[int, int]) -> "Tensor":
+    def resample(self, whole: "Tensor", shape: tuple[int, int], size: tuple[int, int]) -> "Tensor":
         """Maps (C, ·, ·) of a whole photo of `shape`, cropped and resized bilinearly to `size` (h, w)."""
         import torch.nn.functional as F  # here: the geometry alone needs no torch
 
-        sides = zip((self.columns, self.rows), shape[::-1], strict=True)
-        (width, left), (height, top) = [
-            ((part.stop - part.start) / side, (part.start + part.stop) / side - 1) for part, side in sides
-        ]
+        (top, bottom), (left, right) = self.places(shape)
+        (width, left), (height, top) = (right - left, left + right - 1), (bottom - top, top + bottom - 1)
         place = whole.new_tensor([[[width, 0, left], [0, height, top]]])
         grid = F.affine_grid(place, [1, 1, *size], align_corners=False)
         return F.grid_sample(whole[None], grid, padding_mode="border", align_corners=False)[0]
+
+    def places(self, shape: tuple[int, int]) -> tuple[tuple[float, float], ...]:
+        """Where its rows and columns begin and end in a photo of `shape` (H, W), as shares of its sides."""
+        sides = zip((self.rows, self.columns), shape, strict=True)
+        return tuple((part.start / side, part.stop / side) for part, side in sides)
 
 
 def fitted_size(size: tuple[int, int], metadata: dict) -> tuple[int, int]:
@@ -99,11 +115,18 @@ def fitted_size(size: tuple[int, int], metadata: dict) -> tuple[int, int]:
 
 def _scaled(size: tuple[int, int], factor: float, metadata: dict) -> tuple[int, int]:
     """`size` (H, W) times `factor`, in whole pixels, or patches for whole-image inference."""
-    whole = metadata["test_cfg"]["mode"] == "whole"
-    own = patch_size(spec_of(metadata), metadata["scale"], metadata.get("patch"))
-    patch = (own or 16) if whole else 1
+    patch = (_patch(metadata) or 16) if metadata["test_cfg"]["mode"] == "whole" else 1
     h, w = (max(patch, round(side * factor / patch) * patch) for side in size)
     return h, w
+
+
+def _patch(metadata: dict) -> int | None:
+    return patch_size(spec_of(metadata), metadata["scale"], metadata.get("patch"))
+
+
+def patches(size: tuple[int, int], metadata: dict) -> tuple[int, int]:
+    """Patches (h, w) of an input of `size` (H, W) pixels."""
+    return tuple(side // _patch(metadata) for side in size)
 
 
 def whole_photo(shape: tuple[int, int], metadata: dict) -> Crop:
@@ -111,10 +134,21 @@ def whole_photo(shape: tuple[int, int], metadata: dict) -> Crop:
     return Crop(slice(0, shape[0]), slice(0, shape[1]), fitted_size(shape, metadata))
 
 
-def subject(logits, shape: tuple[int, int], metadata: dict) -> Crop | None:
+def first_look(shape: tuple[int, int], metadata: dict) -> Crop:
+    """`whole_photo`, of the first of two stages."""
+    return whole_photo(shape, metadata | {"resize": metadata["closer"]["first"]})
+
+
+def keeps_tokens(metadata: dict) -> bool:
+    """Whether the second stage's encoder sees only some patches."""
+    return "least" in (metadata.get("closer") or {})
+
+
+def subject(logits, shape: tuple[int, int], metadata: dict, tokens=None) -> Crop | None:
     """The crop around the subject of a photo of `shape` (H, W), from its first-stage `logits` (C, ·, ·).
 
-    They are an array or a tensor on the CPU.     None if the first stage finds only background.
+    They are an array or a tensor on the CPU; `tokens` are the first stage's joined token maps (D, ·, ·),
+    where the second `keeps_tokens`. None if the first stage finds only background.
     """
     box = _box(logits)
     if box is None:
@@ -131,7 +165,34 @@ def subject(logits, shape: tuple[int, int], metadata: dict) -> Crop | None:
     garments = garment_values(metadata["classes"])
     weight = closer.get("share")
     context = GlobalContext(logits, weight, garments) if weight and garments else None
-    return Crop(_on_grid(rows, size[0]), _on_grid(columns, size[1]), size, context)
+    crop = Crop(_on_grid(rows, size[0]), _on_grid(columns, size[1]), size, context)
+    if not keeps_tokens(metadata):
+        return crop
+    return crop._replace(kept=Kept(_kept(crop, logits, shape, metadata), tokens))
+
+
+def _kept(crop: Crop, logits, shape: tuple[int, int], metadata: dict) -> np.ndarray:
+    """Indices of the crop's patches, in the order of rows, in or beside which there may be a subject."""
+    seen = 1 - softmax(np.asarray(logits, np.float32), axis=0)[:1]
+    height, width = patches(crop.size, metadata)
+    seen = resized(seen, (4 * height, 4 * width), *crop.places(shape))
+    seen = cv2.dilate(seen.reshape(height, 4, width, 4).max((1, 3)), np.ones((3, 3), np.uint8)).ravel()
+    wanted = -(-np.count_nonzero(seen >= metadata["closer"]["least"]) // ROUNDED) * ROUNDED
+    return np.sort(np.argsort(-seen, kind="stable")[:wanted])
+
+
+def resized(whole: np.ndarray, size: tuple[int, int], rows=(0, 1), columns=(0, 1)) -> np.ndarray:
+    """Maps (C, ·, ·) bilinearly at `size` (h, w), or a part of them: `rows` and `columns` are shares."""
+    down, across = (_bilinear(*one) for one in zip(whole.shape[1:], size, (rows, columns), strict=True))
+    return down @ whole @ across.T
+
+
+def _bilinear(own: int, wanted: int, part: tuple[float, float]) -> np.ndarray:
+    """The matrix float32 (wanted, own) of linear interpolation between centres of pixels, along a side."""
+    first, end = part
+    at = (first + (end - first) * (np.arange(wanted) + 0.5) / wanted) * own - 0.5
+    at = at.clip(0, own - 1)[:, None]
+    return (1 - np.abs(at - np.arange(own))).clip(0).astype(np.float32)
 
 
 def _box(logits) -> np.ndarray | None:

@@ -30,14 +30,12 @@ def drawn(count: int) -> list[np.ndarray]:
     return [np.asarray(Image.open(folder / f"images/{name}.jpg").convert("RGB")) for name in names]
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
+def mini(folder, closer: dict):
     """A mini model of random weights that looks twice, in int8, with its graph beside it."""
     torch.manual_seed(3)
-    folder = tmp_path_factory.mktemp("model")
     model = models.build("detail_vit_s", len(PERSON), scale="mini")
     metadata = models.metadata_for("detail_vit_s", PERSON, "mini") | {
-        "closer": CLOSER,
+        "closer": closer,
         "run": "a",
         "epoch": 1,
     }
@@ -48,13 +46,24 @@ def small(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return mini(tmp_path_factory.mktemp("model"), CLOSER)
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory):
+    """The same, whose second stage sees some patches only."""
+    return mini(tmp_path_factory.mktemp("sparse"), CLOSER | {"least": 0.96})
+
+
 def labels(scores, shape):
     return segment.strongest(scores, list(range(len(scores))), shape)
 
 
-@pytest.mark.parametrize("which", ["small", "shipped"])
-def test_both_runtimes_label_the_same(which, small):
-    path = small if which == "small" else about.DEFAULT_MODEL
+@pytest.mark.parametrize("which", ["small", "sparse", "shipped"])
+def test_both_runtimes_label_the_same(which, request):
+    path = about.DEFAULT_MODEL if which == "shipped" else request.getfixturevalue(which)
     theirs, ours = models.load(path), graph.GraphModel(path, precision="f32")
     for photo in drawn(2):
         expected = models.probabilities(theirs, photo, "fp32")

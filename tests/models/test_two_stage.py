@@ -116,7 +116,7 @@ def test_what_was_seen_before_is_taken_from_its_place(data):
     crop = Crop(slice(top, bottom), slice(left, right), (0, 0))
     rows, columns = (torch.arange(side) + 0.5 for side in (height, width))  # centres of pixels
     ramps = torch.stack([rows[:, None].expand(height, width), columns.expand(height, width)])
-    found = crop._resample(ramps, (height, width), size)
+    found = crop.resample(ramps, (height, width), size)
     for axis, first, end in ((0, top, bottom), (1, left, right)):
         centres = first + (end - first) * (torch.arange(size[axis]) + 0.5) / size[axis]
         centres = centres.clamp(0.5, (height, width)[axis] - 0.5)
@@ -129,7 +129,7 @@ def test_the_first_look_has_its_share_in_which_garment_it_is_and_in_nothing_else
     now, joined = logits.softmax(0), crop.blend(logits, (50, 40)).softmax(0)
     assert torch.allclose(joined[[0, 3]], now[[0, 3]], atol=1e-6)
     assert torch.allclose(joined[1:3].sum(0), now[1:3].sum(0), atol=1e-6)
-    odds, before = (logits[1] - logits[2]), crop._resample(seen, (50, 40), (6, 5))
+    odds, before = (logits[1] - logits[2]), crop.resample(seen, (50, 40), (6, 5))
     expected = 0.75 * odds + 0.25 * (before[1] - before[2])
     assert torch.allclose((joined[1] / joined[2]).log(), expected, atol=1e-4)
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from fashionlib import models
 from fashionlib.core.files import atomic_write, sha256
 from fashionlib.export import OPSET
+from fashionlib.models import detail, two_stage
 from fashionlib.models.graph import path_of
 from fashionlib.models.weight_files import SCALE
 
@@ -26,16 +27,21 @@ _KINDS = {"F32": TensorProto.FLOAT, "F16": TensorProto.FLOAT16, "I8": TensorProt
 
 
 class _Network(nn.Module):
-    """Photos uint8 (N, H, W, 3) -> logits (N, C, ·, ·); parameters have the checkpoint's names."""
+    """A photo uint8 (1, H, W, 3) -> logits (1, C, ·, ·); parameters have the checkpoint's names.
+
+    With tokens that are kept and stand around them: also joined token maps (1, D, h, w) (`detail.look`).
+    """
 
     def __init__(self, model) -> None:
         super().__init__()
         self.backbone, self.decode_head = model.backbone, model.decode_head
         self.mean, self.std = (torch.tensor(model.metadata[name]) for name in ("mean", "std"))
 
-    def forward(self, photos: Tensor) -> Tensor:
+    def forward(self, photos: Tensor, *kept: Tensor) -> Tensor | list[Tensor]:
         x = ((photos.float() - self.mean) / self.std).permute(0, 3, 1, 2)
-        return self.decode_head(self.backbone(x))
+        if not kept:
+            return self.decode_head(self.backbone(x))
+        return [found[None] for found in detail.look(self.backbone, self.decode_head, x, *kept)]
 
 
 def write(checkpoint: Path) -> Path:
@@ -67,14 +73,19 @@ def _traced(model) -> onnx.ModelProto:
     patch = models.patch_size(
         *(model.metadata[key] for key in ("model", "scale")), model.metadata.get("patch")
     )
-    photos, file = torch.zeros(1, 4 * patch, 3 * patch, 3, dtype=torch.uint8), io.BytesIO()
+    fed, file = {"photos": torch.zeros(1, 4 * patch, 3 * patch, 3, dtype=torch.uint8)}, io.BytesIO()
+    free = {"photos": {1: "h", 2: "w"}, "logits": {2: "rows", 3: "columns"}}
+    if two_stage.keeps_tokens(model.metadata):
+        depth = model.decode_head.tokens[0].out_channels
+        fed |= {"kept": torch.arange(12), "around": torch.zeros(depth, 4, 3)}
+        free |= {"kept": {0: "k"}, "around": {1: "down", 2: "across"}, "tokens": {2: "down", 3: "across"}}
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # deprecation, and branches on sizes: positions are resampled always
         torch.onnx.export(
-            _Network(model).eval(), (photos,), file, dynamo=False, opset_version=OPSET,
-            input_names=["photos"], output_names=["logits"], do_constant_folding=False,
+            _Network(model).eval(), tuple(fed.values()), file, dynamo=False, opset_version=OPSET,
+            input_names=list(fed), output_names=[name for name in ("logits", "tokens") if name in free],
+            do_constant_folding=False, dynamic_axes=free,
             training=torch.onnx.TrainingMode.PRESERVE,  # else batch norms are folded into other weights
-            dynamic_axes={"photos": dict(enumerate("nhw")), "logits": {0: "n", 2: "rows", 3: "columns"}},
         )  # fmt: skip
     return onnx.load_from_string(file.getvalue())
 
