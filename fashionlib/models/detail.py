@@ -103,7 +103,7 @@ class DetailHead(BaseDecodeHead):
 
     def finished(self, joined: Tensor, half: Tensor, quarter: Tensor) -> Tensor:
         """Logits (N, C, 4 h, 4 w) of the `joined` token maps and the stem's maps."""
-        x = self.tokens[1](self.tokens[0].activate(joined))
+        x = self.tokens[1](joined.relu())  # its own activation would change `joined` itself
         for step, detail in zip(self.steps, (quarter, half), strict=True):
             x = resize(x, scale_factor=2, mode="bilinear", align_corners=False)
             detail = resize(detail, size=x.shape[2:], mode="bilinear", align_corners=False)

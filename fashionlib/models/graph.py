@@ -26,13 +26,19 @@ def path_of(checkpoint: str | Path) -> Path:
     return Path(checkpoint).with_suffix(".onnx")
 
 
+# One scale for so many activations where layers multiply in int8, on CPUs with VNNI: 1.2 times as fast as
+# without, at the same IoU (the card); 64, 192 and 384 are slower.
+GROUP = 128
+
+
 class GraphModel:
     """The network of a checkpoint under OpenVINO, with the checkpoint's `metadata` and its file's `digest`.
 
     Args:
         checkpoint: a safetensors file with its graph beside it.
         threads: of the CPU; None: all that this process may use.
-        precision: ``f32`` or ``bf16``; None: bf16 where the CPU multiplies in it, as torch does here.
+        precision: ``f32`` or ``bf16``; None: the fastest that the CPU has, which is bf16, and int8 where the
+            weights are, or f32.
 
     Raises FileNotFoundError for a missing file, and WeightsError where the two do not belong together.
     """
@@ -53,7 +59,7 @@ class GraphModel:
             "INFERENCE_PRECISION_HINT": precision or ("bf16" if bf16 else "f32"),
             "INFERENCE_NUM_THREADS": threads or cores(),
             "PERFORMANCE_HINT": "LATENCY",
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # as exact as the precision: activations stay unquantised
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0 if precision else GROUP,
         }
         self._compiled = core.compile_model(core.read_model(graph), "CPU", settings)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fashionlib import models
-from fashionlib.models import inference
+from fashionlib.models import detail, inference, two_stage
 from fashionlib.models.two_stage import Crop, GlobalContext
 
 CARD = {"first": [512, 128], "margin": 0.1, "pixels": 40_000}
@@ -162,10 +162,68 @@ def test_a_real_network_looks_closer_too():
     assert label.shape == (150, 97) and len(p) == 5 and np.allclose(p.sum(0), 1, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def finder():
+    """A real network of random weights that finds a subject, and a photo."""
+    torch.manual_seed(0)
+    model = models.build("detail_vit_s", 5, scale="mini").eval()
+    model.decode_head.conv_seg.bias.data[2] += 2
+    model.metadata["test_cfg"]["mode"] = model.test_cfg.mode = "whole"
+    return model, np.random.default_rng(0).integers(0, 256, (150, 97, 3), np.uint8)
+
+
+@pytest.mark.parametrize("least", [0.0, 0.9])
+def test_a_second_look_at_some_patches_has_the_first_ones_tokens_for_the_others(finder, least):
+    model, image = finder
+    model.metadata["closer"] = CARD
+    plain, whole = models.crops(model, [image])[0], models.probabilities(model, image, "fp32")
+    model.metadata["closer"] = CARD | {"least": least}
+    (crop,) = models.crops(model, [image])
+    height, width = two_stage.patches(crop.size, model.metadata)
+    patches = crop.kept.patches
+    assert crop[:4] == plain[:4] and (np.diff(patches) > 0).all() and patches[-1] < height * width
+    assert len(patches) == height * width or (len(patches) % two_stage.ROUNDED == 0 and least)
+    some = models.probabilities(model, image, "fp32")
+    assert np.allclose(some, whole, atol=1e-5) == (len(patches) == height * width)
+
+
+def test_what_the_encoder_does_not_see_stays_as_it_was(finder):
+    model, _ = finder
+    photo, parts = torch.randn(1, 3, 64, 48), (model.backbone, model.decode_head)
+    with torch.no_grad():
+        logits, joined = detail.look(*parts, photo)
+        torch.testing.assert_close(logits, model.decode_head(model.backbone(photo))[0])
+        around, kept = torch.randn_like(joined), torch.tensor([3, 4, 10])
+        _, mixed = detail.look(*parts, photo, kept, around)
+        every = torch.arange(joined[0].numel())
+        torch.testing.assert_close(detail.look(*parts, photo, every, around)[0], logits)
+    same = (mixed == around).all(0).flatten()
+    assert (~same).nonzero().flatten().tolist() == kept.tolist()
+
+
+def test_patches_with_a_subject_in_or_beside_them_are_kept():
+    metadata = dict(model="detail_vit_s", scale="mini", classes=["background", "coat"], patch=None)
+    metadata |= {
+        "test_cfg": {"mode": "whole"},
+        "closer": CARD | {"least": 0.1, "margin": 1.0, "pixels": 90_000},
+    }
+    logits = np.full((2, 40, 40), [[[9.0]], [[-9.0]]], np.float32)
+    logits[:, 16:24, 12:20] *= -1
+    crop = two_stage.subject(logits, (400, 400), metadata, np.zeros((4, 5, 5)))
+    height, width = two_stage.patches(crop.size, metadata)
+    kept = np.zeros(height * width, bool)
+    kept[crop.kept.patches] = True
+    rows = (np.arange(height) + 0.5) / height * (crop.rows.stop - crop.rows.start) + crop.rows.start
+    columns = (np.arange(width) + 0.5) / width * (crop.columns.stop - crop.columns.start) + crop.columns.start
+    inside = ((rows > 155) & (rows < 245))[:, None] & ((columns > 115) & (columns < 205))[None]
+    assert inside.any() and kept.reshape(height, width)[inside].all() and kept.mean() < 0.6
+
+
 @pytest.mark.parametrize("value", [
     {}, [], {**CARD, "first": [128]}, {**CARD, "margin": -0.1}, {**CARD, "margin": float("nan")},
     {**CARD, "pixels": 0}, {**CARD, "pixels": 10**9}, {**CARD, "pixels": "many"},
-    {**CARD, "share": 1}, {**CARD, "share": "half"},
+    {**CARD, "share": 1}, {**CARD, "share": "half"}, {**CARD, "least": 1.5}, {**CARD, "least": "some"},
+    {**CARD, "least": 0.1},  # windows that slide
 ])  # fmt: skip
 def test_a_card_that_asks_for_a_look_that_cannot_be_is_refused(tmp_path, value):
     model = models.build("detail_vit_s", 5, scale="mini")
