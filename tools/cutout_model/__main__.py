@@ -85,18 +85,24 @@ def graph(checkpoint: Path) -> None:
     type=click.FloatRange(0, 1, max_open=True),
     help="With --two-stage: weight of the first stage's logits.",
 )
-def average(checkpoints: tuple, out: Path, across_runs: bool, resize, two_stage, context_weight) -> None:
+@click.option(
+    "--least",
+    type=click.FloatRange(0, 1),
+    help="With --two-stage: the second sees patches where, in or beside them, the subject is that probable.",
+)
+def average(checkpoints: tuple, out: Path, across_runs: bool, resize, two_stage, **second) -> None:
     """Average the weights of CHECKPOINTS and write them to OUT in int8: a quarter of the size."""
     from tools.cutout_model.average import average_checkpoints
 
     more = {"resize": list(resize)} if resize else {}
-    if context_weight is not None and not two_stage:
-        raise click.UsageError("--context-weight is of the first of two stages: say --two-stage as well.")
+    given = {name: value for name, value in second.items() if value is not None}
+    if given and not two_stage:
+        option = "--" + next(iter(given)).replace("_", "-")
+        raise click.UsageError(f"{option} is of two stages: say --two-stage as well.")
     if two_stage:
         long, short, margin, pixels = two_stage
         more["closer"] = {"first": [long, short], "margin": margin, "pixels": pixels}
-        if context_weight is not None:
-            more["closer"]["share"] = context_weight
+        more["closer"] |= {"share" if name == "context_weight" else name: n for name, n in given.items()}
     average_checkpoints(checkpoints, out, across_runs, **more)
     click.echo(f"Wrote {out} ({out.stat().st_size / 1e6:.1f} MB).")
 
