@@ -26,9 +26,7 @@ def path_of(checkpoint: str | Path) -> Path:
     return Path(checkpoint).with_suffix(".onnx")
 
 
-# One scale for so many activations where layers multiply in int8, on CPUs with VNNI: 1.2 times as fast as
-# without, at the same IoU (the card); 64, 192 and 384 are slower.
-GROUP = 128
+GROUP = 128  # activations; 64, 192 and 384 are slower
 
 
 class GraphModel:
@@ -37,13 +35,20 @@ class GraphModel:
     Args:
         checkpoint: a safetensors file with its graph beside it.
         threads: of the CPU; None: all that this process may use.
-        precision: ``f32`` or ``bf16``; None: the fastest that the CPU has, which is bf16, and int8 where the
-            weights are, or f32.
+        precision: ``f32`` or ``bf16``; None: bf16 where the CPU multiplies in it, as torch does here.
+        group: so many activations share a scale where layers whose weights are int8 multiply in int8, which
+            OpenVINO does on CPUs with VNNI; 0: none do. None: GROUP, or 0 with a given precision.
 
     Raises FileNotFoundError for a missing file, and WeightsError where the two do not belong together.
     """
 
-    def __init__(self, checkpoint: str | Path, threads: int | None = None, precision: str | None = None):
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        threads: int | None = None,
+        precision: str | None = None,
+        group: int | None = None,
+    ):
         import openvino  # here: only a photo needs it
 
         self.metadata, self.digest = read_metadata(checkpoint), sha256(checkpoint)
@@ -59,7 +64,7 @@ class GraphModel:
             "INFERENCE_PRECISION_HINT": precision or ("bf16" if bf16 else "f32"),
             "INFERENCE_NUM_THREADS": threads or cores(),
             "PERFORMANCE_HINT": "LATENCY",
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0 if precision else GROUP,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": (0 if precision else GROUP) if group is None else group,
         }
         self._compiled = core.compile_model(core.read_model(graph), "CPU", settings)
 

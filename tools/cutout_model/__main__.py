@@ -57,6 +57,19 @@ def naming(checkpoint: Path, data: str, out: Path) -> None:
 
 @main.command()
 @click.argument("checkpoint", type=EXISTING)
+@click.option("--data", default="ccp-person", help="A prepared data set.")
+@click.option("--split", default="val", help="Of the data's photos.")
+@click.option("--photos", type=click.IntRange(1), help="Only so many.  [default: all of the split]")
+@click.option("--out", type=FILE, default=Path("results/cutouts/shortcuts.csv"))
+def shortcuts(checkpoint: Path, data: str, out: Path, **which) -> None:
+    """What int8 and unseen patches change and save, on photos that CHECKPOINT never learnt from."""
+    from tools.cutout_model.shortcuts import compare
+
+    click.echo(compare(data, checkpoint, out, **which).to_string(index=False))
+
+
+@main.command()
+@click.argument("checkpoint", type=EXISTING)
 def graph(checkpoint: Path) -> None:
     """Write CHECKPOINT's network as an ONNX graph beside it, so that cut-outs need no torch."""
     from tools.cutout_model import graph
