@@ -106,7 +106,7 @@ def test_a_strand_covers_what_its_outline_covers(width, degrees):
     true = within.reshape(40, 40, 40, 40).mean(axis=(1, 3))
     whole = 1 / drawn.FINE if degrees % 90 == 0 else 0  # along rows and columns: a whole number of samples
     assert alpha.sum() / 24 == pytest.approx(width, rel=0.1, abs=whole)
-    assert np.abs(alpha - true).max() < 0.2 and np.abs(alpha - true)[true > 0].mean() < 0.05
+    assert np.abs(alpha - true).max() < 0.2 and np.abs(alpha - true)[true > 0].mean() < 0.1
     assert width >= 1 or alpha.max() < 0.9, "thinner than a pixel: never opaque"
     np.testing.assert_allclose(colours[alpha > 0.25], np.tile(tone, ((alpha > 0.25).sum(), 1)), atol=3)
 
@@ -149,18 +149,16 @@ def test_an_edge_wins_only_beyond_its_interval(alpha, white, verdict):
 def test_tables_say_what_they_rest_on(home, tmp_path, monkeypatch, small):
     monkeypatch.setenv("FASHION_HOME", str(home))
     table = edges.score("drawn", None, tmp_path, count=2, seed=4)
-    assert list(table.edge) == [*EDGES, edges.RAW] * 4 and (table.found == 2).all()
-    assert list(table.material) == [m for m in ("cloth", "hair", "fur", "knit") for _ in range(4)]
+    assert list(table.edge) == [*EDGES, edges.RAW] * 8 and (table.found == 2).all()
+    assert list(table.material) == [m for m in ("cloth", "hair", "fur", "knit") for _ in range(8)]
+    assert list(table.start) == (["truth"] * 4 + ["JPEG"] * 4) * 4
     assert (table.alpha_low <= table.alpha).all() and (table.alpha <= table.alpha_high).all()
     hard, soft = (table[table.edge == edge].alpha.to_numpy() for edge in ("hard", "soft"))
     np.testing.assert_allclose(table[table.edge == "hard"].alpha_vs_soft, hard - soft)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "edges.csv"), table, check_dtype=False, rtol=1e-5)
     page = (tmp_path / "edges.md").read_text()
     assert "2 garments (cloth) cut out of the test photos of drawn" in page
-    for material, rows in table.groupby("material"):
-        found = edges.verdict(rows[rows.edge == "matting"].iloc[0])
-        said = next(
-            line for line in page.splitlines() if line.startswith("- **matting**, from the true mask")
-        )
-        assert material in said.split(f"{found} on ")[1].split(";")[0]
+    said = next(line for line in page.splitlines() if line.startswith("- **matting**, from the true mask"))
+    for _, row in table[(table.edge == "matting") & (table.start == "truth")].iterrows():
+        assert row.material in said.split(f"{edges.verdict(row)} on ")[1].split(";")[0]
     assert "score-edges --data=drawn --split=test --composites=2 --seed=4" in page

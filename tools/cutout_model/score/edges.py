@@ -25,7 +25,12 @@ GRID = 4  # pixels between the samples of the truth: as coarse as a model's answ
 FOUND = 0.9  # IoU from which a model has found the garment, so that its edge can be judged
 _COLUMNS = {"alpha": ("alpha, %", 100), "white": ("on white", 1), "black": ("on black", 1)}
 RAW = "matting, the photo's colours"  # what leaving colours as they are would give
-STARTS = {"truth": f"the true mask, known every {GRID} pixels", "model": "the model's probabilities"}
+JPEG = 75  # the quality that the photos of Clothing Co-Parsing are saved with
+STARTS = {
+    "truth": f"the true mask, known every {GRID} pixels",
+    "JPEG": f"the same mask, the composite saved as a JPEG of quality {JPEG}",
+    "model": "the model's probabilities",
+}
 
 
 def score(
@@ -46,8 +51,8 @@ def score(
         claim_file(out / name, "scores of edges", [part.folder], begins(words))
     for material in MATERIALS:
         for composite in tqdm(composites(part, count, seed, material), material, count):
-            for start, p in _starts(composite, model if material == "cloth" else None):
-                for edge, found in errors_of(composite, p).items():
+            for start, photo, p in _starts(composite, model if material == "cloth" else None):
+                for edge, found in errors_of(composite._replace(photo=photo), p).items():
                     errors.append({"start": start, "edge": edge, "material": material, **found})
     options = {"data": data, "split": split, "composites": count, "seed": seed}
     groups = pd.DataFrame(errors).groupby(["material", "start", "edge"], sort=False)
@@ -58,18 +63,24 @@ def score(
 
 
 def _starts(composite: Composite, model):
-    """(name, probability float32 (H, W)): the truth as fine as a model's; `model`'s, where it finds it."""
+    """(name, photo, probability float32 (H, W)).
+
+    The truth as fine as a model's, before and after compression; `model`'s, where it finds the garment.
+    """
     height, width = composite.alpha.shape
     cells = -(-width // GRID), -(-height // GRID)
     coarse = cv2.resize(composite.alpha, cells, interpolation=cv2.INTER_AREA)
-    yield "truth", cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    p = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    yield "truth", composite.photo, p
+    packed = cv2.imencode(".jpg", composite.photo[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, JPEG))[1]
+    yield "JPEG", cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1].copy(), p
     if model is not None:
         scored = segment.probabilities(composite.photo, model)
         choice = segment.wanted(model.metadata["classes"])
         p = segment.keep_probability(scored, choice, composite.alpha.shape)
         ours, true = p >= 0.5, composite.alpha >= 0.5
         if (ours & true).sum() >= FOUND * (ours | true).sum():
-            yield "model", p
+            yield "model", composite.photo, p
 
 
 def errors_of(composite: Composite, p: np.ndarray) -> dict[str, dict[str, float]]:
@@ -151,13 +162,14 @@ Compared with the soft edge, by those of the three errors whose difference has a
 
 {markdown(cells)}
 
-- **from** *truth*: {STARTS["truth"]}; *model*: {STARTS["model"]},
-  judged only where it finds the garment (IoU of at least {FOUND}); **n** is how often. Drawn pieces are
-  nothing that the model can know.
+- **from** *truth*: {STARTS["truth"]}; *JPEG*: {STARTS["JPEG"]},
+  as the photos of Clothing Co-Parsing are (else nothing is compressed after mixing, and drawn strands are
+  free of noise); *model*: {STARTS["model"]}, judged only where it finds the garment (IoU of at
+  least {FOUND}). **n** is how often. Drawn pieces are nothing that the model can know.
 - **{RAW}**: what `matting` would be if mixed pixels kept the colour they have in the photo.
 - **cloth**: {scene.FEATHER:g} pixels of blend along an outline drawn by annotators. **hair**, **fur**,
   **knit**: opaque strands, 0.1 to 4 pixels wide at the border, drawn {drawn.FINE} times as large and
-  averaged. The {RIM} pixels count from every mixed one, so from each strand and hole: strands need no wider band.
+  averaged. The {RIM} pixels count from every mixed one, so from each strand and hole: enough for them.
 - An edge changes alpha only in a band along the border of the mask. A lone hair far from it is in no such
   mask, and no edge finds it.
 
