@@ -161,10 +161,10 @@ def score(**options) -> None:
 @click.option("--model", type=EXISTING, help="A checkpoint: runs/…/epoch_9.safetensors.  [default: ours]")
 @click.option("--out", default="results/cutouts", type=FOLDER, help="Where edges.csv and edges.md go.")
 @click.option("--split", default="test", help="Whose garments and backgrounds.")
-@click.option("--composites", "count", default=60, help="How many.")
+@click.option("--composites", "count", default=60, help="How many of each material.")
 @click.option("--seed", default=0, help="Another seed makes other composites.")
 def score_edges(model: Path | None, **options) -> None:
-    """Measure the kinds of edge on composites whose alpha is known."""
+    """Measure the kinds of edge on cloth, hair, fur and knit whose alpha is known."""
     from fashionlib import cutout
     from tools.cutout_model.score import edges
 

@@ -7,7 +7,8 @@ maps that `fashionlib prepare` made.
     measure     a row of counts a photo, boundary F at 3 px; from rows to scores with their intervals
     timing      seconds a photo on one core and on two
     page        scores.md
-    composites  garments with a known alpha on real backgrounds
+    drawn       hair, fur and knit, strand by strand, with their alpha
+    composites  these and garments, with a known alpha, on real backgrounds
     edges       errors of alpha and colour at their rims: edges.csv, edges.md
 """
 

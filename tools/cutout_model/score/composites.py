@@ -1,8 +1,9 @@
-"""Composites whose alpha is known: garments cut out of one split's photos, on real backgrounds of others.
+"""Composites whose alpha is known: garments of a split's photos, and drawn hair, fur and knit, on real
+backgrounds.
 
-The garments are those of flat-lays (`flatlay`); the background is what stands beside the person in
-another photo of the same split, mirrored until it fills the picture. Alpha is exact: nothing is blurred or
-compressed after the two are mixed.
+The garments are those of flat-lays (`flatlay`), the other materials `drawn`. The background is what stands
+beside the person in another photo of the split, mirrored until it fills the picture. Alpha is exact: nothing
+is blurred or compressed after the two are mixed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,9 @@ import numpy as np
 
 from fashionlib.evaluate.split import Split
 from tools.cutout_model.flatlay import pieces, scene
+from tools.cutout_model.score import drawn
 
+MATERIALS = ("cloth", *drawn.MATERIALS)
 STRIP = 60  # pixels of background beside a person, at least
 
 
@@ -25,23 +28,23 @@ class Composite(NamedTuple):
     colours: np.ndarray
 
 
-def composites(split: Split, count: int, seed: int = 0) -> Iterator[Composite]:
-    """`count` composites of a split; the same arguments give the same ones.
+def composites(split: Split, count: int, seed: int = 0, material: str = "cloth") -> Iterator[Composite]:
+    """`count` composites of a split and one of MATERIALS; the same arguments give the same ones.
 
     Raises ValueError where no photo of the split shows a whole garment, or none has room beside the person.
     """
-    rng = np.random.default_rng(seed)
-    garments, backgrounds = _garments(split), _with_background(split)
+    rng, backgrounds = np.random.default_rng(seed), _with_background(split)
+    garments = _garments(split) if material == "cloth" else [None]
     if not garments or not backgrounds:
         missing = (
             "a garment that is whole" if not garments else f"{STRIP} pixels of background beside the person"
         )
         raise ValueError(f"No photo of split {split.name!r} of {split.folder} has {missing}.")
     for garment in _in_turn(garments, count, rng):
-        rgb, label = split.load(garment.photo)
-        cloth, mask = pieces.cut(rgb, label, garment)
-        other = rng.choice([photo for photo in backgrounds if photo != garment.photo] or backgrounds)
-        yield _mixed(cloth, mask, *split.load(other), rng)
+        shown = garment and garment.photo
+        other = rng.choice([photo for photo in backgrounds if photo != shown] or backgrounds)
+        piece = _laid(split, garment, rng) if garment else drawn.piece(material, rng)
+        yield _mixed(*piece, *split.load(other))
 
 
 def _garments(split: Split) -> list[pieces.Piece]:
@@ -62,17 +65,20 @@ def _beside(label: np.ndarray) -> tuple[int, int]:
     return (0, int(left)) if left >= right else (int(columns[-1]) + 1, label.shape[1])
 
 
-def _in_turn(garments: Sequence[pieces.Piece], count: int, rng: np.random.Generator) -> list[pieces.Piece]:
+def _in_turn(garments: Sequence, count: int, rng: np.random.Generator) -> list:
     """`count` of them in a drawn order; none twice before all were drawn."""
     order = np.concatenate([rng.permutation(len(garments)) for _ in range(-(-count // len(garments)))])
     return [garments[i] for i in order[:count]]
 
 
-def _mixed(cloth: np.ndarray, mask: np.ndarray, other: np.ndarray, label: np.ndarray, rng) -> Composite:
-    matrix, (height, width), scale = scene.placed(mask, rng)
-    alpha = scene.warped_alpha(mask, matrix, (height, width), scale)
-    colours = scene.warped_colours(cloth, matrix, (height, width))
-    first, end = _beside(label)
+def _laid(split: Split, garment: pieces.Piece, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    cloth, mask = pieces.cut(*split.load(garment.photo), garment)
+    matrix, size, scale = scene.placed(mask, rng)
+    return scene.warped_alpha(mask, matrix, size, scale), scene.warped_colours(cloth, matrix, size)
+
+
+def _mixed(alpha: np.ndarray, colours: np.ndarray, other: np.ndarray, label: np.ndarray) -> Composite:
+    (height, width), (first, end) = alpha.shape, _beside(label)
     strip = other[:, first:end].astype(np.float32)
     behind = np.pad(
         strip,
