@@ -13,7 +13,8 @@ import numpy as np
 
 EDGES = ("hard", "soft", "matting")
 BAND = 1 / 64  # half the band's width as a fraction of the shorter side, about half a patch of the model
-GUIDE_PIXELS, GUIDE_NOISE = 1_000_000, 1e-4  # size at which the filter is fitted; its regularisation
+GUIDE_PIXELS = 1_000_000  # size at which the filter is fitted
+NOISE = 1e-4  # regularisation of filter and matting: less would follow what JPEG leaves of flat colours
 GUIDE_CONTRAST = 3.0  # its output is too flat; this more than halves the error of alpha on composites
 NEAR, STEP = 16, 15  # pixels up to which a disc dilates; levels of alpha beyond (of 255)
 NEARNESS = 1e-4  # weight of the soft alpha as a prior of matting; the entries of the Laplacian are about 1
@@ -74,7 +75,7 @@ def _guided(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
     mean_i, mean_p = mean(guide), mean(p)
     variance = mean(products).reshape(*p.shape, 3, 3) - mean_i[..., None] * mean_i[..., None, :]
     covariance = mean(guide * p[..., None]) - mean_i * mean_p[..., None]
-    variance += GUIDE_NOISE * np.eye(3, dtype=np.float32)
+    variance += NOISE * np.eye(3, dtype=np.float32)
     slope = np.linalg.solve(variance, covariance[..., None])[..., 0]
     offset = mean_p - (slope * mean_i).sum(axis=-1)
     alpha = cv2.resize(mean(offset), (width, height))
@@ -110,7 +111,7 @@ def _closed_form(rgb: np.ndarray, alpha: np.ndarray, unknown: np.ndarray) -> np.
     from pymatting import cf_laplacian, cg, jacobi  # here: it compiles when it is first imported
 
     flat, unknown = alpha.ravel().astype(np.float64), unknown.ravel()
-    laplacian = cf_laplacian(rgb / 255.0, is_known=~unknown)[unknown]
+    laplacian = cf_laplacian(rgb / 255.0, NOISE, is_known=~unknown)[unknown]
     system = laplacian[:, unknown].tocsr()
     system.setdiag(system.diagonal() + NEARNESS)
     right = NEARNESS * flat[unknown] - laplacian[:, ~unknown] @ flat[~unknown]
