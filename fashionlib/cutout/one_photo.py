@@ -38,8 +38,9 @@ class Cutout:
 def cut(photo: photos.Photo, model, choice: segment.Choice, edge: str = "hard", grow: int = 0) -> Cutout:
     """The cut-out of `photo` with the classes of `choice`, from validated arguments."""
     scores = segment.probabilities(_on_white(photo), model)
-    p = segment.keep_probability(scores, choice, photo.rgb.shape[:2])
+    p = segment.keep_probability(scores, choice, scores.shape[1:])
     judged = quality.of(scores, p, model.metadata["classes"], model.metadata.get("quality"))
+    p = segment.resized(p, photo.rgb.shape[:2])
     return _finished(photo, *edges.alpha_of(photo.rgb, p, edge), grow, scores, judged)
 
 

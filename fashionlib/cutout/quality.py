@@ -12,17 +12,16 @@ import cv2
 import numpy as np
 from scipy.special import expit, logit
 
-from fashionlib.core.classes import PERSON, garment_values
+from fashionlib.core.classes import PERSON
 
-SIDE = 256  # pixels of the longer side at which features are taken: a few milliseconds a photo
 BAND = 1 / 64  # half-width of the band around the border for `edge`, as a fraction of the shorter side
 RIVAL = 1 / 4  # least size of a second person, as a fraction of the largest
 _LIMITS = {  # feature: the limit beyond which a cut-out needs review, and the reason in words
     "expected": (1.7, "the model expects little overlap"),
+    "missed": (-2.3, "parts may be missing"),
     "edge": (0.4, "unsure at the edge"),
     "inside": (0.9, "unsure inside"),
     "pieces": (8, "many pieces"),
-    "conflict": (0.4, "classes in conflict"),
     "frame": (0.05, "touches the frame"),
     "people": (0, "more than one person"),
     "area": (-3.5, "small"),
@@ -51,7 +50,7 @@ def of(scores: np.ndarray, p: np.ndarray, classes, calibration: dict | None = No
 
     Args:
         scores: class probabilities float32 (C, h, w).
-        p: probability float32 (H, W) that a pixel is foreground, at any size of the same aspect ratio.
+        p: probability float32 (h, w) that a pixel is foreground. Enlarged, it would be blurred at the border.
         classes: C names.
         calibration: fitted weights and limits, from the checkpoint's metadata; None: `DEFAULT`.
     """
@@ -71,27 +70,24 @@ def features(scores: np.ndarray, p: np.ndarray, classes) -> dict[str, float]:
     """Features of a non-empty cut-out (see `of`):
 
     expected   log-odds of the expected IoU under the probabilities: E |A and B| / E |A or B|
+    missed     logarithm of the expected number of foreground pixels outside, per pixel of the foreground
     edge       mean confidence |2p - 1| within BAND of the border
     inside     mean p of the foreground
     pieces     number of connected components of the foreground
-    conflict   mean of the second garment's probability over the sum of the first two
     frame      fraction of the photo's rim that is foreground
     people     estimated number of people beyond one, see `_people`
     area       logarithm of the foreground's fraction of the photo
     """
-    step = max(1, -(-max(scores.shape[1:]) // SIDE))
-    scores = scores[:, ::step, ::step]
-    p = cv2.resize(p, scores.shape[:0:-1], interpolation=cv2.INTER_NEAREST)
     mask = p >= 0.5
-    mask = mask if mask.any() else p >= p.max()  # smaller than a pixel here
-    expected = p[mask].sum() / (mask.sum() + p[~mask].sum())
+    missed = p[~mask].sum() / mask.sum()
+    expected = p[mask].mean() / (1 + missed)
     rim = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
     return {
         "expected": float(logit(np.clip(expected, 0.01, 0.99))),
+        "missed": float(np.log(max(missed, 0.001))),
         "edge": float(np.abs(2 * p - 1)[_border(mask)].mean()),
         "inside": float(p[mask].mean()),
         "pieces": cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1,
-        "conflict": _conflict(scores, mask, classes),
         "frame": float(rim.mean()),
         "people": max(0, _people(scores, classes) - 1),
         "area": float(np.log(mask.mean())),
@@ -104,14 +100,6 @@ def _border(mask: np.ndarray) -> np.ndarray:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))
     band = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, disc) > 0
     return band if band.any() else mask
-
-
-def _conflict(scores: np.ndarray, mask: np.ndarray, classes) -> float:
-    garments = garment_values(classes)
-    if len(garments) < 2:
-        return 0.0
-    second, first = np.partition(scores[garments][:, mask], -2, axis=0)[-2:]
-    return float((second / np.maximum(first + second, 1e-6)).mean())
 
 
 def _people(scores: np.ndarray, classes) -> int:

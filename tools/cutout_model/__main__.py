@@ -123,20 +123,21 @@ def average(checkpoints: tuple, out: Path, across_runs: bool, resize, two_stage,
 @main.command()
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("prepared", type=EXISTING)
-@click.option("--subject", default="apparel", help="What stays: apparel, or the whole person.")
 @click.option("--by", type=EXISTING, help="Fit to cut-outs of this checkpoint, if MODEL saw the photos.")
-def calibrate(model: Path, prepared: Path, subject: str, by: Path | None) -> None:
+def calibrate(model: Path, prepared: Path, by: Path | None) -> None:
     """Fit the predicted quality of MODEL's cut-outs to their IoU on the validation split of PREPARED.
 
     The fit is kept in the checkpoint MODEL itself and tried, with MODEL, on the test split.
     """
     from tools.cutout_model.calibrate import calibrate
 
-    test = calibrate(model, prepared, subject, by)["test"]
-    click.echo(
-        f"On {test['photos']} test photos predicted and real IoU have a rank correlation (Spearman) of"
-        f" {test['spearman']:.2f} and are {test['distance']:.3f} apart on average."
-    )
+    for subject, test in calibrate(model, prepared, by)["test"].items():
+        click.echo(
+            f"{subject}: on {test['photos']} test photos predicted and real IoU have a rank correlation"
+            f" (Spearman) of {test['spearman']:.2f} and are {test['distance']:.3f} apart on average."
+            f" Of the {test['worst']} worst photos {test['in_lowest_10']} are among the 10 % with the lowest"
+            f" predicted quality, {test['in_lowest_20']} among the 20 %."
+        )
 
 
 @main.command()
