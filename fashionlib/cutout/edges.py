@@ -143,12 +143,13 @@ def estimate_foreground(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     In between, the foreground's colour is estimated (multi-level estimation, Germer et al., ICPR 2020, or
     blur fusion where PyMatting is not installed); otherwise the old background would leave a rim.
     """
-    rgba = np.dstack([rgb, alpha])
+    rgba = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2RGBA)
+    rgba[..., 3] = alpha
     for box, inner in _tiles((alpha > 0) & (alpha < 255)):
         estimate = _foreground(rgb[box], alpha[box])[inner]
         mixed = (alpha[box][inner] > 0) & (alpha[box][inner] < 255)
         rgba[box][inner][mixed, :3] = estimate[mixed]
-    np.copyto(rgba[..., :3], 0, where=(alpha == 0)[..., None])  # removed background is not stored
+    rgba.view(np.uint32)[alpha == 0] = 0  # removed background is not stored
     return rgba
 
 

@@ -145,10 +145,9 @@ def keep_probability(scores: np.ndarray, choice: Choice, size: tuple[int, int]) 
 
 def raw_keep_probability(scores: np.ndarray, choice: Choice) -> np.ndarray:
     """`keep_probability` before specks are removed and it is resized, float32 (h, w)."""
-    subject = scores[choice.subject]
-    p = subject.sum(axis=0)
+    p = np.tensordot(np.isin(range(len(scores)), choice.subject).astype(np.float32), scores, 1)
     if choice.kept != choice.subject:
-        p *= np.isin(choice.subject, choice.kept)[subject.argmax(axis=0)]
+        p *= np.isin(choice.subject, choice.kept)[scores[choice.subject].argmax(axis=0)]
     return p
 
 

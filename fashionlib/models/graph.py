@@ -12,7 +12,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.special import log_softmax, logsumexp, softmax
 
 from fashionlib.core.files import sha256
 from fashionlib.core.processes import cores
@@ -93,7 +92,7 @@ class GraphModel:
             crop = two_stage.subject(first, shape, metadata, *tokens) or crop
         answer = _blend(crop, self.look(image, crop)[0], shape)
         finer = tuple(map(cells, crop.size, crop.cut(image).shape[:2], answer.shape[1:]))
-        return maps.paste(softmax(resized(answer, finer), axis=0), crop, shape)
+        return maps.paste(maps.probabilities(answer, finer), crop, shape)
 
 
 def _blend(crop: Crop, logits: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -102,7 +101,12 @@ def _blend(crop: Crop, logits: np.ndarray, shape: tuple[int, int]) -> np.ndarray
         return logits
     first, weight, garments = crop.context
     now, before = logits[garments], resized(first[garments], logits.shape[1:], *crop.places(shape))
-    which = (1 - weight) * log_softmax(now, axis=0) + weight * log_softmax(before, axis=0)
+    which = (1 - weight) * now + weight * before
     blended = logits.copy()
-    blended[garments] = log_softmax(which, axis=0) + logsumexp(now, axis=0)
+    blended[garments] = which + (_logsumexp(now) - _logsumexp(which))
     return blended
+
+
+def _logsumexp(x: np.ndarray) -> np.ndarray:
+    top = x.max(axis=0)
+    return top + np.log(np.exp(x - top).sum(axis=0))  # a third of scipy's time

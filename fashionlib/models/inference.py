@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from mmseg.models import EncoderDecoder
 
 from fashionlib.core.classes import check_name
-from fashionlib.models import detail, two_stage
-from fashionlib.models.maps import paste, upsampled_argmax
+from fashionlib.models import detail, maps, two_stage
+from fashionlib.models.maps import upsampled_argmax
 from fashionlib.models.two_stage import Crop, cells, fitted_size
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -77,7 +77,7 @@ def probabilities(model: EncoderDecoder, image: np.ndarray, precision: str = "au
     ((_, answer, _),) = looks(model, [image], [crop], precision)
     answer = crop.blend(answer, image.shape[:2])
     finer = tuple(map(cells, crop.size, crop.cut(image).shape[:2], answer.shape[1:]))
-    return paste(upsample(answer[None], finer)[0].softmax(0).cpu().numpy(), crop, image.shape[:2])
+    return maps.paste(maps.probabilities(answer.cpu().numpy(), finer), crop, image.shape[:2])
 
 
 def upsampled_logits(
@@ -160,9 +160,9 @@ def _normalised(model: EncoderDecoder, images: list[np.ndarray], size: tuple[int
     return (x - mean) / std
 
 
-def upsample(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def upsample(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """(N, C, ·, ·) bilinearly at `size` (h, w), as every decode head in the table does."""
-    return F.interpolate(maps, size, mode="bilinear")
+    return F.interpolate(logits, size, mode="bilinear")
 
 
 def _slide(model: EncoderDecoder, x: torch.Tensor) -> torch.Tensor:

@@ -81,9 +81,9 @@ class Crop(NamedTuple):
             logits[garments],
             self.resample(first[garments].to(logits.device), shape, logits.shape[1:]),
         )
-        which = now.log_softmax(0).lerp(before.log_softmax(0), weight).log_softmax(0)
+        which = now.lerp(before, weight)
         blended = logits.clone()
-        blended[garments] = which + now.logsumexp(0)
+        blended[garments] = which + (now.logsumexp(0) - which.logsumexp(0))
         return blended
 
     def resample(self, whole: "Tensor", shape: tuple[int, int], size: tuple[int, int]) -> "Tensor":

@@ -131,6 +131,10 @@ CLAIMS: tuple[tuple[str, Callable[[dict[str, Results]], Verdict]], ...] = (
         "… by photos drawn more often",
         Pair("imbalance", "rare photos oversampled", "cross-entropy"),
     ),
+    (
+        "… by a loss in which every class weighs the same (Lovász)",
+        Pair("imbalance", "cross-entropy + Lovász", "cross-entropy"),
+    ),
 )
 
 
