@@ -19,7 +19,7 @@ SHOWN = 5  # reasons of photos that failed; report.csv has all
 @click.option("--drop", help="All but these.")
 @click.option("--mask-in", type=EXISTING, help="A mask made elsewhere, or a folder of them.")
 @click.option("--apply-to", multiple=True, help="Renditions of the same shot (once for each).")
-@click.option("--edge", help="hard, soft or matting.  [default: hard; a given mask's own]")
+@click.option("--edge", help="hard, soft, or matting (hair, fur).  [default: hard; a given mask's own]")
 @click.option("--grow", default=0, help="Pixels outwards; negative: inwards.")
 @click.option("--layers", is_flag=True, help="Also a picture for each class, and a manifest.")
 @click.option("--mask", is_flag=True, help="The alpha alone, as a grey picture.")
