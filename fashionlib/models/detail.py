@@ -40,10 +40,10 @@ class DetailViT(VisionTransformer):
         Of one photo, `kept` int64 (K,) may name the tokens that the layers see; their maps are (1, ·, K, 1).
         """
         half = self.detail[0](inputs)
-        tokens = super().forward(inputs) if kept is None else self._some(inputs, kept)
+        tokens = super().forward(inputs) if kept is None else self._encoded(inputs, kept)
         return (*tokens, half, self.detail[1](half))
 
-    def _some(self, inputs: Tensor, kept: Tensor) -> list[Tensor]:
+    def _encoded(self, inputs: Tensor, kept: Tensor) -> list[Tensor]:
         x, grid = self.patch_embed(inputs)
         x = self._pos_embeding(torch.cat((self.cls_token, x), dim=1), grid, self.pos_embed)
         x, found = x[:, torch.cat((kept.new_zeros(1), kept + 1))], []

@@ -19,13 +19,12 @@ from fashionlib.models import maps, two_stage
 from fashionlib.models.metadata import WeightsError, read_metadata
 from fashionlib.models.two_stage import Crop, cells, resized
 
+GROUP = 128  # activations; 64, 192 and 384 are slower
+
 
 def path_of(checkpoint: str | Path) -> Path:
     """Where the graph of a checkpoint lies, if it has one."""
     return Path(checkpoint).with_suffix(".onnx")
-
-
-GROUP = 128  # activations; 64, 192 and 384 are slower
 
 
 class GraphModel:

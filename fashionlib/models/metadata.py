@@ -37,14 +37,15 @@ _BEYOND_SCHEMA = {
     "classes": lambda own: all(map(str.isprintable, own["classes"])),
     "patch": lambda own: not own.get("patch") or (spec_of(own).patch and own["scale"] == "full"),
     "norm": lambda own: own.get("norm", "batch") == "batch" or spec_of(own).batch_norm,
-    "closer": lambda own: "least" not in (own.get("closer") or {}) or _is_detail(own),
+    "closer": lambda own: "least" not in (own.get("closer") or {}) or _leaves_out_tokens(own),
     "test_cfg": lambda own: own["test_cfg"]["mode"] == "whole" or _cover(**own["test_cfg"]),
 }
 
 
-def _is_detail(own: dict) -> bool:
-    """Whether it is of the one network whose encoder can leave out tokens, which sees a photo whole."""
-    return own["model"] == "detail_vit_s" and own["test_cfg"]["mode"] == "whole"
+def _leaves_out_tokens(own: dict) -> bool:
+    """Whether the encoder can leave out tokens; by group norm, the others would depend on which."""
+    whole = own["test_cfg"]["mode"] == "whole"
+    return own["model"] == "detail_vit_s" and whole and own.get("norm", "batch") != "group"
 
 
 def _cover(crop_size: list[int], stride: list[int], **_) -> bool:

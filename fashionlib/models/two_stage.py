@@ -8,12 +8,13 @@ number of tokens thus covers more of the clothes::
      "margin": 0.05,         # added around the box, as a fraction of its longer side
      "pixels": 313600,       # area of the enlarged crop, whatever its shape
      "share": 0.3,           # weight of the first stage in the choice among garments
-     "least": 0.1}           # least probability of a subject where the second stage looks
+     "least": 0.001}         # least probability of a subject where the second stage looks
 
 The first, low-resolution stage has global context but no detail. Its logits enter with the weight ``share``;
 without it, the first stage only gives the box. With ``least``, which needs the network `detail`, the second
-stage's encoder sees only the patches in or beside which the first finds a subject that probable, and has the
-first one's tokens for the others: most of what lies in the box, too, is background.
+stage's encoder sees only the patches in or beside which the first finds a subject that probable, and the next
+most probable up to a multiple of 64. It has the first one's tokens for the others: much of the box, too, is
+background.
 """
 
 import math
@@ -147,8 +148,8 @@ def keeps_tokens(metadata: dict) -> bool:
 def subject(logits, shape: tuple[int, int], metadata: dict, tokens=None) -> Crop | None:
     """The crop around the subject of a photo of `shape` (H, W), from its first-stage `logits` (C, ·, ·).
 
-    They are an array or a tensor on the CPU; `tokens` are the first stage's joined token maps (D, ·, ·),
-    where the second `keeps_tokens`. None if the first stage finds only background.
+    They are an array or a tensor on the CPU; `tokens` are the first stage's joined token maps (D, ·, ·), if
+    the second `keeps_tokens`. None if the first stage finds only background.
     """
     box = _box(logits)
     if box is None:
@@ -166,19 +167,19 @@ def subject(logits, shape: tuple[int, int], metadata: dict, tokens=None) -> Crop
     weight = closer.get("share")
     context = GlobalContext(logits, weight, garments) if weight and garments else None
     crop = Crop(_on_grid(rows, size[0]), _on_grid(columns, size[1]), size, context)
-    if not keeps_tokens(metadata):
+    if tokens is None:
         return crop
     return crop._replace(kept=Kept(_kept(crop, logits, shape, metadata), tokens))
 
 
 def _kept(crop: Crop, logits, shape: tuple[int, int], metadata: dict) -> np.ndarray:
     """Indices of the crop's patches, in the order of rows, in or beside which there may be a subject."""
-    seen = 1 - softmax(np.asarray(logits, np.float32), axis=0)[:1]
+    subject = 1 - softmax(np.asarray(logits, np.float32), axis=0)[:1]
     height, width = patches(crop.size, metadata)
-    seen = resized(seen, (4 * height, 4 * width), *crop.places(shape))
-    seen = cv2.dilate(seen.reshape(height, 4, width, 4).max((1, 3)), np.ones((3, 3), np.uint8)).ravel()
-    wanted = -(-np.count_nonzero(seen >= metadata["closer"]["least"]) // ROUNDED) * ROUNDED
-    return np.sort(np.argsort(-seen, kind="stable")[:wanted])
+    cells_of = resized(subject, (4 * height, 4 * width), *crop.places(shape)).reshape(height, 4, width, 4)
+    around = cv2.dilate(cells_of.max((1, 3)), np.ones((3, 3), np.uint8)).ravel()
+    wanted = max(1, np.count_nonzero(around >= metadata["closer"]["least"]))
+    return np.sort(np.argsort(-around, kind="stable")[: -(-wanted // ROUNDED) * ROUNDED])
 
 
 def resized(whole: np.ndarray, size: tuple[int, int], rows=(0, 1), columns=(0, 1)) -> np.ndarray:

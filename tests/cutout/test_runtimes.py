@@ -54,7 +54,7 @@ def small(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sparse(tmp_path_factory):
     """The same, whose second stage sees some patches only."""
-    return mini(tmp_path_factory.mktemp("sparse"), CLOSER | {"least": 0.96})
+    return mini(tmp_path_factory.mktemp("sparse"), CLOSER | {"least": 1.0})
 
 
 def labels(scores, shape):
@@ -71,6 +71,19 @@ def test_both_runtimes_label_the_same(which, request):
         assert found.shape == expected.shape and found.dtype == np.float32
         assert np.abs(found - expected).max() < 1e-2
         assert (labels(found, photo.shape[:2]) == labels(expected, photo.shape[:2])).mean() >= 0.999
+        if which == "sparse":
+            (crop,) = models.crops(theirs, [photo], "fp32")
+            assert len(crop.kept.patches) < 0.9 * np.prod(
+                models.two_stage.patches(crop.size, theirs.metadata)
+            )
+
+
+def test_what_the_cpu_is_fastest_at_labels_nearly_the_same():
+    exact = graph.GraphModel(about.DEFAULT_MODEL, precision="f32")
+    for fast in (graph.GraphModel(about.DEFAULT_MODEL, group=group) for group in (None, 0)):
+        for photo in drawn(2):
+            a, b = (labels(model.probabilities(photo), photo.shape[:2]) for model in (exact, fast))
+            assert (a == b).mean() >= 0.99
 
 
 def test_the_way_back_is_crop_blend():

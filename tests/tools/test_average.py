@@ -99,5 +99,11 @@ def test_the_command_writes_the_two_stages_and_refuses_what_cannot_be(epochs, tm
         assert models.load(out).metadata["closer"] == stages | weight
     with pytest.raises(ValueError, match="its closer is"):
         average_checkpoints(epochs[:1], out, closer=stages | {"pixels": 0})
-    sparse = CliRunner().invoke(main, [*asked, "--two-stage", "512", "128", "0.1", "40000", "--least", "0.1"])
-    assert sparse.exit_code == 1 and "its closer is" in sparse.output  # this one is tested with windows
+    sparse = [*asked, "--two-stage", "512", "128", "0.1", "40000", "--least", "0.1"]
+    refused = CliRunner().invoke(main, sparse)
+    assert refused.exit_code == 1 and "of detail_vit_s seen whole" in " ".join(refused.output.split())
+    whole = models.load(epochs[0])
+    whole.metadata["test_cfg"]["mode"] = "whole"
+    models.save(whole, epochs[0], whole.metadata)
+    assert CliRunner().invoke(main, sparse).exit_code == 0
+    assert models.load(out).metadata["closer"] == stages | {"least": 0.1}

@@ -31,6 +31,7 @@ def split(tmp_path, monkeypatch) -> Split:
     pictures = [(part.folder / f"images/{i}.jpg", part.folder / f"labels/{i}.png") for i in part.ids]
     Model.truth = {np.asarray(Image.open(a)).tobytes(): np.asarray(Image.open(b)) for a, b in pictures}
     monkeypatch.setattr(shortcuts, "GraphModel", Model)
+    monkeypatch.setattr(shortcuts, "read_metadata", lambda _: {"closer": {"least": 0.1}})
     monkeypatch.setenv("FASHION_HOME", str(tmp_path))
     return part
 

@@ -18,7 +18,9 @@ from fashionlib.core.files import write_csv
 from fashionlib.cutout.segment import SUBJECTS
 from fashionlib.evaluate import metrics
 from fashionlib.evaluate.split import Split
+from fashionlib.models import two_stage
 from fashionlib.models.graph import GROUP, GraphModel
+from fashionlib.models.metadata import read_metadata
 from tools.cutout_model.score.measure import is_subject
 from tools.gpu import judge
 
@@ -36,6 +38,8 @@ def compare(
 
     Seconds are of processor time, on one thread: programs beside it hardly show.
     """
+    if not two_stage.keeps_tokens(read_metadata(checkpoint)):
+        raise ValueError(f"{checkpoint} has no least: average it with --least, then make its graph.")
     part = Split.read(data, split)
     models = {title: GraphModel(checkpoint, threads=1, group=group) for title, (group, _) in WAYS.items()}
     for title, (_, least) in WAYS.items():
