@@ -58,6 +58,7 @@ def measure() -> Iterator[Line]:
                 ("OpenVINO", _next(lambda file: remove_background(file, model), files)),
                 target,
                 rounds=ROUNDS,
+                pause=0.5,
             )
         yield from _folder(files, folder)
 

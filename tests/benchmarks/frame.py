@@ -55,9 +55,12 @@ class Line:
 
 
 def race(
-    alternative: Callable, ours: Callable, rounds: int = 5, warmup: int = 1
+    alternative: Callable, ours: Callable, rounds: int = 5, warmup: int = 1, pause: float = 0
 ) -> tuple[float, float, list[float]]:
     """Median seconds of each of two callables, run in turns so that both see the same machine.
+
+    `pause` seconds pass before each turn: threads of another OpenMP or of another process spin on for a while
+    after their work, on the cores of whoever is next.
 
     Returns:
         seconds of `alternative`, seconds of `ours`, and alternative / ours of every round.
@@ -68,6 +71,7 @@ def race(
     for _ in range(rounds):
         for work, seconds in ((alternative, slow), (ours, fast)):
             gc.collect()
+            time.sleep(pause)
             start = time.perf_counter()
             work()
             seconds.append(time.perf_counter() - start)
