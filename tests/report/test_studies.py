@@ -133,6 +133,15 @@ def test_a_claim_is_supported_by_an_interval_on_its_side_alone(made, a, b, verdi
     assert reproduction.Pair("other", "A", "B")(found)[0] == "not testable here"
 
 
+def test_arms_that_have_learnt_nothing_test_no_claim(made, monkeypatch):
+    found = {"asked": made({"A": seeds(10, 11, 12), "B": seeds(20, 21, 22)})}
+    monkeypatch.setattr(reproduction, "LEARNT", miou(11) + 0.01)
+    told, row = reproduction.Pair("asked", "A", "B")(found)
+    assert told == "not testable here" and "neither has learnt more than the background" in row
+    monkeypatch.setattr(reproduction, "LEARNT", miou(11) - 0.01)
+    assert reproduction.Pair("asked", "A", "B")(found)[0] == "supported"
+
+
 def test_one_curve_each_tests_no_claim(made):
     found = {"asked": made({"A": seeds(10), "B": seeds(11)}, by="irregularity")}
     told, row = reproduction.Pair("asked", "A", "B", "irregularity")(found)
