@@ -371,7 +371,7 @@ STORIES = [
 @pytest.mark.parametrize(("change", "sentence"), STORIES, ids=lambda value: str(value)[:40])
 def test_what_a_checkpoint_says_of_itself_is_checked_first(change, sentence, ours, tmp_path, monkeypatch):
     path = retold(ours, tmp_path / "told.safetensors", change)
-    monkeypatch.setattr("fashionlib.models.checkpoint.network", lambda *_: pytest.fail("built"))
+    monkeypatch.setattr("fashionlib.models.checkpoint._network", lambda *_: pytest.fail("built"))
     for use in (models.load, models.read_metadata, about):
         with pytest.raises(ValueError) as error:
             use(path)

@@ -116,16 +116,12 @@ def network(
     `norm` replaces the batch norms of decode heads, necks and convolutional encoders (`norms`): ``batch`` (no
     change), ``frozen_batch``, or ``group`` (group norm of 32 groups, or fewer where 32 do not divide the
     channels). Rows without any, those with Segmenter's decoders, refuse all but ``batch``.
-
-    Channels lie last in memory, by which convolutions are a tenth to a third quicker on a CPU, in training
-    too; not in networks with depthwise ones, DeepLabV3+'s, which that slows down.
     """
     check_norm(name, norm)
     register_all_modules(init_default_scope=True)
     model = MMSEG_MODELS.build(config(name, num_classes, scale, crop, patch, **loss).model)
     norms.replace(model, norm)
-    depthwise = any(getattr(module, "groups", 1) > 1 for module in model.modules())
-    return model if depthwise else model.to(memory_format=torch.channels_last)
+    return model
 
 
 class _NoValues(TorchFunctionMode):

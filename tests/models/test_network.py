@@ -50,12 +50,6 @@ def shipped(name: str, num_classes: int) -> Config:
     return cfg
 
 
-@pytest.mark.parametrize(("name", "last"), [("unet", True), ("setr_pup", True), ("deeplabv3plus_r50", False)])
-def test_channels_lie_last_but_beside_depthwise_convolutions(name, last):
-    sizes = (p for p in models.build(name, 5, scale="mini").parameters() if p.ndim == 4 and p.shape[2] > 1)
-    assert {p.is_contiguous() for p in sizes} == {not last}
-
-
 @pytest.mark.parametrize("name", [*models.PAPER, "setr_naive", "segmenter_vit_l", "deeplabv3plus_r50"])
 def test_state_dict_is_that_of_the_shipped_config(name):
     ours = {key: tuple(value.shape) for key, value in on_meta(models.config(name)).state_dict().items()}

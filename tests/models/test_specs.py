@@ -203,7 +203,7 @@ def test_a_file_that_claims_a_large_network_is_refused_before_it_takes_memory(ow
     huge = json.loads(json.dumps(model.metadata))
     huge["config"]["backbone"] |= dict(embed_dims=8192, num_heads=[1, 1, 1, 1])
     huge["config"]["decode_head"]["in_channels"] = [8192] * 4
-    monkeypatch.setattr("fashionlib.models.checkpoint.network", lambda *_: pytest.fail("built"))
+    monkeypatch.setattr("fashionlib.models.checkpoint._network", lambda *_: pytest.fail("built"))
     for change, sentence in (
         (huge, "but its backbone.* is .8, 3, 7, 7., not .8192, 3, 7, 7."),
         (huge | dict(config={}), "its config is {}, not a network of MMSegmentation's own layers"),
