@@ -172,8 +172,8 @@ def finder():
     return model, np.random.default_rng(0).integers(0, 256, (150, 97, 3), np.uint8)
 
 
-@pytest.mark.parametrize(("least", "kept"), [(0.0, 620), (0.95, 128), (1.0, 64)])
-def test_a_second_look_at_some_patches_has_the_first_ones_tokens_for_the_others(finder, least, kept):
+@pytest.mark.parametrize("least", [0.0, 1.0])
+def test_a_second_look_at_some_patches_has_the_first_ones_tokens_for_the_others(finder, least):
     model, image = finder
     model.metadata["closer"] = CARD
     plain, whole = models.crops(model, [image])[0], models.probabilities(model, image, "fp32")
@@ -182,9 +182,10 @@ def test_a_second_look_at_some_patches_has_the_first_ones_tokens_for_the_others(
     height, width = two_stage.patches(crop.size, model.metadata)
     patches = crop.kept.patches
     assert crop[:4] == plain[:4] and (np.diff(patches) > 0).all() and patches[-1] < height * width
-    assert len(patches) == kept and height * width == 620
+    kept = height * width if least == 0 else two_stage.ROUNDED
+    assert len(patches) == kept < 10 * two_stage.ROUNDED
     some = models.probabilities(model, image, "fp32")
-    assert np.allclose(some, whole, atol=1e-5) == (kept == 620) and np.isfinite(some).all()
+    assert np.allclose(some, whole, atol=1e-5) == (least == 0) and np.isfinite(some).all()
 
 
 def test_what_the_encoder_does_not_see_stays_as_it_was(finder):

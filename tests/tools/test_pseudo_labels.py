@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from fashionlib import models
@@ -13,6 +14,7 @@ from tools.cutout_model import pseudo_labels
 
 @pytest.fixture
 def model():
+    torch.manual_seed(0)
     built = models.build("detail_vit_s", 30, scale="mini").eval()
     built.eval()
     built.metadata = models.metadata_for("detail_vit_s", classes.CLASS_SETS["person"], "mini") | dict(
