@@ -14,8 +14,6 @@ from fashionlib.core.classes import check_name
 from fashionlib.cutout import compose, edges, photos, segment
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".jp2"}
-
-
 _ARITHMETIC = b"2"  # another one where the same model and options come to make other pixels
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from PIL import Image
 from tqdm.auto import tqdm
 
 from fashionlib.core.classes import IGNORE
@@ -41,16 +40,13 @@ def compare(
     if not two_stage.keeps_tokens(read_metadata(checkpoint)):
         raise ValueError(f"{checkpoint} has no least: average it with --least, then make its graph.")
     part = Split.read(data, split)
-    models = {title: GraphModel(checkpoint, threads=1, group=group) for title, (group, _) in WAYS.items()}
-    for title, (_, least) in WAYS.items():
-        closer = models[title].metadata["closer"]
-        models[title].metadata = models[title].metadata | {"closer": closer | {"least": least}}
+    models = {}
+    for title, (group, least) in WAYS.items():
+        models[title] = GraphModel(checkpoint, threads=1, group=group)
+        models[title].metadata["closer"]["least"] = least  # each has metadata of its own
     found = {title: [] for title in WAYS}
     for photo in tqdm(part.ids[:photos], "shortcuts", unit="photo"):
-        image, truth = (
-            np.asarray(Image.open(part.folder / folder / f"{photo}{suffix}"))
-            for folder, suffix in (("images", ".jpg"), ("labels", ".png"))
-        )
+        image, truth = part.load(photo)
         for title, model in models.items():
             found[title].append(_row(image, truth, model, part.classes))
     counts = {title: _counts(rows, part.ids[:photos]) for title, rows in found.items()}
@@ -66,15 +62,12 @@ def _row(image: np.ndarray, truth: np.ndarray, model: GraphModel, classes) -> di
     label = model.probabilities(image).argmax(0).astype(np.uint8)
     seconds = time.process_time() - begin
     label = cv2.resize(label, truth.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    row = {"label": label, "seconds": seconds, "classes": _class_counts(label, truth, classes)}
+    counts = metrics.class_counts(metrics.confusion_matrix(label, truth, len(classes)))
+    row = {"label": label, "seconds": seconds, "classes": counts}
     for subject in SUBJECTS:
         ours, true = (is_subject(subject, classes)[each] & (truth != IGNORE) for each in (label, truth))
         row[subject] = (ours & true).sum(), (ours | true).sum()
     return row
-
-
-def _class_counts(label: np.ndarray, truth: np.ndarray, classes) -> np.ndarray:
-    return metrics.class_counts(metrics.confusion_matrix(label, truth, len(classes)))
 
 
 def _counts(rows: list[dict], ids) -> judge.Counts:
