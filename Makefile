@@ -19,9 +19,11 @@ reproduce: $(READY) $(SAMPLE)  ## from raw photos to Table I, figures and cut-ou
 	$(FASHIONLIB) reproduce --data sample
 	$(FASHIONLIB) publish sample --check
 
-# Two processes with a thread each: on two cores torch's own threads would only get into their way.
+# Two processes with a thread each: on two cores torch's own threads would only get into their way. Without one that
+# crashed the rest ends; a new one in its place would wait for ever.
 test: $(READY) $(SAMPLE)  ## the test suite
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --durations 10
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --durations 10 \
+	    --max-worker-restart 0
 
 lab-test: $(READY)  ## every notebook in JupyterLab in a real browser, pictures to build/lab/ (after reproduce)
 	$(VENV)/bin/python -m pytest tests/lab/in_browser.py -v --durations 10 --maxfail 3

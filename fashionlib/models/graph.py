@@ -8,6 +8,7 @@ token maps (`detail.look`).
 """
 
 import math
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -47,8 +48,6 @@ class GraphModel:
         precision: str | None = None,
         group: int | None = None,
     ):
-        import openvino  # here: only a photo needs it
-
         self.metadata, self.digest = read_metadata(checkpoint), sha256(checkpoint)
         graph = path_of(checkpoint)
         if self.digest.encode() not in graph.read_bytes():
@@ -56,7 +55,7 @@ class GraphModel:
                 f"{graph} was not made from {checkpoint} as it is now: make it again with"
                 f" `python -m tools.cutout_model graph {checkpoint}`, or choose the runtime torch."
             )
-        core = openvino.Core()
+        core = _core()
         bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings = {
             "INFERENCE_PRECISION_HINT": precision or ("bf16" if bf16 else "f32"),
@@ -92,6 +91,18 @@ class GraphModel:
         answer = _blend(crop, self.look(image, crop)[0], shape)
         finer = tuple(map(cells, crop.size, crop.cut(image).shape[:2], answer.shape[1:]))
         return maps.paste(maps.probabilities(answer, finer), crop, shape)
+
+
+@cache
+def _core():
+    """OpenVINO itself, once in a process.
+
+    Each of its CPU plugins puts a stack for signals in place of the one before, and puts that one back when
+    it goes, though it may be gone: the next signal (a stop button's) would be a segmentation fault.
+    """
+    import openvino  # here: only a photo needs it
+
+    return openvino.Core()
 
 
 def _blend(crop: Crop, logits: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -146,6 +146,21 @@ def test_a_folder_is_cut_out_and_resumed_by_either_runtime(small, tmp_path):
     assert len(digests) == 2
 
 
+def test_a_signal_is_handled_after_models_are_gone(small):
+    program = f"""
+import faulthandler, os, signal
+from fashionlib.models.graph import GraphModel
+faulthandler.enable()  # brings a stack for signals, as pytest and IPython do
+models = [GraphModel({str(small)!r}) for _ in range(2)]
+while models:
+    del models[0]
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 def test_the_command_loads_neither_torch_nor_what_draws_figures(tmp_path):
     Image.fromarray(drawn(1)[0]).save(tmp_path / "photo.png")
     heavy = {"torch", "mmseg", "mmcv", "mmengine", "pandas", "matplotlib", "jsonschema", "onnx", "pymatting"}
