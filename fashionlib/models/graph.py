@@ -18,7 +18,7 @@ from fashionlib.core.files import sha256
 from fashionlib.core.processes import cores
 from fashionlib.models import maps, two_stage
 from fashionlib.models.metadata import WeightsError, read_metadata
-from fashionlib.models.two_stage import Crop, cells, resized
+from fashionlib.models.two_stage import Crop, cells, resampled
 
 GROUP = 128  # activations; 64, 192 and 384 are slower
 
@@ -79,7 +79,7 @@ class GraphModel:
         if crop.kept is None:  # all
             depth = self._compiled.input(2).partial_shape[0].get_length()
             return [np.arange(math.prod(grid)), np.zeros((depth, *grid), np.float32)]
-        return [crop.kept.patches, resized(crop.kept.tokens, grid, *crop.places(shape))]
+        return [crop.kept.patches, resampled(crop.kept.tokens, grid, *crop.places(shape))]
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """`fashionlib.models.probabilities` of a photo uint8 RGB (H, W, 3)."""
@@ -110,7 +110,7 @@ def _blend(crop: Crop, logits: np.ndarray, shape: tuple[int, int]) -> np.ndarray
     if crop.context is None:
         return logits
     first, weight, garments = crop.context
-    now, before = logits[garments], resized(first[garments], logits.shape[1:], *crop.places(shape))
+    now, before = logits[garments], resampled(first[garments], logits.shape[1:], *crop.places(shape))
     which = (1 - weight) * now + weight * before
     blended = logits.copy()
     blended[garments] = which + (_logsumexp(now) - _logsumexp(which))

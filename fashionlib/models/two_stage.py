@@ -176,13 +176,13 @@ def _kept(crop: Crop, logits, shape: tuple[int, int], metadata: dict) -> np.ndar
     """Indices of the crop's patches, in the order of rows, in or beside which there may be a subject."""
     subject = 1 - softmax(np.asarray(logits, np.float32), axis=0)[:1]
     height, width = patches(crop.size, metadata)
-    cells_of = resized(subject, (4 * height, 4 * width), *crop.places(shape)).reshape(height, 4, width, 4)
+    cells_of = resampled(subject, (4 * height, 4 * width), *crop.places(shape)).reshape(height, 4, width, 4)
     around = cv2.dilate(cells_of.max((1, 3)), np.ones((3, 3), np.uint8)).ravel()
     wanted = max(1, np.count_nonzero(around >= metadata["closer"]["least"]))
     return np.sort(np.argsort(-around, kind="stable")[: -(-wanted // ROUNDED) * ROUNDED])
 
 
-def resized(whole: np.ndarray, size: tuple[int, int], rows=(0, 1), columns=(0, 1)) -> np.ndarray:
+def resampled(whole: np.ndarray, size: tuple[int, int], rows=(0, 1), columns=(0, 1)) -> np.ndarray:
     """Maps (C, ·, ·) bilinearly at `size` (h, w), or a part of them: `rows` and `columns` are shares."""
     down, across = (_bilinear(*one) for one in zip(whole.shape[1:], size, (rows, columns), strict=True))
     return down @ whole @ across.T

@@ -48,8 +48,8 @@ def compare(
     for photo in tqdm(part.ids[:photos], "shortcuts", unit="photo"):
         image, truth = part.load(photo)
         for title, model in models.items():
-            found[title].append(_row(image, truth, model, part.classes))
-    counts = {title: _counts(rows, part.ids[:photos]) for title, rows in found.items()}
+            found[title].append({"photo": photo} | _row(image, truth, model, part.classes))
+    counts = {title: judge.gathered(rows) for title, rows in found.items()}
     first, *_ = WAYS
     table = [{"way": title} | _compared(found, counts, title, first) for title in WAYS]
     table = pd.DataFrame(table).assign(data=data, split=split, checkpoint=checkpoint.name)
@@ -62,17 +62,12 @@ def _row(image: np.ndarray, truth: np.ndarray, model: GraphModel, classes) -> di
     label = model.probabilities(image).argmax(0).astype(np.uint8)
     seconds = time.process_time() - begin
     label = cv2.resize(label, truth.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    counts = metrics.class_counts(metrics.confusion_matrix(label, truth, len(classes)))
-    row = {"label": label, "seconds": seconds, "classes": counts}
+    confusion = metrics.confusion_matrix(label, truth, len(classes))
+    row = {"label": label, "seconds": seconds, "confusion": confusion}
     for subject in SUBJECTS:
         ours, true = (is_subject(subject, classes)[each] & (truth != IGNORE) for each in (label, truth))
         row[subject] = (ours & true).sum(), (ours | true).sum()
     return row
-
-
-def _counts(rows: list[dict], ids) -> judge.Counts:
-    arrays = {name: np.array([row[name] for row in rows]) for name in ("classes", *SUBJECTS)}
-    return arrays | {"photos": np.array(ids)}
 
 
 def _compared(found: dict, counts: dict, title: str, first: str) -> dict:

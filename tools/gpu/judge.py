@@ -28,7 +28,11 @@ def counts(checkpoint: str | Path, split: Split, threads: int = 1) -> Counts:
     parts = [replace(split, ids=split.ids[i::threads]) for i in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
         rows = sum(pool.map(lambda part: list(measure.rows(method, part)), parts), [])
-    rows.sort(key=lambda row: row["photo"])
+    return gathered(sorted(rows, key=lambda row: row["photo"]))
+
+
+def gathered(rows: list[dict]) -> Counts:
+    """The arrays of a counts file, of rows with ``photo``, ``confusion`` (C, C) and each subject's areas."""
     classes = np.array([metrics.class_counts(row["confusion"]) for row in rows])
     subjects = {name: np.array([row[name] for row in rows]) for name in SUBJECTS}
     return {"photos": np.array([row["photo"] for row in rows]), "classes": classes} | subjects
