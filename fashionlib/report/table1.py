@@ -142,7 +142,7 @@ def _what_it_is(ours: pd.DataFrame) -> str:
     counted = "/".join(map(str, sorted(ours.n_classes.unique())))
     return (
         f"mIoU is the mean IoU over the {counted} classes that occur, background included (the paper does "
-        f"not say whether it counts background), on the {ours.photos.iloc[0]} photos of our "
+        f"not say whether it is; in its authors' code it is), on the {ours.photos.iloc[0]} photos of our "
         f"{ours.scored_on.iloc[0]} split, in percent, at the picked epoch."
     )
 
