@@ -16,6 +16,7 @@ _PLACES = """*.md fashionlib/assets/cutout.md notebooks/*.ipynb results/**/*.ipy
 tests/*.md tools/*/*.md"""
 PAGES = [path for place in _PLACES.split() for path in sorted(PROJECT.glob(place))]
 BOOK = [PROJECT / "README.md", *sorted(PROJECT.glob("tools/book/*.md"))]  # their commands are run
+CARD = PROJECT / "fashionlib/assets/cutout.md"
 _MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 
@@ -85,14 +86,15 @@ def spans(page: Path) -> list[str]:
     return [" ".join(token.content.split()) for token in _tokens(page) if token.type == "code_inline"]
 
 
-def bash_lines() -> list[str]:
-    """The lines of the bash blocks of BOOK, continued ones as one."""
-    found = [block for page in BOOK for block in blocks(page, "bash")]
-    return [line for block in found for line in block.replace("\\\n", " ").splitlines()]
+def bash_lines(pages: list[Path] = BOOK) -> list[str]:
+    """The lines of the bash blocks of `pages`; continued ones, and those of what `-y` quotes, as one."""
+    found = [block.replace("\\\n", " ") for page in pages for block in blocks(page, "bash")]
+    found = [re.sub(r"-y '[^']*'", lambda quoted: quoted[0].replace("\n", " "), block) for block in found]
+    return [line for block in found for line in block.splitlines()]
 
 
-def commands(program: str) -> list[list[str]]:
-    """The words after `program` of every command of it in BOOK, in bash blocks and in code spans."""
-    lines = [*bash_lines(), *(span for page in BOOK for span in spans(page))]
+def commands(program: str, pages: list[Path] = BOOK) -> list[list[str]]:
+    """The words after `program` of every command of it in `pages`, in bash blocks and in code spans."""
+    lines = [*bash_lines(pages), *(span for page in pages for span in spans(page))]
     words = [shlex.split(line, comments=True) for line in lines if line.startswith(f"{program} ")]
     return [rest for _, *rest in words if rest]

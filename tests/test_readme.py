@@ -1,14 +1,17 @@
 """What README and the book's pages say exists: their commands parse, their names are the code's."""
 
 import re
+from dataclasses import fields
 
 import click
 import pages
 import pytest
 import readme_commands
+import yaml
 
 from fashionlib.core.paths import PROJECT
 from fashionlib.report import publish
+from fashionlib.train import Recipe
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 BOOK = "\n".join(page.read_text(encoding="utf-8") for page in pages.BOOK)
@@ -56,11 +59,17 @@ def test_fashionlib_commands_parse(words):
 def test_papermill_commands_name_parameters_of_the_notebook():
     from fashionlib.reproduce import plan
 
-    runs = [words for words in pages.commands("papermill") if words[0].startswith("notebooks/")]
-    assert len(runs) >= 3
+    found = pages.commands("papermill", [*pages.BOOK, pages.CARD])
+    runs = [words for words in found if words[0].startswith("notebooks/")]
+    assert len(runs) >= 10
+    settings = {each.name for each in fields(Recipe)}
     for notebook, *rest in runs:
-        known = plan.parameter_defaults(notebook.removeprefix("notebooks/").removesuffix(".ipynb"))
-        assert {rest[i + 1] for i, word in enumerate(rest) if word == "-p"} <= set(known)
+        known = set(plan.parameter_defaults(notebook.removeprefix("notebooks/").removesuffix(".ipynb")))
+        given = {rest[i + 1] for i, word in enumerate(rest) if word == "-p"}
+        more = [yaml.safe_load(rest[i + 1]) for i, word in enumerate(rest) if word == "-y"]
+        assert given.union(*more) <= known
+        for each in more:
+            assert set(each.get("settings", ())) <= settings - known, each
 
 
 def test_parameters_in_the_text_are_the_notebooks():
