@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from fake_runs import DATA, NAMES, make_data
+from PIL import Image
 from scipy.ndimage import binary_erosion
 from scipy.spatial.distance import cdist
 
 from fashionlib.core.classes import CLASS_SETS
-from fashionlib.cutout import baselines, photos
+from fashionlib.cutout import about, baselines, photos
 from fashionlib.evaluate.split import Split
 from tools.cutout_model import score
 from tools.cutout_model.__main__ import main
@@ -188,6 +189,17 @@ def test_a_model_that_may_know_the_photos_is_refused(toy, monkeypatch):
         checkpoint(monkeypatch, fingerprint="xyz").check(toy)
     with pytest.raises(ValueError, match="28 classes that are not the 30 of toy"):
         checkpoint(monkeypatch, classes=list(CLASS_SETS["main"])).check(toy)
+
+
+def test_the_shipped_model_keeps_what_its_label_map_shows(tmp_path):
+    sample = Split.read("sample", "test")
+    method, (rgb, _) = methods.ModelCutouts(about.DEFAULT_MODEL), sample.load(sample.ids[0])
+    method.infer(rgb)
+    method.cut(sample.folder / "images" / f"{sample.ids[0]}.jpg", tmp_path / "cut.png", "person")
+    kept = np.asarray(Image.open(tmp_path / "cut.png"))[..., 3] > 127
+    shown = method.label_map(rgb) > 0
+    assert shown.shape == kept.shape and shown.mean() > 0.05
+    assert kept[shown].mean() > 0.99  # and more where no class alone beats the background
 
 
 def test_a_loaded_model_stays_in_its_process(monkeypatch):

@@ -66,11 +66,12 @@ class ModelCutouts:
 
     def label_map(self, rgb: np.ndarray) -> np.ndarray:
         """Label values uint8 (H, W) of a photo uint8 (H, W, 3)."""
-        return models.predict(self.model, rgb)
+        scores = segment.probabilities(rgb, self.model)
+        return segment.strongest(scores, list(range(len(scores))), rgb.shape[:2])
 
     def infer(self, rgb: np.ndarray) -> None:
         """Inference alone, of one stage or two."""
-        models.probabilities(self.model, rgb)
+        segment.probabilities(rgb, self.model)
 
     def cut(self, photo: Path, picture: Path, subject: str) -> None:
         """The whole way: decode, infer, edge, encode."""
