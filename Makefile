@@ -6,6 +6,9 @@ READY := $(VENV)/.ready
 HOME_FOLDER := $(or $(FASHION_HOME),.)
 SAMPLE := $(HOME_FOLDER)/data/sample/dataset.json
 FASHIONLIB := $(VENV)/bin/fashionlib
+# Two processes with a thread each: on two cores torch's own threads would only get into their way. If one crashes the
+# other ends what it has; a new one in its place would wait for ever.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --max-worker-restart 0
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
@@ -19,17 +22,14 @@ reproduce: $(READY) $(SAMPLE)  ## from raw photos to Table I, figures and cut-ou
 	$(FASHIONLIB) reproduce --data sample
 	$(FASHIONLIB) publish sample --check
 
-# Two processes with a thread each: on two cores torch's own threads would only get into their way. Without one that
-# crashed the rest ends; a new one in its place would wait for ever.
 test: $(READY) $(SAMPLE)  ## the test suite
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --durations 10 \
-	    --max-worker-restart 0
+	$(PYTEST) --durations 10
 
 lab-test: $(READY)  ## every notebook in JupyterLab in a real browser, pictures to build/lab/ (after reproduce)
 	$(VENV)/bin/python -m pytest tests/lab/in_browser.py -v --durations 10 --maxfail 3
 
 coverage: $(READY) $(SAMPLE)  ## the test suite, and that it runs at least 90 % of the library's lines
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -q --cov=fashionlib --cov-fail-under=90
+	$(PYTEST) --cov=fashionlib --cov-fail-under=90
 
 # Merging is `rle.label_map`, and which instances get which label value and how they reach the disk.
 MUTATED := $(foreach part,data.rle.* evaluate.metrics.* data.splits.* core.classes.* data.prepare.x__choose* \

@@ -12,6 +12,7 @@ from fashionlib.core.classes import PERSON
 from fashionlib.core.files import fingerprint
 from fashionlib.cutout import baselines, load_model, photos, remove_background, segment
 from fashionlib.evaluate.split import Split
+from fashionlib.models import maps
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,7 @@ class ModelCutouts:
 
     def label_map(self, rgb: np.ndarray) -> np.ndarray:
         """Label values uint8 (H, W) of a photo uint8 (H, W, 3)."""
-        scores = segment.probabilities(rgb, self.model)
-        return segment.strongest(scores, list(range(len(scores))), rgb.shape[:2])
+        return maps.upsampled_argmax(segment.probabilities(rgb, self.model), rgb.shape[:2])
 
     def infer(self, rgb: np.ndarray) -> None:
         """Inference alone, of one stage or two."""
